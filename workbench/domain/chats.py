@@ -1,0 +1,178 @@
+"""Chats: trees of immutable messages, and how a model was asked.
+
+Owns the shape of a chat and the rules of its tree. Knows nothing of storage, of models in memory, or of screens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from workbench.errors import DataError
+
+
+class Role(StrEnum):
+    """Who speaks, by the names that chat templates use."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class StopReason(StrEnum):
+    """Why an answer ended. Only ``STOP`` means that the model itself ended it."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+    ERROR = "error"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One role and what it says: the unit of prompts and completions (TRL's conversational form)."""
+
+    role: str
+    content: str
+
+    def as_dict(self) -> dict[str, str]:
+        """``{"role", "content"}`` as chat templates and data formats have it."""
+        return {"role": self.role, "content": self.content}
+
+
+def turns_from_dicts(rows: Iterable[Mapping[str, object]]) -> tuple[Turn, ...]:
+    """Turns from ``{"role", "content"}`` mappings; raises ``DataError`` naming the turn that is not one."""
+    turns: list[Turn] = []
+    for position, row in enumerate(rows, start=1):
+        role, content = row.get("role"), row.get("content")
+        if not isinstance(role, str) or not isinstance(content, str):
+            raise DataError(
+                f"turn {position} needs a text 'role' and a text 'content'",
+                hint='a turn looks like {"role": "user", "content": "Hello"}',
+            )
+        turns.append(Turn(role, content))
+    return tuple(turns)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn. ``temperature`` 0 is greedy; ``seed`` None means a fresh one per answer."""
+
+    temperature: float = 0.7
+    top_p: float = 0.9
+    max_tokens: int = 512
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature <= 5.0:
+            raise DataError(f"temperature {self.temperature} is outside 0 to 5", hint="0 is greedy, 0.7 is usual")
+        if not 0.0 < self.top_p <= 1.0:
+            raise DataError(f"top_p {self.top_p} is outside (0, 1]", hint="1 switches it off")
+        if self.max_tokens < 1:
+            raise DataError(f"max_tokens {self.max_tokens} is less than 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What was particular to one answer: model, sampling, timing (milliseconds) and why it ended."""
+
+    model: str
+    sampling: Sampling
+    tokens: int
+    first_token_ms: int
+    duration_ms: int
+    stop_reason: StopReason
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decode rate over the whole answer; 0.0 when nothing was timed."""
+        return 1000 * self.tokens / self.duration_ms if self.duration_ms > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One node of a chat's tree. Never changed: an edit is a sibling with ``edited_from`` set.
+
+    ``generation`` is None for what a person wrote (user turns, and edited answers).
+    """
+
+    id: int
+    chat_id: int
+    parent_id: int | None
+    role: Role
+    content: str
+    created_utc: str
+    generation: Generation | None = None
+    edited_from: int | None = None
+
+    @property
+    def turn(self) -> Turn:
+        """The message as role and content alone."""
+        return Turn(self.role.value, self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A named tree of messages; ``tip_id`` is the leaf where the person last stood."""
+
+    id: int
+    title: str
+    system: str
+    model: str
+    sampling: Sampling
+    tip_id: int | None
+    created_utc: str
+    updated_utc: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTree:
+    """All messages of one chat, with the walks that a transcript needs."""
+
+    chat: Chat
+    messages: Mapping[int, Message] = field(default_factory=dict)
+
+    def path(self, tip_id: int | None = None) -> tuple[Message, ...]:
+        """The messages from the first turn to ``tip_id`` (default: the chat's tip); empty for an empty chat."""
+        current = self.chat.tip_id if tip_id is None else tip_id
+        path: list[Message] = []
+        while current is not None:
+            message = self.messages[current]
+            path.append(message)
+            current = message.parent_id
+        return tuple(reversed(path))
+
+    def children(self, parent_id: int | None) -> tuple[Message, ...]:
+        """Messages under a parent, oldest first; None gives the roots."""
+        found = [m for m in self.messages.values() if m.parent_id == parent_id]
+        return tuple(sorted(found, key=lambda m: m.id))
+
+    def siblings(self, message_id: int) -> tuple[Message, ...]:
+        """All messages with the same parent and role, the message itself included, oldest first."""
+        message = self.messages[message_id]
+        return tuple(m for m in self.children(message.parent_id) if m.role == message.role)
+
+    def leaf_below(self, message_id: int) -> int:
+        """The newest leaf reached by always taking the newest child: where 'show this branch' ends."""
+        current = message_id
+        while below := self.children(current):
+            current = below[-1].id
+        return current
+
+    def prompt_for(self, message_id: int) -> tuple[Turn, ...]:
+        """The turns a model saw before ``message_id``: system (if any), then the path above it."""
+        parent = self.messages[message_id].parent_id
+        return self.turns_to(parent)
+
+    def turns_to(self, tip_id: int | None) -> tuple[Turn, ...]:
+        """System turn (if any) and every turn down to and including ``tip_id``; None means system alone."""
+        system = (Turn(Role.SYSTEM.value, self.chat.system),) if self.chat.system else ()
+        return system if tip_id is None else system + tuple(m.turn for m in self.path(tip_id))
+
+
+def title_from(text: str, limit: int = 48) -> str:
+    """A one-line title for a chat from its first words."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

@@ -1,0 +1,211 @@
+"""Examples: what a model can be trained on, in one canonical shape (TRL conversational, explicit prompt).
+
+Owns the three kinds, what makes each one valid, and the hash by which two examples are the same. The gestures of a
+person (keep, edit, pick, thumb) become examples here, without a store or a screen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from workbench.domain.chats import Role, Turn
+from workbench.errors import DataError
+
+
+class Kind(StrEnum):
+    """The shape of an example."""
+
+    DEMONSTRATION = "demonstration"
+    PREFERENCE = "preference"
+    JUDGEMENT = "judgement"
+
+
+class Status(StrEnum):
+    """What a person decided; only accepted examples are trained on."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+class Split(StrEnum):
+    """Which part of a dataset an example belongs to. ``TEST`` is never trained on."""
+
+    NONE = "none"
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class SourceKind(StrEnum):
+    """Where an example came from."""
+
+    CHAT_KEEP = "chat-keep"
+    CHAT_EDIT = "chat-edit"
+    CHAT_PICK = "chat-pick"
+    CHAT_THUMB = "chat-thumb"
+    VOTE = "vote"
+    IMPORT = "import"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an example came from, by ids that lead back: chat and messages, comparison, or file and line."""
+
+    kind: SourceKind
+    chat_id: int | None = None
+    message_id: int | None = None
+    other_message_id: int | None = None
+    comparison_id: int | None = None
+    file: str = ""
+    line: int | None = None
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The trained part of an example: a prompt and, by kind, ``chosen`` and ``rejected`` or one labelled completion.
+
+    ``chosen`` holds the completion of a demonstration or judgement too, so that every kind reads the same way.
+    ``rejected`` is empty except for a preference; ``label`` is None except for a judgement.
+    """
+
+    kind: Kind
+    prompt: tuple[Turn, ...]
+    chosen: tuple[Turn, ...]
+    rejected: tuple[Turn, ...] = ()
+    label: bool | None = None
+
+    def check(self) -> None:
+        """Raise ``DataError`` with the reason when this could not be trained on as what it claims to be."""
+        _check_prompt(self.prompt)
+        _check_completion(self.chosen, "chosen" if self.kind is Kind.PREFERENCE else "completion")
+        if self.kind is Kind.PREFERENCE:
+            _check_completion(self.rejected, "rejected")
+            if self.chosen == self.rejected:
+                raise DataError("chosen and rejected are the same", hint="a pair needs two different answers")
+        elif self.rejected:
+            raise DataError(f"a {self.kind.value} has no rejected answer")
+        if (self.label is None) == (self.kind is Kind.JUDGEMENT):
+            raise DataError("a judgement needs a label, true or false, and only a judgement has one")
+
+    def hash(self) -> str:
+        """SHA-256 (hex) of the canonical JSON: equal for examples that train the same way."""
+        canonical = {
+            "kind": self.kind.value,
+            "prompt": [t.as_dict() for t in self.prompt],
+            "chosen": [t.as_dict() for t in self.chosen],
+            "rejected": [t.as_dict() for t in self.rejected],
+            "label": self.label,
+        }
+        text = json.dumps(canonical, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A stored example: content, what people decided about it, and where it came from."""
+
+    id: int
+    dataset: str
+    content: Content
+    source: Source
+    status: Status = Status.PENDING
+    split: Split = Split.NONE
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    rating: int | None = None
+    rater: str = ""
+    created_utc: str = ""
+    updated_utc: str = ""
+    flags: tuple[str, ...] = field(default=())
+
+    @property
+    def prompt_text(self) -> str:
+        """The last user turn, as one line of a list shows it."""
+        users = [t.content for t in self.content.prompt if t.role == Role.USER.value]
+        return users[-1] if users else ""
+
+    @property
+    def answer_text(self) -> str:
+        """The chosen (or only) answer's text, turns joined."""
+        return "\n".join(t.content for t in self.content.chosen)
+
+
+def demonstration(prompt: Sequence[Turn], answer: str) -> Content:
+    """A kept answer as an instruction/response example; raises ``DataError`` if it could not be trained on."""
+    content = Content(Kind.DEMONSTRATION, tuple(prompt), (Turn(Role.ASSISTANT.value, answer),))
+    content.check()
+    return content
+
+
+def preference(prompt: Sequence[Turn], chosen: str, rejected: str) -> Content:
+    """A pair: the better answer and the worse one to the same prompt."""
+    content = Content(
+        Kind.PREFERENCE,
+        tuple(prompt),
+        (Turn(Role.ASSISTANT.value, chosen),),
+        (Turn(Role.ASSISTANT.value, rejected),),
+    )
+    content.check()
+    return content
+
+
+def judgement(prompt: Sequence[Turn], answer: str, label: bool) -> Content:
+    """An answer with a thumb: up is True, down is False (TRL's unpaired preference)."""
+    content = Content(Kind.JUDGEMENT, tuple(prompt), (Turn(Role.ASSISTANT.value, answer),), label=label)
+    content.check()
+    return content
+
+
+def swapped(content: Content) -> Content:
+    """The same pair with chosen and rejected exchanged; raises ``DataError`` for other kinds."""
+    if content.kind is not Kind.PREFERENCE:
+        raise DataError(f"a {content.kind.value} has nothing to swap")
+    return replace(content, chosen=content.rejected, rejected=content.chosen)
+
+
+def with_answer(content: Content, answer: str) -> Content:
+    """The same example with the text of its last chosen turn replaced; raises ``DataError`` if now invalid."""
+    changed = replace(content, chosen=(*content.chosen[:-1], Turn(Role.ASSISTANT.value, answer)))
+    changed.check()
+    return changed
+
+
+def with_prompt(content: Content, text: str) -> Content:
+    """The same example with the text of its last prompt turn replaced; raises ``DataError`` if now invalid."""
+    last = content.prompt[-1]
+    changed = replace(content, prompt=(*content.prompt[:-1], Turn(last.role, text)))
+    changed.check()
+    return changed
+
+
+def with_rejected(content: Content, answer: str) -> Content:
+    """The same pair with the text of its last rejected turn replaced; raises ``DataError`` if now invalid."""
+    changed = replace(content, rejected=(*content.rejected[:-1], Turn(Role.ASSISTANT.value, answer)))
+    changed.check()
+    return changed
+
+
+def _check_prompt(prompt: Sequence[Turn]) -> None:
+    if not prompt:
+        raise DataError("the prompt is empty", hint="an example needs at least one user turn")
+    if any(t.role == Role.SYSTEM.value for t in prompt[1:]):
+        raise DataError("a system turn may only come first")
+    if prompt[-1].role == Role.ASSISTANT.value:
+        raise DataError("the prompt ends with an assistant turn", hint="it must end with what is to be answered")
+    if prompt[-1].role == Role.SYSTEM.value:
+        raise DataError("the prompt has no user turn")
+    if not any(t.content.strip() for t in prompt if t.role == Role.USER.value):
+        raise DataError("the prompt is empty text")
+
+
+def _check_completion(turns: Sequence[Turn], name: str) -> None:
+    if not turns or not turns[-1].content.strip():
+        raise DataError(f"the {name} answer is empty")
+    if turns[-1].role != Role.ASSISTANT.value:
+        raise DataError(f"the {name} answer does not end with an assistant turn")

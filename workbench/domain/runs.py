@@ -1,0 +1,131 @@
+"""Training runs: their states, what a run directory says about itself, and when a run counts as lost.
+
+Owns the words of the protocol between bench, runner and trainer. Knows no files, processes or ML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from workbench.domain.methods import KnobValue
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    FAILED = "failed"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_active(self) -> bool:
+        """True while a process should be working on the run."""
+        return self in {RunState.STARTING, RunState.RUNNING, RunState.STOPPING}
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing more will happen unless a person resumes the run."""
+        return not self.is_active and self is not RunState.QUEUED
+
+    @property
+    def can_resume(self) -> bool:
+        """True when a person may queue the run again from its last complete checkpoint."""
+        return self in {RunState.STOPPED, RunState.FAILED, RunState.LOST, RunState.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """All a trainer needs besides the frozen rows: written once as ``spec.json``, never changed.
+
+    ``base_path`` is a model folder or hub id; ``adapter_path`` an adapter to start from ("" for none). ``knobs`` holds
+    a value for every knob of the method. ``row_hash`` is the SHA-256 of ``train.jsonl`` followed by ``eval.jsonl``;
+    ``example_ids`` are the stored examples behind the training rows, in their order.
+    """
+
+    name: str
+    method: str
+    base: str
+    base_path: str
+    dataset: str
+    knobs: Mapping[str, KnobValue]
+    train_rows: int
+    eval_rows: int
+    row_hash: str
+    example_ids: tuple[int, ...] = ()
+    eval_example_ids: tuple[int, ...] = ()
+    adapter: str = ""
+    adapter_path: str = ""
+    preset: str = ""
+    seed: int = 7
+    created_utc: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """What ``state.json`` says, rewritten whole (temporary file, then rename) at every change of state.
+
+    ``pid`` and ``process_started`` (seconds since the epoch, from the operating system) together name the process;
+    ``hint`` says what to do about ``error``.
+    """
+
+    state: RunState
+    step: int = 0
+    total_steps: int = 0
+    pid: int | None = None
+    process_started: float | None = None
+    updated_utc: str = ""
+    started_utc: str = ""
+    ended_utc: str = ""
+    error: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number of a run at one step: ``loss``, ``eval_loss``, ``learning_rate``, ``tokens_per_second`` and so on."""
+
+    step: int
+    name: str
+    value: float
+    at_utc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as the store keeps it: the spec's main facts, the last known status, and its result."""
+
+    id: int
+    name: str
+    method: str
+    dataset: str
+    base: str
+    directory: str
+    state: RunState
+    step: int = 0
+    total_steps: int = 0
+    loss: float | None = None
+    eval_loss: float | None = None
+    base_eval_loss: float | None = None
+    adapter: str = ""
+    error: str = ""
+    hint: str = ""
+    created_utc: str = ""
+    started_utc: str = ""
+    ended_utc: str = ""
+
+
+def observed_state(written: RunState, *, process_alive: bool) -> RunState:
+    """The state to show: what was written, unless it claims a process that is gone; then the run is lost."""
+    if written.is_active and not process_alive:
+        return RunState.LOST
+    return written

@@ -1,0 +1,88 @@
+"""The one family of errors a person can meet, with the exit code that each becomes on the command line.
+
+Raise near the cause; the message says what is wrong and where, the hint says what to do. Errors are shown in one
+place per front end: the CLI's ``main``, the TUI's notice, the worker's ``main``.
+"""
+
+from __future__ import annotations
+
+EXIT_CODES = {
+    0: "done",
+    1: "failed",
+    2: "wrong usage",
+    3: "bad data (with file, line, reason)",
+    4: "not found",
+    5: "refused by a check (says which, and how to go on)",
+    6: "busy (something else holds it)",
+    130: "interrupted",
+}
+
+
+class WorkbenchError(Exception):
+    """A failure with a plain message, a hint on what to do, and the place it concerns (``file:line``, an id)."""
+
+    exit_code = 1
+    kind = "failed"
+
+    def __init__(self, message: str, *, hint: str = "", where: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.where = where
+
+    def as_dict(self) -> dict[str, str]:
+        """The JSON form: ``{"kind", "message", "hint", "where"}``."""
+        return {"kind": self.kind, "message": self.message, "hint": self.hint, "where": self.where}
+
+
+class UsageError(WorkbenchError):
+    """The command or setting itself is wrong; nothing was tried."""
+
+    exit_code = 2
+    kind = "usage"
+
+
+class DataError(WorkbenchError):
+    """Input that cannot be taken as it is: ``where`` holds file and line."""
+
+    exit_code = 3
+    kind = "bad-data"
+
+
+class NotFoundError(WorkbenchError):
+    """A name, id or file that does not exist."""
+
+    exit_code = 4
+    kind = "not-found"
+
+
+class RefusedError(WorkbenchError):
+    """A check said no: the action would waste a run or break a rule of the product."""
+
+    exit_code = 5
+    kind = "refused"
+
+
+class BusyError(WorkbenchError):
+    """Something else holds what is needed; trying again later can succeed."""
+
+    exit_code = 6
+    kind = "busy"
+
+
+class EngineError(WorkbenchError):
+    """The model server could not be started, died, or refused a request."""
+
+    kind = "engine"
+
+
+class StoreError(WorkbenchError):
+    """The workspace database cannot be opened or written."""
+
+    kind = "store"
+
+
+class RunError(WorkbenchError):
+    """A training run could not be started, or its directory is not what it should be."""
+
+    kind = "run"
