@@ -176,3 +176,23 @@ def title_from(text: str, limit: int = 48) -> str:
     """A one-line title for a chat from its first words."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingAnswer:
+    """An answer that is being written; its text so far is in the store, so that a killed bench loses next to none."""
+
+    id: int
+    chat_id: int
+    parent_id: int | None
+    model: str
+    sampling: Sampling
+    text: str
+    created_utc: str
+
+
+def storable(text: str) -> str:
+    """``text`` as valid Unicode: halves of surrogate pairs are joined, those without a partner become U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

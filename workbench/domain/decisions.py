@@ -37,3 +37,36 @@ class Decision:
     rater: str
     created_utc: str
     undone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """One gesture taken back, or done again: what it was and which examples it touched.
+
+    ``text`` is one line for a status bar, such as ``accepting 3 examples``.
+    """
+
+    action: Action
+    example_ids: tuple[int, ...]
+    text: str
+
+
+_DOING = {
+    Action.CREATE: "adding",
+    Action.ACCEPT: "accepting",
+    Action.REJECT: "rejecting",
+    Action.SKIP: "skipping",
+    Action.TAG: "tagging",
+    Action.SPLIT: "moving to a split",
+    Action.NOTE: "a note on",
+    Action.EDIT: "editing",
+    Action.RATE: "rating",
+    Action.SWAP: "swapping",
+}
+
+
+def undone(action: Action, example_ids: tuple[int, ...]) -> Undone:
+    """The report of a gesture on these examples, worded for a status line."""
+    count = len(example_ids)
+    which = f"example {example_ids[0]}" if count == 1 else f"{count:,} examples"
+    return Undone(action, example_ids, f"{_DOING[action]} {which}")

@@ -127,13 +127,48 @@ class Example:
     @property
     def prompt_text(self) -> str:
         """The last user turn, as one line of a list shows it."""
-        users = [t.content for t in self.content.prompt if t.role == Role.USER.value]
-        return users[-1] if users else ""
+        return last_user_text(self.content.prompt)
 
     @property
     def answer_text(self) -> str:
         """The chosen (or only) answer's text, turns joined."""
         return "\n".join(t.content for t in self.content.chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleRow:
+    """An example as a list shows it: ``prompt`` and ``answer`` are only the first characters of the texts."""
+
+    id: int
+    kind: Kind
+    status: Status
+    split: Split
+    rating: int | None
+    prompt: str
+    answer: str
+    source: SourceKind
+    tags: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewExample:
+    """An example on its way into a dataset. ``status`` None takes the status given for the whole batch."""
+
+    content: Content
+    source: Source
+    status: Status | None = None
+    split: Split = Split.NONE
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    rating: int | None = None
+    flags: tuple[str, ...] = ()
+
+
+def last_user_text(prompt: Sequence[Turn]) -> str:
+    """The text of the last user turn; empty when there is none."""
+    return next((t.content for t in reversed(prompt) if t.role == Role.USER.value), "")
 
 
 def demonstration(prompt: Sequence[Turn], answer: str) -> Content:

@@ -1,0 +1,102 @@
+"""What every test stands on: a home of its own, no network, a temporary workspace and a bench with a fake engine."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# Tests are imported by file (importlib mode); the fakes they share are a plain module beside this one.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fakes import FakeEngine
+
+from workbench.paths import Workspace
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", ""}
+
+
+class NetworkRefused(OSError):
+    """A test tried to leave this machine."""
+
+
+@pytest.fixture(autouse=True)
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Home, XDG folders, workspace and config file of this test alone; child processes inherit them."""
+    # Short, because a Unix socket's path has at most 107 bytes and pytest's folders are deep.
+    runtime = Path(tempfile.mkdtemp(prefix="wb-"))
+    home = tmp_path / "home"
+    home.mkdir()
+    places = {
+        "HOME": home,
+        "XDG_CONFIG_HOME": home / ".config",
+        "XDG_DATA_HOME": home / ".local" / "share",
+        "XDG_STATE_HOME": home / ".local" / "state",
+        "XDG_CACHE_HOME": home / ".cache",
+        "XDG_RUNTIME_DIR": runtime,
+        "WORKBENCH_WORKSPACE": tmp_path / "workspace",
+        "WORKBENCH_CONFIG": tmp_path / "config" / "config.toml",
+    }
+    for name, place in places.items():
+        monkeypatch.setenv(name, str(place))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    yield
+    shutil.rmtree(runtime, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sockets reach this machine only."""
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def check(family: int, address: Any) -> None:
+        if family in {socket.AF_INET, socket.AF_INET6} and address[0] not in LOCAL_HOSTS:
+            raise NetworkRefused(f"a test connects to {address}")
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        check(self.family, address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        check(self.family, address)
+        return connect_ex(self, address)
+
+    def guarded_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if (host.decode() if isinstance(host, bytes) else host or "") not in LOCAL_HOSTS:
+            raise NetworkRefused(f"a test looks up {host!r}")
+        return getaddrinfo(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """The workspace that ``WORKBENCH_WORKSPACE`` names; not made yet."""
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    """The fake engine of the ``bench`` fixture."""
+    return FakeEngine()
+
+
+@pytest.fixture
+def bench(workspace: Workspace, engine: FakeEngine) -> Iterator[Bench]:
+    """An open bench on a fresh workspace; its engine is the ``engine`` fixture, its rater is called ``rater``."""
+    from workbench.flows.bench import Bench
+
+    opened = Bench.open(workspace, engine=engine, rater="rater")
+    yield opened
+    opened.close()
