@@ -1,0 +1,1 @@
+"""The terminal interface: the only package that imports textual and rich. It shows what flows do and asks for more."""

@@ -1,0 +1,318 @@
+"""The app: one screen with strip, panes, status line and keys; it opens the bench after the first paint.
+
+Owns what every pane shares (the bench, the pump for streams, the order of decisions, saying things) and the way in and
+out of the terminal. Knows the panes by their registry only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import App, ComposeResult
+from textual.binding import Binding
+from textual.css.query import NoMatches
+from textual.filter import LineFilter
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher, Input, TextArea
+from textual.worker import Worker, WorkerState
+
+from workbench.config import Settings
+from workbench.errors import StoreError, WorkbenchError
+from workbench.paths import Workspace
+from workbench.tui.clipboard import copy_text
+from workbench.tui.commands import WorkbenchCommands
+from workbench.tui.crash import write_crash_log
+from workbench.tui.messages import News, ThemeChosen
+from workbench.tui.pane import Pane, Severity
+from workbench.tui.panes import PANES, entry, stylesheet_of
+from workbench.tui.safety import ControlFilter, safe
+from workbench.tui.themes import DEFAULT_THEME, ThemeProblem, load_themes, theme_folders
+from workbench.tui.widgets.frame import MINIMUM_SIZE, JumpStrip, KeyLine, StatusLine, TooSmall
+from workbench.tui.widgets.help import HelpDialog, JumpDialog, help_rows
+from workbench.tui.widgets.pump import Pump
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+TERMINAL_CHECK_S = 5.0
+
+
+class WorkbenchApp(App[int]):
+    """The terminal workbench. ``source`` is a workspace, or a function that opens a bench (called in a thread)."""
+
+    TITLE = "workbench"
+    CSS_PATH = "app.tcss"
+    COMMANDS = {WorkbenchCommands}
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (MINIMUM_SIZE[0], "-narrow"), (120, "-wide"), (200, "-broad")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (MINIMUM_SIZE[1], "-tall")]
+    BINDINGS = [
+        Binding("ctrl+o", "jump", "Jump", id="app.jump", priority=True, tooltip="Go to a screen by its letter"),
+        Binding("ctrl+p", "command_palette", "Cmds", id="app.commands", priority=True, tooltip="Command palette"),
+        Binding("f1", "help", "Help", id="app.help", priority=True, tooltip="The keys that work here"),
+        Binding("question_mark", "help", "Help", id="app.help_too", show=False, tooltip="The keys that work here"),
+        *(
+            Binding(one.key, f"go('{one.name}')", one.title, id=f"app.go_{one.name}", show=False, priority=True)
+            for one in PANES
+        ),
+        Binding("ctrl+c", "copy_or_stop", "Copy, or stop a stream", id="app.copy_or_stop", show=False, priority=True),
+        Binding("ctrl+y", "copy_item", "Copy the item", id="app.copy_item", show=False),
+        Binding("ctrl+z", "suspend_process", "To the shell (fg comes back)", id="app.suspend", show=False),
+        Binding("f12", "redraw", "Draw the screen again", id="app.redraw", show=False, priority=True),
+        Binding("ctrl+q", "quit", "Quit (runs and the engine go on)", id="app.quit", show=False, priority=True),
+    ]
+
+    def __init__(self, source: Workspace | Callable[[], Bench], settings: Settings | None = None) -> None:
+        self._net = ControlFilter()
+        super().__init__()
+        self.settings = settings or Settings()
+        self.open_bench = partial(_open, source) if isinstance(source, Workspace) else source
+        self.theme_problems: list[ThemeProblem] = []
+        self.pump = Pump(self)
+        self.decisions = ThreadPoolExecutor(1, "decisions")
+        self._bench: Bench | None = None
+        self._waiting: list[Callable[[], None]] = []
+        self._facts: dict[str, str] = {}
+        self._last_focus: dict[str, Widget] = {}
+        self._set_up_themes()
+        self.set_keymap(dict(self.settings.keys))
+
+    def compose(self) -> ComposeResult:
+        """The frame; panes join the switcher when they are first visited."""
+        yield JumpStrip()
+        yield ContentSwitcher(id="panes")
+        yield StatusLine()
+        yield KeyLine()
+        yield TooSmall()
+
+    async def on_mount(self) -> None:
+        """Take over the signals that would leave the terminal in a mess, and show the home pane."""
+        if not self.is_headless:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+            self.set_interval(TERMINAL_CHECK_S, self._leave_when_terminal_is_gone)
+        await self.go(PANES[0].name)
+        self.call_after_refresh(self._open_in_thread)
+        for problem in self.theme_problems:
+            self.say(f"theme {problem}", "warning")
+
+    # --- the bench ---------------------------------------------------------------------------------------------
+
+    @property
+    def bench(self) -> Bench:
+        """The open bench; raises ``StoreError`` until it is."""
+        if self._bench is None:
+            raise StoreError("the workspace is still being opened", hint="wait a moment")
+        return self._bench
+
+    def call_when_open(self, then: Callable[[], None]) -> None:
+        """Call ``then`` in the event loop as soon as the bench is open; at once when it already is."""
+        if self._bench is not None:
+            then()
+        else:
+            self._waiting.append(then)
+
+    def _open_in_thread(self) -> None:
+        self.run_worker(self._open(), group="open", exit_on_error=False)
+
+    async def _open(self) -> None:
+        self._bench = await asyncio.to_thread(self.open_bench)
+        waiting, self._waiting = self._waiting, []
+        for then in waiting:
+            then()
+
+    async def on_unmount(self) -> None:
+        """Let decisions that were taken reach the disk, then close the store."""
+        await asyncio.to_thread(self.decisions.shutdown)
+        if self._bench is not None:
+            await asyncio.to_thread(self._bench.close)
+
+    # --- panes -------------------------------------------------------------------------------------------------
+
+    @property
+    def switcher(self) -> ContentSwitcher:
+        """What holds the panes; on the one screen, also while a dialog covers it."""
+        return self.screen_stack[0].query_one("#panes", ContentSwitcher)
+
+    @property
+    def front(self) -> Pane | None:
+        """The pane that is shown, None before the first."""
+        found = self.switcher.visible_content
+        return found if isinstance(found, Pane) else None
+
+    def pane(self, name: str) -> Pane | None:
+        """The pane called ``name`` if it was ever visited."""
+        try:
+            return self.switcher.query_one(f"#{name}", Pane)
+        except NoMatches:
+            return None
+
+    async def go(self, name: str) -> None:
+        """Bring a pane to the front, mounting it on the first visit; the focus returns to where it was there."""
+        if (front := self.front) is not None and front.id == name:
+            return
+        pane = self.pane(name)
+        if pane is None:
+            kind = entry(name).load()
+            if (path := stylesheet_of(kind)) is not None:
+                self.stylesheet.add_source(path.read_text(encoding="utf-8"), read_from=(str(path), ""))
+            pane = kind(id=name)
+            await self.switcher.add_content(pane)
+        screen = self.screen_stack[0]
+        if front is not None:
+            if screen.focused is not None and front.id is not None:
+                self._last_focus[front.id] = screen.focused
+            front.when_hidden()
+        self.switcher.current = name
+        screen.query_one(JumpStrip).current = name
+        pane.when_shown()
+        target = self._last_focus.get(name)
+        screen.set_focus(target if target is not None and target.is_attached else pane.first_focus())
+
+    @on(News)
+    def _hand_on(self, news: News) -> None:
+        for pane in self.switcher.query(Pane):
+            pane.heard(news)
+
+    # --- saying things -----------------------------------------------------------------------------------------
+
+    def say(self, text: str, severity: Severity = "information") -> None:
+        """Show a sentence on the status line; an error also as a toast. Foreign text is welcome."""
+        try:
+            line = self.screen_stack[0].query_one(StatusLine)
+        except (NoMatches, IndexError):
+            return
+        line.severity, line.said = severity, text
+        if severity == "error":
+            self.notify(safe(text).plain, severity=severity, timeout=8, markup=False)
+
+    def set_fact(self, name: str, text: str) -> None:
+        """Set or clear ("") one standing fact of the status line, such as the engine's state."""
+        self._facts[name] = text
+        self.screen_stack[0].query_one(StatusLine).facts = tuple(self._facts.values())
+
+    def set_corner(self, text: str) -> None:
+        """What stands at the right end of the jump strip."""
+        self.screen_stack[0].query_one(JumpStrip).corner = text
+
+    def report(self, error: BaseException) -> None:
+        """Say what failed. Our own errors carry plain words; anything else leaves a crash log and goes on."""
+        if isinstance(error, WorkbenchError):
+            where = f"{error.where}: " if error.where else ""
+            self.say(f"{where}{error.message}" + (f" ({error.hint})" if error.hint else ""), "error")
+            return
+        path = write_crash_log(error)
+        self.say(f"unexpected {type(error).__name__}; details in {path}", "error")
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """The app's own workers (opening the bench, copying) end here when they fail."""
+        if event.state is WorkerState.ERROR and event.worker.error is not None:
+            self.report(event.worker.error)
+
+    # --- keys --------------------------------------------------------------------------------------------------
+
+    async def action_go(self, name: str) -> None:
+        """F2 to F7."""
+        await self.go(name)
+
+    def action_jump(self) -> None:
+        """Ctrl+O, then a letter of the strip."""
+
+        def jumped(name: str | None) -> None:
+            if name:
+                self.run_worker(self.go(name), group="go", exit_on_error=False)
+
+        self.push_screen(JumpDialog(), jumped)
+
+    def action_help(self) -> None:
+        """The keys that work where the person stands; the same key closes it."""
+        if isinstance(self.screen, HelpDialog):
+            self.screen.dismiss(None)
+        else:
+            self.push_screen(HelpDialog(help_rows(self.screen.active_bindings)))
+
+    def action_redraw(self) -> None:
+        """Paint everything again, for a terminal that something else has written on."""
+        self.refresh(repaint=True, layout=True)
+
+    def action_copy_or_stop(self) -> None:
+        """Ctrl+C copies a selection; without one it stops what the pane streams. It never quits."""
+        if text := self._selected():
+            self.copy_to_clipboard(text)
+        elif (front := self.front) is not None and front.can_stop():
+            front.stop()
+        else:
+            self.say("nothing to copy or to stop; Ctrl+Q quits")
+
+    def action_copy_item(self) -> None:
+        """Copy what the pane points at."""
+        if (front := self.front) is not None and (text := front.text_to_copy()):
+            self.copy_to_clipboard(text)
+
+    def _selected(self) -> str:
+        focused = self.screen.focused
+        if isinstance(focused, TextArea | Input) and focused.selected_text:
+            return focused.selected_text
+        return self.screen.get_selected_text() or ""
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy off the event loop (tmux may be slow); every copy of Textual's own widgets comes here too."""
+        self.run_worker(self._copy(text), group="copy", exit_on_error=False)
+
+    async def _copy(self, text: str) -> None:
+        copied = await asyncio.to_thread(copy_text, text)
+        if copied.osc52:
+            super().copy_to_clipboard(copied.osc52)
+        self.say(copied.said)
+
+    # --- looks -------------------------------------------------------------------------------------------------
+
+    def _set_up_themes(self) -> None:
+        themes, self.theme_problems = load_themes(theme_folders())
+        for theme in themes:
+            self.register_theme(theme)
+        wanted = "ansi-dark" if self.no_color else self.settings.appearance.theme
+        self.theme = wanted if wanted in self.available_themes else DEFAULT_THEME
+
+    def choose_theme(self, name: str) -> None:
+        """Switch the colours now, and tell the panes."""
+        self.theme = name
+        self.post_message(ThemeChosen(name))
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own filters, then the net that no control character passes."""
+        return [*super().get_line_filters(), self._net]
+
+    # --- the way out -------------------------------------------------------------------------------------------
+
+    def _leave_when_terminal_is_gone(self) -> None:
+        # With SIGHUP ignored (nohup) nothing else tells that the terminal went away.
+        try:
+            os.tcgetpgrp(0)
+        except OSError:
+            self.exit(return_code=128 + signal.SIGHUP)
+
+    def _fatal_error(self) -> None:
+        # Textual's own screen prints local variables, and a token may be in one.
+        error = self._exception
+        path = write_crash_log(error) if error is not None else None
+        self._exit_renderables.append(f"workbench stopped because of an error in itself; details in {path}")
+        self._close_messages_no_wait()
+
+
+def _open(workspace: Workspace) -> Bench:
+    from workbench.flows.bench import Bench  # the store and sqlite-utils, 0.1 s: after the first paint
+
+    return Bench.open(workspace)
+
+
+def bindings_of(app: WorkbenchApp) -> Iterator[Binding]:
+    """The app's own bindings, for checking a keymap."""
+    yield from (binding for bindings in app._bindings.key_to_bindings.values() for binding in bindings)

@@ -1,0 +1,1 @@
+"""One pane per file, each with its ``.tcss`` beside it; loaded when first visited."""

@@ -1,0 +1,1 @@
+"""Widgets that more than one pane uses. They post messages and know no flow."""
