@@ -1,0 +1,260 @@
+"""The chat commands: ask a model, look at chats, and the gestures that turn answers into examples."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from workbench.cli.session import Session, text_argument
+from workbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from workbench.domain.chats import Message, Sampling
+    from workbench.domain.examples import Example
+    from workbench.domain.serving import EngineStatus
+
+
+def register(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:  # type: ignore[type-arg]
+    """Add the chat commands."""
+    ask = commands.add_parser("chat", parents=[common], help="ask a model one thing, or chat line by line")
+    ask.add_argument("text", nargs="*", metavar="TEXT", help="what to say; without it standard input")
+    ask.add_argument("--model", metavar="M", help="model by name (default: the workspace's)")
+    ask.add_argument("--chat", type=int, metavar="ID", help="go on with this chat")
+    ask.add_argument("--system", default="", metavar="TEXT", help="system prompt of a new chat")
+    ask.add_argument("--seed", type=int, metavar="N")
+    ask.add_argument("--temperature", type=float, metavar="X")
+    ask.add_argument("--top-p", type=float, metavar="X")
+    ask.add_argument("--max-tokens", type=int, metavar="N")
+    ask.add_argument("--regenerate", type=int, metavar="MESSAGE", help="another answer beside this one")
+    ask.set_defaults(run=chat)
+
+    chats = commands.add_parser("chats", parents=[common], help="list, show or delete chats")
+    verbs = chats.add_subparsers(required=True, metavar="VERB")
+    for verb, function, text in (
+        ("list", chats_list, "newest first"),
+        ("search", chats_search, "chats with these words"),
+        ("show", chats_show, "one chat, the branch where you stood"),
+        ("delete", chats_delete, "delete a chat (its examples stay)"),
+    ):
+        sub = verbs.add_parser(verb, parents=[common], help=text)
+        sub.set_defaults(run=function)
+        if verb in {"show", "delete"}:
+            sub.add_argument("id", type=int)
+        if verb == "search":
+            sub.add_argument("words", nargs="+")
+
+    one = commands.add_parser("keep", parents=[common], help="keep an answer as an instruction/response example")
+    one.add_argument("message", type=int)
+    one.add_argument("--dataset", default="chats")
+    one.set_defaults(run=keep)
+    one = commands.add_parser("edit", parents=[common], help="a better answer beside a model's: makes a pair")
+    one.add_argument("message", type=int)
+    one.add_argument("--text", required=True, help="the better answer, - for standard input")
+    one.set_defaults(run=edit)
+    one = commands.add_parser("prefer", parents=[common], help="one answer over another to the same prompt")
+    one.add_argument("chosen", type=int)
+    one.add_argument("rejected", type=int)
+    one.set_defaults(run=prefer)
+    one = commands.add_parser("thumb", parents=[common], help="judge one answer")
+    one.add_argument("message", type=int)
+    one.add_argument("direction", choices=["up", "down"])
+    one.set_defaults(run=thumb)
+
+
+def chat(session: Session, args: argparse.Namespace) -> int:
+    """One answer for the text or standard input; on a terminal without a text, a line chat."""
+    from workbench.flows import chat as flow
+
+    if args.regenerate is not None:
+        message = session.bench.store.chats.message(args.regenerate)
+        if message.parent_id is None or message.role != "assistant":
+            raise UsageError(f"message {args.regenerate} is not an answer", hint="see workbench chats show")
+        _answer(session, message.chat_id, message.parent_id, args)
+        return 0
+    chat_id = args.chat or flow.new_chat(session.bench, model=args.model or "", system=args.system).id
+    if not args.text and sys.stdin.isatty():
+        return _line_chat(session, chat_id, args)
+    text = text_argument(args.text)
+    if not text.strip():
+        raise UsageError("there is nothing to say", hint="give a text, or pipe one in")
+    said = flow.say(session.bench, chat_id, text.rstrip("\n"))
+    _answer(session, chat_id, said.id, args)
+    return 0
+
+
+def _line_chat(session: Session, chat_id: int, args: argparse.Namespace) -> int:
+    from workbench.flows import chat as flow
+
+    session.out.say(f"chat {chat_id}: one line is one message; Ctrl+D ends")
+    while True:
+        try:
+            line = input("> ")
+        except EOFError:
+            return 0
+        if line.strip():
+            _answer(session, chat_id, flow.say(session.bench, chat_id, line).id, args)
+
+
+def _sampling(session: Session, chat_id: int, args: argparse.Namespace) -> Sampling:
+    from dataclasses import replace
+
+    given = {
+        "temperature": args.temperature,
+        "top_p": args.top_p,
+        "max_tokens": args.max_tokens,
+        "seed": args.seed,
+    }
+    base = session.bench.store.chats.get(chat_id).sampling
+    return replace(base, **{name: value for name, value in given.items() if value is not None})
+
+
+def _answer(session: Session, chat_id: int, parent_id: int, args: argparse.Namespace) -> None:
+    from workbench.flows import chat as flow
+
+    cancelled = threading.Event()
+    message: Message | None = None
+
+    def show(status: EngineStatus) -> None:
+        session.out.progress(status.detail)
+
+    try:
+        for event in flow.answer(
+            session.bench,
+            chat_id,
+            parent_id=parent_id,
+            cancelled=cancelled,
+            model=args.model or "",
+            sampling=_sampling(session, chat_id, args),
+            on_status=show,
+        ):
+            match event:
+                case flow.AnswerText(text=text):
+                    session.out.end_progress()
+                    session.out.piece(text)
+                case flow.AnswerEnded(message=ended):
+                    message = ended
+                case _:
+                    pass
+    finally:
+        cancelled.set()
+        session.out.piece("\n")
+    if message is None or message.generation is None:
+        raise UsageError("the answer ended without a message")
+    _print_answer(session, message)
+
+
+def _print_answer(session: Session, message: Message) -> None:
+    generation = message.generation
+    assert generation is not None
+    session.out.data(
+        {
+            "chat": message.chat_id,
+            "message": message.id,
+            "model": generation.model,
+            "text": message.content,
+            "tokens": generation.tokens,
+            "first_token_ms": generation.first_token_ms,
+            "duration_ms": generation.duration_ms,
+            "stop_reason": generation.stop_reason.value,
+            "seed": generation.sampling.seed,
+        }
+    )
+    session.out.say(f"message {message.id} in chat {message.chat_id}, {generation.model}, {generation.tokens} tokens")
+
+
+def chats_list(session: Session, args: argparse.Namespace) -> None:
+    """All chats, newest first."""
+    _chat_table(session, "")
+
+
+def chats_search(session: Session, args: argparse.Namespace) -> None:
+    """Chats in which all words occur."""
+    _chat_table(session, " ".join(args.words))
+
+
+def _chat_table(session: Session, search: str) -> None:
+    rows = [
+        {"id": c.id, "title": c.title, "model": c.model, "updated_utc": c.updated_utc}
+        for c in session.bench.store.chats.list(search=search)
+    ]
+    session.out.table(rows, ["id", "title", "model", "updated_utc"])
+
+
+def chats_show(session: Session, args: argparse.Namespace) -> None:
+    """One chat down to where the person stood; JSON lines give every message of the tree."""
+    tree = session.bench.store.chats.tree(args.id)
+    if session.out.as_json:
+        session.out.table([_message_row(m) for m in sorted(tree.messages.values(), key=lambda m: m.id)], [])
+        return
+    for message in tree.path():
+        others = len(tree.siblings(message.id)) - 1
+        note = f" ({others} other)" if others else ""
+        who = message.generation.model if message.generation else message.role.value
+        session.out.data({}, f"[{message.id}] {who}{note}\n{message.content}\n")
+
+
+def _message_row(message: Message) -> dict[str, object]:
+    return {
+        "id": message.id,
+        "chat": message.chat_id,
+        "parent": message.parent_id,
+        "role": message.role.value,
+        "text": message.content,
+        "model": message.generation.model if message.generation else None,
+        "edited_from": message.edited_from,
+        "created_utc": message.created_utc,
+    }
+
+
+def chats_delete(session: Session, args: argparse.Namespace) -> int:
+    """Delete a chat after asking."""
+    chat_row = session.bench.store.chats.get(args.id)
+    if not session.confirm(f"delete chat {args.id} ({chat_row.title})? Its examples stay."):
+        return 1
+    session.bench.store.chats.delete(args.id)
+    session.out.data({"deleted": args.id}, f"deleted chat {args.id}")
+    return 0
+
+
+def keep(session: Session, args: argparse.Namespace) -> None:
+    """Keep an answer as a demonstration."""
+    from workbench.flows import chat as flow
+
+    made = flow.keep(session.bench, args.message, dataset=args.dataset)
+    _gesture(session, made.examples, made.said)
+
+
+def edit(session: Session, args: argparse.Namespace) -> None:
+    """Write a better answer; it becomes a sibling and the pair is stored."""
+    from workbench.flows import chat as flow
+
+    text = sys.stdin.read().rstrip("\n") if args.text == "-" else args.text
+    made = flow.edit(session.bench, args.message, text)
+    _gesture(session, made.examples, made.said)
+
+
+def prefer(session: Session, args: argparse.Namespace) -> None:
+    """One sibling over another."""
+    from workbench.flows import chat as flow
+
+    made = flow.prefer(session.bench, args.chosen, args.rejected)
+    _gesture(session, made.examples, made.said)
+
+
+def thumb(session: Session, args: argparse.Namespace) -> None:
+    """An unpaired judgement."""
+    from workbench.flows import chat as flow
+
+    made = flow.thumb(session.bench, args.message, up=args.direction == "up")
+    _gesture(session, made.examples, made.said)
+
+
+def _gesture(session: Session, examples: tuple[Example, ...], said: str) -> None:
+    from workbench.cli.data import example_row
+
+    document: dict[str, object] = {"example": example_row(examples[0]) if examples else None, "said": said}
+    if len(examples) > 1:
+        document["examples"] = [example_row(e) for e in examples]
+    session.out.data(document, said)

@@ -1,0 +1,275 @@
+"""The data commands: import, export, and what a person decides about examples."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.cli.session import Session, existing_file
+from workbench.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from workbench.domain.examples import Example
+
+_COLUMNS = ["id", "dataset", "kind", "status", "split", "tags", "prompt", "chosen", "rejected", "label"]
+
+
+def register(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:  # type: ignore[type-arg]
+    """Add the data commands."""
+    one = commands.add_parser("import", parents=[common], help="bring examples in from files")
+    one.add_argument("files", nargs="+", metavar="FILE", help="JSONL or a JSON array; - for standard input")
+    one.add_argument("--dataset", default="", metavar="D", help="where they go (default: the file's name)")
+    one.add_argument("--format", default="", metavar="NAME", help="the format (default: detected by shape)")
+    one.add_argument("--dry-run", action="store_true", help="say what would happen, write nothing")
+    one.add_argument("--skip-bad", action="store_true", help="import the good lines, write the bad ones out beside")
+    one.add_argument("--status", choices=["pending", "accepted"], default="pending")
+    one.set_defaults(run=import_files)
+
+    one = commands.add_parser("export", parents=[common], help="write examples to a file, for any trainer")
+    one.add_argument("query", nargs="*", metavar="QUERY", help="which examples (default: status:accepted)")
+    one.add_argument("--to", required=True, metavar="FILE", help="where to; - for standard output")
+    one.add_argument("--format", default="trl", metavar="NAME")
+    one.add_argument("--dataset", default="", metavar="D")
+    one.add_argument("--provenance", action="store_true", help="with id, source, status, split, tags, note, rater")
+    one.set_defaults(run=export)
+
+    examples = commands.add_parser("examples", parents=[common], help="list, show and decide about examples")
+    verbs = examples.add_subparsers(required=True, metavar="VERB")
+    sub = _verb(verbs, common, "list", examples_list, "examples that a query finds")
+    sub.add_argument("query", nargs="*", metavar="QUERY", help="such as: status:pending split:train refund")
+    sub.add_argument("--dataset", default="", metavar="D")
+    sub.add_argument("--limit", type=int, default=100, metavar="N")
+    sub.add_argument("--after", type=int, default=0, metavar="ID")
+    _verb(verbs, common, "show", examples_show, "one example whole, with its history").add_argument("id", type=int)
+    for verb in ("accept", "reject"):
+        _ids(_verb(verbs, common, verb, examples_decide, f"{verb} examples")).set_defaults(verb=verb)
+    sub = _ids(_verb(verbs, common, "tag", examples_tag, "add and remove tags"))
+    sub.add_argument("--add", nargs="+", default=[], metavar="TAG")
+    sub.add_argument("--remove", nargs="+", default=[], metavar="TAG")
+    sub = _ids(_verb(verbs, common, "split", examples_split, "put examples into a split"))
+    sub.add_argument("--to", required=True, choices=["none", "train", "validation", "test"])
+    sub = _ids(_verb(verbs, common, "note", examples_note, "write a note"))
+    sub.add_argument("--text", required=True)
+    sub = _verb(verbs, common, "edit", examples_edit, "change a part of one example")
+    sub.add_argument("id", type=int)
+    sub.add_argument("--part", choices=["prompt", "chosen", "rejected"], default="chosen")
+    sub.add_argument("--text", required=True, help="the new text, - for standard input")
+    _ids(_verb(verbs, common, "swap", examples_swap, "exchange chosen and rejected"))
+    _verb(verbs, common, "undo", examples_undo, "take the last decision back")
+    _verb(verbs, common, "redo", examples_redo, "do the undone decision again")
+
+    datasets = commands.add_parser("datasets", parents=[common], help="list datasets, deal them into splits")
+    verbs = datasets.add_subparsers(required=True, metavar="VERB")
+    _verb(verbs, common, "list", datasets_list, "every dataset with its counts")
+    _verb(verbs, common, "show", datasets_show, "one dataset's counts").add_argument("name")
+    sub = _verb(verbs, common, "split", datasets_split, "deal train and validation, whole chats together")
+    sub.add_argument("name")
+    sub.add_argument("--validation", type=float, default=0.1, metavar="SHARE")
+    sub.add_argument("--seed", type=int, default=7)
+
+
+def _verb(verbs, common, name, function, text):  # type: ignore[no-untyped-def]
+    parser = verbs.add_parser(name, parents=[common], help=text)
+    parser.set_defaults(run=function)
+    return parser
+
+
+def _ids(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("ids", type=int, nargs="+", metavar="ID")
+    return parser
+
+
+def example_row(example: Example) -> dict[str, object]:
+    """One example as ``--json`` gives it: turns whole, the source with its ids."""
+    content = example.content
+    source = {k: v for k, v in dataclasses.asdict(example.source).items() if v not in (None, "", ())}
+    return {
+        "id": example.id,
+        "dataset": example.dataset,
+        "kind": content.kind.value,
+        "status": example.status.value,
+        "split": example.split.value,
+        "tags": list(example.tags),
+        "source": source,
+        "prompt": [t.as_dict() for t in content.prompt],
+        "chosen": [t.as_dict() for t in content.chosen],
+        "rejected": [t.as_dict() for t in content.rejected],
+        "label": content.label,
+        "note": example.note,
+        "rating": example.rating,
+        "rater": example.rater,
+        "flags": list(example.flags),
+        "hash": content.hash(),
+    }
+
+
+def import_files(session: Session, args: argparse.Namespace) -> None:
+    """Import each file; the first bad line ends it with nothing imported from that file, unless ``--skip-bad``."""
+    from workbench.domain.examples import Status
+    from workbench.flows import exchange
+
+    for name in args.files:
+        report = exchange.import_file(
+            session.bench,
+            sys.stdin if name == "-" else existing_file(name),
+            dataset=args.dataset,
+            format=args.format,
+            status=Status(args.status),
+            skip_bad=args.skip_bad,
+            dry_run=args.dry_run,
+        )
+        session.out.data(report.as_dict(), report.sentence())
+
+
+def export(session: Session, args: argparse.Namespace) -> None:
+    """Write what the query finds; standard output gets the rows themselves."""
+    from workbench.flows import exchange
+
+    if args.to == "-":
+        for line in exchange.export_lines(
+            session.bench, " ".join(args.query), dataset=args.dataset, format=args.format, provenance=args.provenance
+        ):
+            sys.stdout.write(line)
+        return
+    report = exchange.export_file(
+        session.bench,
+        " ".join(args.query),
+        Path(args.to).expanduser(),
+        dataset=args.dataset,
+        format=args.format,
+        provenance=args.provenance,
+    )
+    session.out.data(report.as_dict(), report.sentence())
+
+
+def examples_list(session: Session, args: argparse.Namespace) -> None:
+    """What a query finds, by id."""
+    from workbench.domain.queries import parse_query
+
+    found = session.bench.store.examples.list(
+        parse_query(" ".join(args.query)), dataset=args.dataset or None, after=args.after, limit=args.limit
+    )
+    if session.out.as_json:
+        session.out.table([example_row(e) for e in found], _COLUMNS)
+        return
+    rows = [
+        example_row(e)
+        | {
+            "prompt": e.prompt_text,
+            "chosen": e.answer_text,
+            "rejected": e.content.rejected[-1].content if e.content.rejected else None,
+        }
+        for e in found
+    ]
+    session.out.table(rows, _COLUMNS)
+
+
+def examples_show(session: Session, args: argparse.Namespace) -> None:
+    """One example with all its turns, its source and its history."""
+    from workbench.flows import curate
+
+    example = curate.get(session.bench, args.id)
+    history = [
+        {"action": d.action.value, "rater": d.rater, "created_utc": d.created_utc, "undone": d.undone}
+        for d in curate.history(session.bench, args.id)
+    ]
+    lines = [f"{key}: {value}" for key, value in example_row(example).items() if key not in {"prompt", "chosen"}]
+    turns = [f"[{t.role}] {t.content}" for t in (*example.content.prompt, *example.content.chosen)]
+    past = [f"{h['created_utc']} {h['rater']} {h['action']}{' (undone)' if h['undone'] else ''}" for h in history]
+    session.out.data(example_row(example) | {"history": history}, "\n".join([*lines, *turns, *past]))
+
+
+def _decided(session: Session, said: str, ids: Sequence[int]) -> None:
+    rows = [example_row(session.bench.store.examples.get(i)) for i in ids]
+    session.out.data({"said": said, "examples": rows}, said)
+
+
+def examples_decide(session: Session, args: argparse.Namespace) -> None:
+    """Accept or reject."""
+    from workbench.flows import curate
+
+    decide = curate.accept if args.verb == "accept" else curate.reject
+    _decided(session, decide(session.bench, args.ids).said, args.ids)
+
+
+def examples_tag(session: Session, args: argparse.Namespace) -> None:
+    """Add and remove tags."""
+    from workbench.flows import curate
+
+    done = curate.tag(session.bench, args.ids, add=tuple(args.add), remove=tuple(args.remove))
+    _decided(session, done.said, args.ids)
+
+
+def examples_split(session: Session, args: argparse.Namespace) -> None:
+    """Set the split by hand."""
+    from workbench.domain.examples import Split
+    from workbench.flows import curate
+
+    _decided(session, curate.split(session.bench, args.ids, Split(args.to)).said, args.ids)
+
+
+def examples_note(session: Session, args: argparse.Namespace) -> None:
+    """Write a note on examples."""
+    from workbench.flows import curate
+
+    _decided(session, curate.note(session.bench, args.ids, args.text).said, args.ids)
+
+
+def examples_edit(session: Session, args: argparse.Namespace) -> None:
+    """Change the text of one part."""
+    from workbench.flows import curate
+
+    text = sys.stdin.read().rstrip("\n") if args.text == "-" else args.text
+    _decided(session, curate.edit(session.bench, args.id, part=args.part, text=text).said, [args.id])
+
+
+def examples_swap(session: Session, args: argparse.Namespace) -> None:
+    """Exchange chosen and rejected of pairs."""
+    from workbench.flows import curate
+
+    _decided(session, curate.swap(session.bench, args.ids).said, args.ids)
+
+
+def examples_undo(session: Session, args: argparse.Namespace) -> None:
+    """Take the newest decision of this rater back."""
+    from workbench.flows import curate
+
+    undone = curate.undo(session.bench)
+    if undone is None:
+        raise NotFoundError("there is nothing to undo", hint="decisions are undone per rater")
+    session.out.data({"undone": undone.action.value, "examples": list(undone.example_ids)}, undone.text)
+
+
+def examples_redo(session: Session, args: argparse.Namespace) -> None:
+    """Do the decision again that was undone last."""
+    from workbench.flows import curate
+
+    redone = curate.redo(session.bench)
+    if redone is None:
+        raise NotFoundError("there is nothing to redo")
+    session.out.data({"redone": redone.action.value, "examples": list(redone.example_ids)}, redone.text)
+
+
+def datasets_list(session: Session, args: argparse.Namespace) -> None:
+    """Every dataset with its counts."""
+    rows = [dataclasses.asdict(d) for d in session.bench.store.datasets.list()]
+    session.out.table(rows, ["name", "total", "pending", "accepted", "rejected"])
+
+
+def datasets_show(session: Session, args: argparse.Namespace) -> None:
+    """One dataset's counts."""
+    found = dataclasses.asdict(session.bench.store.datasets.get(args.name))
+    session.out.data(found, "\n".join(f"{k}: {v}" for k, v in found.items()))
+
+
+def datasets_split(session: Session, args: argparse.Namespace) -> None:
+    """Deal rows without a split into train and validation."""
+    from workbench.flows import curate
+
+    counts = curate.deal_splits(session.bench, args.name, seed=args.seed, validation_share=args.validation)
+    text = ", ".join(f"{n} {name}" for name, n in counts.items())
+    session.out.data({"dataset": args.name, "splits": dict(counts)}, text)

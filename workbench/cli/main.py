@@ -1,0 +1,97 @@
+"""The command line's front door: parse, run one command, and turn every error into a message and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from workbench import __version__
+from workbench.cli import arena, chat, data, models, system, training
+from workbench.cli.session import Session
+from workbench.errors import EXIT_CODES, UsageError, WorkbenchError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with every command; each command's function is in ``args.run``."""
+    codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    parser = argparse.ArgumentParser(
+        prog="workbench",
+        description="Chat with a model, turn what you do there into data, train on it, compare blind, go round again."
+        " Without a command it opens the terminal interface.",
+        epilog=f"exit codes:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"workbench {__version__}")
+    common = _common_options()
+    _add_common(parser)
+    parser.set_defaults(run=system.open_tui)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for module in (chat, data, models, training, arena, system):
+        module.register(commands, common)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, *, default: object = None) -> None:
+    suppressed = {} if default is None else {"default": default}
+    group = parser.add_argument_group("common options")
+    group.add_argument(
+        "-w", "--workspace", metavar="DIR", help="workspace folder (else $WORKBENCH_WORKSPACE, else XDG)", **suppressed
+    )
+    group.add_argument("--json", action="store_true", help="JSON on stdout and nothing else there", **suppressed)
+    group.add_argument("-q", "--quiet", action="store_true", help="no messages on stderr but errors", **suppressed)
+    group.add_argument("--no-color", action="store_true", help="no colours (also $NO_COLOR)", **suppressed)
+    group.add_argument("--yes", action="store_true", help="answer yes to every question", **suppressed)
+
+
+def _common_options() -> argparse.ArgumentParser:
+    """A parent for the subcommands: the same options, which must not overwrite those given before the command."""
+    common = argparse.ArgumentParser(add_help=False)
+    _add_common(common, default=argparse.SUPPRESS)
+    return common
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give back its exit code."""
+    args = build_parser().parse_args(argv)
+    if args.no_color:
+        os.environ["NO_COLOR"] = "1"
+    session = Session(args)
+    try:
+        return int(args.run(session, args) or 0)
+    except KeyboardInterrupt:
+        session.out.say("interrupted")
+        return 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader is gone; keep the exit quiet
+        return 0
+    except WorkbenchError as error:
+        session.out.error(error)
+        return error.exit_code
+    except UnicodeDecodeError as error:
+        session.out.error(UsageError(f"the input is not UTF-8: {error}"))
+        return 2
+    except Exception as error:  # noqa: BLE001 - the command line's one door: a plain sentence, details in a log
+        return _unexpected(session, error)
+    finally:
+        session.close()
+
+
+def _unexpected(session: Session, error: Exception) -> int:
+    import traceback
+
+    from workbench import paths
+
+    folder = paths.log_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "crash-cli.log"
+    log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    session.out.error(
+        WorkbenchError(f"unexpected {type(error).__name__}: {error}", hint=f"details (without values) are in {log}")
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

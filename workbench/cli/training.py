@@ -1,0 +1,208 @@
+"""The training commands: queue a run, watch it, stop and resume it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from workbench.cli.session import Session
+from workbench.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from workbench.domain.runs import Run
+
+_COLUMNS = ["id", "name", "method", "status", "step", "total_steps", "loss", "eval_loss", "started_utc"]
+
+
+def register(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:  # type: ignore[type-arg]
+    """Add ``train`` and ``runs``."""
+    one = commands.add_parser("train", parents=[common], help="queue a training run; it outlives this terminal")
+    one.add_argument("--method", required=True, metavar="M", help="sft, dpo, kto")
+    one.add_argument("--dataset", required=True, metavar="D")
+    one.add_argument("--eval-dataset", default="", metavar="D", help="held-out rows (default: a share of the dataset)")
+    one.add_argument("--model", default="", metavar="B", help="base or adapter to start from")
+    one.add_argument("--preset", default="auto", metavar="P")
+    one.add_argument("--set", action="append", default=[], metavar="K=V", dest="settings")
+    one.add_argument("--name", default="", metavar="N")
+    one.add_argument("--dry-run", action="store_true", help="plan and check, start nothing")
+    one.add_argument("--wait", action="store_true", help="follow the run to its end")
+    one.set_defaults(run=train)
+
+    runs = commands.add_parser("runs", parents=[common], help="list, show, watch, stop and resume runs")
+    verbs = runs.add_subparsers(required=True, metavar="VERB")
+    sub = verbs.add_parser("list", parents=[common], help="every run, newest first")
+    sub.set_defaults(run=runs_list)
+    for verb, function, text in (
+        ("show", runs_show, "one run whole"),
+        ("logs", runs_logs, "what the trainer printed"),
+        ("watch", runs_watch, "follow a run to its end"),
+        ("stop", runs_stop, "finish the step, save a checkpoint, stop"),
+        ("kill", runs_kill, "end the trainer at once; the last checkpoint stays"),
+        ("resume", runs_resume, "go on from the last complete checkpoint"),
+    ):
+        sub = verbs.add_parser(verb, parents=[common], help=text)
+        sub.add_argument("run_name", metavar="RUN")
+        sub.set_defaults(run=function)
+        if verb == "logs":
+            sub.add_argument("--lines", type=int, default=40, metavar="N")
+
+
+def train(session: Session, args: argparse.Namespace) -> int:
+    """Plan, check and queue one run."""
+    from workbench.flows import train as flow
+
+    overrides = dict(_pair(text) for text in args.settings)
+    plan = flow.plan(
+        session.bench,
+        method=args.method,
+        dataset=args.dataset,
+        model=args.model,
+        preset=args.preset,
+        overrides=overrides,
+        name=args.name,
+        eval_dataset=args.eval_dataset,
+    )
+    preflight = {"train_rows": plan.spec.train_rows, "eval_rows": plan.spec.eval_rows, "findings": list(plan.findings)}
+    for finding in plan.findings:
+        session.out.say(finding)
+    if args.dry_run:
+        rows = f"{plan.spec.train_rows} training and {plan.spec.eval_rows} held-out rows"
+        text = f"{rows}; nothing was started\n{plan.command}"
+        session.out.data({"run": None, "status": "planned", "directory": None, "preflight": preflight}, text)
+        return 0
+    run = flow.launch(session.bench, plan)
+    session.out.say(f"queued run {run.name} ({run.directory}); it goes on when this terminal is gone")
+    if args.wait:
+        run = _follow(session, run)
+    session.out.data(
+        run_row(run) | {"run": run.name, "directory": run.directory, "preflight": preflight},
+        _sentence(run),
+    )
+    return 0 if not args.wait or run.state.value == "finished" else 1
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text!r} is not K=V", hint="for example --set learning_rate=2e-4")
+    return name.strip(), value
+
+
+def run_row(run: Run) -> dict[str, object]:
+    """One run as ``--json`` gives it."""
+    return {
+        "id": run.id,
+        "name": run.name,
+        "method": run.method,
+        "status": run.state.value,
+        "step": run.step,
+        "total_steps": run.total_steps,
+        "loss": run.loss,
+        "eval_loss": run.eval_loss,
+        "base_eval_loss": run.base_eval_loss,
+        "started_utc": run.started_utc,
+        "ended_utc": run.ended_utc,
+        "adapter": run.adapter,
+        "dataset": run.dataset,
+        "base": run.base,
+        "error": run.error,
+        "hint": run.hint,
+        "directory": run.directory,
+    }
+
+
+def _sentence(run: Run) -> str:
+    if run.error:
+        return f"{run.name}: {run.state.value}. {run.error} {run.hint}".rstrip()
+    held_out = ""
+    if run.eval_loss is not None and run.base_eval_loss is not None:
+        held_out = f", held-out loss {run.base_eval_loss:.3f} → {run.eval_loss:.3f}"
+    return f"{run.name}: {run.state.value}, step {run.step} of {run.total_steps}{held_out}"
+
+
+def _follow(session: Session, run: Run) -> Run:
+    """Print progress until the run is over; Ctrl+C leaves the run alone."""
+    from workbench.flows import train as flow
+
+    while True:
+        flow.sync(session.bench)
+        run = session.bench.store.runs.get(str(run.id))
+        if run.state.is_over:
+            session.out.end_progress()
+            return run
+        session.out.progress(
+            f"{run.name}: {run.state.value} {run.step}/{run.total_steps or '?'}  loss {run.loss or '-'}"
+        )
+        time.sleep(0.5)
+
+
+def _run(session: Session, args: argparse.Namespace) -> Run:
+    from workbench.flows import train as flow
+
+    flow.sync(session.bench)
+    return session.bench.store.runs.get(args.run_name)
+
+
+def runs_list(session: Session, args: argparse.Namespace) -> None:
+    """Every run after taking in what is new."""
+    from workbench.flows import train as flow
+
+    flow.sync(session.bench)
+    session.out.table([run_row(r) for r in flow.runs(session.bench)], _COLUMNS)
+
+
+def runs_show(session: Session, args: argparse.Namespace) -> None:
+    """One run with its result and, when it went wrong, why and what to do."""
+    row = run_row(_run(session, args))
+    session.out.data(row, "\n".join(f"{key}: {value}" for key, value in row.items()))
+
+
+def runs_logs(session: Session, args: argparse.Namespace) -> None:
+    """The last lines of the trainer's log."""
+    from workbench.flows import train as flow
+
+    run = _run(session, args)
+    lines = list(flow.log_tail(session.bench, run, lines=args.lines))
+    session.out.data({"run": run.name, "lines": lines}, "\n".join(lines))
+
+
+def runs_watch(session: Session, args: argparse.Namespace) -> int:
+    """Follow a run to its end."""
+    run = _follow(session, _run(session, args))
+    session.out.data(run_row(run), _sentence(run))
+    return 0 if run.state.value == "finished" else 1
+
+
+def runs_stop(session: Session, args: argparse.Namespace) -> None:
+    """Ask the trainer to save and stop."""
+    from workbench.flows import train as flow
+
+    run = _run(session, args)
+    flow.stop(session.bench, run)
+    session.out.data(
+        run_row(_run(session, args)), f"{run.name} saves a checkpoint and stops; runs resume goes on with it"
+    )
+
+
+def runs_kill(session: Session, args: argparse.Namespace) -> int:
+    """End the trainer at once, after asking."""
+    from workbench.flows import train as flow
+
+    run = _run(session, args)
+    if not run.state.is_active:
+        raise RunError(f"{run.name} is {run.state.value}, not running", hint="workbench runs list shows all")
+    if not session.confirm(f"kill {run.name}? What came after its last checkpoint is lost."):
+        return 1
+    flow.kill(session.bench, run)
+    session.out.data(run_row(_run(session, args)), f"killed {run.name}")
+    return 0
+
+
+def runs_resume(session: Session, args: argparse.Namespace) -> None:
+    """Queue the run again from its last complete checkpoint."""
+    from workbench.flows import train as flow
+
+    flow.resume(session.bench, _run(session, args))
+    run = _run(session, args)
+    session.out.data(run_row(run), f"{run.name} is queued again")
