@@ -15,11 +15,15 @@ from workbench.tui.keymap import Bound, bound_by, check_keymap, known_bindings
 KNOWN = [
     Bound("app.help", ("f1",), "help", "App"),
     Bound("app.jump", ("ctrl+o",), "jump", "App"),
-    Bound("run.stop", ("s",), "stop", "TrainPane"),
-    Bound("run.kill", ("k",), "kill", "TrainPane"),
-    Bound("run.logy", ("y",), "log scale", "TrainPane"),
-    Bound("label.accept", ("a",), "accept", "CuratePane"),
-    Bound("label.undo", ("backspace", "u"), "undo", "CuratePane"),
+    Bound("run.stop", ("s",), "stop", "TrainPane", "train", around=True),
+    Bound("run.kill", ("k",), "kill", "TrainPane", "train", around=True),
+    Bound("run.logy", ("y",), "log scale", "TrainPane", "train", around=True),
+    Bound("list.down", ("down",), "next row", "Listing", "train"),
+    Bound("label.accept", ("a",), "accept", "CuratePane", "curate", around=True),
+    Bound("label.undo", ("backspace", "u"), "undo", "CuratePane", "curate", around=True),
+    Bound("list.down", ("down", "j"), "next row", "Rows", "curate"),
+    Bound("message.edit", ("e",), "edit", "Transcript", "chat"),
+    Bound("composer.end", ("ctrl+e",), "end", "Composer", "chat"),
 ]
 
 
@@ -82,6 +86,15 @@ def test_a_key_of_the_same_screen_or_of_every_screen_is_taken() -> None:
     assert reasons({"run.stop": "k"}) == ["k is already run.kill (kill)"]
     assert reasons({"run.stop": "f1"}) == ["f1 is already app.help (help)"]
     assert reasons({"app.help": "y"}) == ["y is already run.logy (log scale)"]
+
+
+def test_a_key_of_a_list_in_the_pane_is_taken() -> None:
+    assert reasons({"run.stop": "down"}) == ["down is already list.down (next row)"]
+    assert reasons({"list.down": "a"}) == ["a is already label.accept (accept)"]
+
+
+def test_two_widgets_side_by_side_may_use_one_key() -> None:
+    assert reasons({"message.edit": "ctrl+e"}) == []
 
 
 def test_a_key_of_another_screen_is_free() -> None:

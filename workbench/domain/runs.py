@@ -5,9 +5,11 @@ Owns the words of the protocol between bench, runner and trainer. Knows no files
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
+from statistics import median
 
 from workbench.domain.methods import KnobValue
 
@@ -129,3 +131,27 @@ def observed_state(written: RunState, *, process_alive: bool) -> RunState:
     if written.is_active and not process_alive:
         return RunState.LOST
     return written
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """How long a run still needs, in seconds; ``rough`` while fewer than 20 steps were timed."""
+
+    seconds: float
+    rough: bool
+
+
+def time_left(
+    marks: Sequence[tuple[int, float]], total_steps: int, *, window: int = 50, sure: int = 20
+) -> TimeLeft | None:
+    """The median time of the last ``window`` steps times the steps that are left.
+
+    ``marks`` are steps with the moment (seconds) at which each was done, in order. The median ignores the pauses of
+    evaluation, checkpoints and a resume. None before two steps were done or when the length of the run is unknown.
+    """
+    recent = marks[-window - 1 :]
+    times = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(recent) if b[0] > a[0] and b[1] >= a[1]]
+    if not times or total_steps <= 0:
+        return None
+    left = max(0, total_steps - marks[-1][0])
+    return TimeLeft(median(times) * left, rough=len(times) < sure)

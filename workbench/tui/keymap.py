@@ -12,12 +12,13 @@ import re
 import subprocess
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.keys import KEY_TO_UNICODE_NAME, REPLACED_KEYS, Keys, _character_to_key
+from textual.screen import Screen
 
 from workbench.domain.methods import nearest
 from workbench.tui.panes import PANES
@@ -40,12 +41,18 @@ _NAMED = {key.value for key in Keys if not key.value.startswith("<")}
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One binding as it stands in the code: its id, its own keys, what it does and the class that has it."""
+    """One binding as it stands in the code: its id, its own keys, what it does and the class that has it.
+
+    ``pane`` is the pane that it works in ("" everywhere), ``around`` is True for the pane itself, whose keys work
+    whichever of its widgets has the focus.
+    """
 
     id: str
     keys: tuple[str, ...]
     does: str
     owner: str
+    pane: str = ""
+    around: bool = False
 
     @property
     def context(self) -> str:
@@ -76,13 +83,12 @@ class Keymap:
 def known_bindings(app: WorkbenchApp) -> list[Bound]:
     """Every binding with an id: the app's, and those of all panes and widgets. Imports every pane (0.2 s)."""
     found = bound_by(type(app))
-    seen: set[type] = {type(app)}
     for entry in PANES:
-        module = inspect.getmodule(entry.load())
-        for _, kind in inspect.getmembers(module, inspect.isclass):
-            if issubclass(kind, DOMNode) and kind not in seen and kind.__module__.startswith("workbench."):
-                seen.add(kind)
-                found += bound_by(kind)
+        kind = entry.load()
+        for _, widget in inspect.getmembers(inspect.getmodule(kind), inspect.isclass):
+            if issubclass(widget, DOMNode) and widget.__module__.startswith("workbench."):
+                pane = "" if issubclass(widget, Screen) else entry.name
+                found += [replace(bound, pane=pane, around=widget is kind) for bound in bound_by(widget)]
     return found
 
 
@@ -214,6 +220,10 @@ def _clash(binding_id: str, good: Mapping[str, str], by_id: Mapping[str, list[Bo
 
 
 def _live_together(mine: list[Bound], others: list[Bound]) -> bool:
-    return any(
-        a.context == b.context or a.owner == b.owner or "app" in {a.context, b.context} for a in mine for b in others
-    )
+    return any(_share_focus(a, b) for a in mine for b in others)
+
+
+def _share_focus(a: Bound, b: Bound) -> bool:
+    if "app" in {a.context, b.context} or a.owner == b.owner:
+        return True
+    return a.pane == b.pane and (a.context == b.context or (a.pane != "" and (a.around or b.around)))
