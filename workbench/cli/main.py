@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from workbench import __version__
 from workbench.cli import arena, chat, data, models, system, training
-from workbench.cli.session import Session
+from workbench.cli.session import OpenBench, Session
 from workbench.errors import EXIT_CODES, UsageError, WorkbenchError
 
 
@@ -52,12 +52,12 @@ def _common_options() -> argparse.ArgumentParser:
     return common
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and give back its exit code."""
+def main(argv: Sequence[str] | None = None, *, open_bench: OpenBench | None = None) -> int:
+    """Run one command and give back its exit code. ``open_bench`` stands in for ``Bench.open`` in tests."""
     args = build_parser().parse_args(argv)
     if args.no_color:
         os.environ["NO_COLOR"] = "1"
-    session = Session(args)
+    session = Session(args, open_bench)
     try:
         return int(args.run(session, args) or 0)
     except KeyboardInterrupt:

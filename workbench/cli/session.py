@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import paths
 from workbench.cli.output import Output
 from workbench.errors import UsageError
+from workbench.paths import Workspace
 
 if TYPE_CHECKING:
     from workbench.config import Settings
     from workbench.flows.bench import Bench
 
 
+OpenBench = Callable[[Workspace], "Bench"]
+
+
 class Session:
     """One run of the command line."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, open_bench: OpenBench | None = None) -> None:
         self.args = args
+        self._open_bench = open_bench or self._open
         self.out = Output(as_json=bool(args.json), quiet=bool(args.quiet))
         self.workspace = paths.workspace(args.workspace)
         self._bench: Bench | None = None
@@ -39,10 +45,13 @@ class Session:
     def bench(self) -> Bench:
         """The bench on this workspace, opened at first use."""
         if self._bench is None:
-            from workbench.flows.bench import Bench
-
-            self._bench = Bench.open(self.workspace, rater=getattr(self.args, "rater", None), settings=self.settings)
+            self._bench = self._open_bench(self.workspace)
         return self._bench
+
+    def _open(self, workspace: Workspace) -> Bench:
+        from workbench.flows.bench import Bench
+
+        return Bench.open(workspace, rater=getattr(self.args, "rater", None), settings=self.settings)
 
     def close(self) -> None:
         """Close what was opened."""
