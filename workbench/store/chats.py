@@ -1,0 +1,243 @@
+"""Chats and their messages, and the answers that are being written.
+
+Messages are only ever added. An answer in the making is kept under its owner's process, so that the text of a killed
+bench can be told from one that is still being written.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+from workbench.domain.chats import (
+    Chat,
+    ChatTree,
+    Generation,
+    Message,
+    PendingAnswer,
+    Role,
+    Sampling,
+    storable,
+)
+from workbench.errors import DataError, NotFoundError
+from workbench.store.rows import (
+    generation_from_json,
+    generation_json,
+    now_utc,
+    sampling_from_json,
+    sampling_json,
+    search_words,
+)
+
+if TYPE_CHECKING:
+    from workbench.store.store import Store
+
+# An operating system reports a process's start to a hundredth of a second, and shifts it when the clock is set.
+_SAME_START_SECONDS = 2.0
+
+
+class Chats:
+    """Trees of messages."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def create(self, *, title: str, system: str, model: str, sampling: Sampling) -> Chat:
+        """A new chat without messages."""
+        now = now_utc()
+        with self._store.write() as db:
+            cursor = db.execute(
+                "INSERT INTO chats (title, system, model, sampling, created_utc, updated_utc) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                [storable(title), storable(system), model, sampling_json(sampling), now, now],
+            )
+            return self.get(_new_id(cursor))
+
+    def get(self, chat_id: int) -> Chat:
+        """The chat; raises ``NotFoundError``."""
+        row = self._store.read().execute("SELECT * FROM chats WHERE id = ?", [chat_id]).fetchone()
+        if row is None:
+            raise NotFoundError(f"there is no chat {chat_id}", hint="`workbench chats list` shows them")
+        return _chat(row)
+
+    def list(self, *, search: str = "", limit: int = 200) -> list[Chat]:
+        """Chats, the last used first; with ``search`` those whose title or messages hold every word."""
+        words = search.split()
+        if not words:
+            sql, values = "SELECT * FROM chats ORDER BY updated_utc DESC, id DESC LIMIT ?", [limit]
+            return [_chat(row) for row in self._store.read().execute(sql, values)]
+        in_title = " AND ".join("instr(lower(title), lower(?)) > 0" for _ in words)
+        rows = self._store.read().execute(
+            f"SELECT * FROM chats WHERE ({in_title}) OR id IN ("
+            "  SELECT chat_id FROM messages WHERE id IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)"
+            ") ORDER BY updated_utc DESC, id DESC LIMIT ?",
+            [*map(storable, words), search_words(words), limit],
+        )
+        return [_chat(row) for row in rows]
+
+    def tree(self, chat_id: int) -> ChatTree:
+        """The chat with all its messages."""
+        chat = self.get(chat_id)
+        rows = self._store.read().execute("SELECT * FROM messages WHERE chat_id = ? ORDER BY id", [chat_id])
+        return ChatTree(chat, {row["id"]: _message(row) for row in rows})
+
+    def message(self, message_id: int) -> Message:
+        """The message; raises ``NotFoundError``."""
+        row = self._store.read().execute("SELECT * FROM messages WHERE id = ?", [message_id]).fetchone()
+        if row is None:
+            raise NotFoundError(f"there is no message {message_id}", hint="`workbench chats show CHAT` lists their ids")
+        return _message(row)
+
+    def add_message(
+        self,
+        chat_id: int,
+        *,
+        parent_id: int | None,
+        role: Role,
+        content: str,
+        generation: Generation | None = None,
+        edited_from: int | None = None,
+    ) -> Message:
+        """A new message, which becomes the chat's tip."""
+        with self._store.write() as db:
+            self._check_in_chat(chat_id, parent_id)
+            cursor = db.execute(
+                "INSERT INTO messages (chat_id, parent_id, role, content, generation, edited_from, created_utc) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    chat_id,
+                    parent_id,
+                    role.value,
+                    storable(content),
+                    generation_json(generation) if generation else None,
+                    edited_from,
+                    now_utc(),
+                ],
+            )
+            message = self.message(_new_id(cursor))
+            self.set_tip(chat_id, message.id)
+            return message
+
+    def set_tip(self, chat_id: int, message_id: int | None) -> None:
+        """Where the person stands in the chat; None is before its first message."""
+        with self._store.write() as db:
+            self._check_in_chat(chat_id, message_id)
+            db.execute("UPDATE chats SET tip_id = ?, updated_utc = ? WHERE id = ?", [message_id, now_utc(), chat_id])
+
+    def update(
+        self,
+        chat_id: int,
+        *,
+        title: str | None = None,
+        system: str | None = None,
+        model: str | None = None,
+        sampling: Sampling | None = None,
+    ) -> Chat:
+        """Change what is given; None leaves a field as it is."""
+        values = {
+            "title": None if title is None else storable(title),
+            "system": None if system is None else storable(system),
+            "model": model,
+            "sampling": None if sampling is None else sampling_json(sampling),
+        }
+        with self._store.write() as db:
+            self.get(chat_id)
+            for column, value in values.items():
+                if value is not None:
+                    db.execute(
+                        f"UPDATE chats SET {column} = ?, updated_utc = ? WHERE id = ?", [value, now_utc(), chat_id]
+                    )
+            return self.get(chat_id)
+
+    def delete(self, chat_id: int) -> None:
+        """Remove the chat and its messages for good. Examples made from it keep their text and its ids."""
+        with self._store.write() as db:
+            self.get(chat_id)
+            db.execute("DELETE FROM chats WHERE id = ?", [chat_id])
+
+    def begin_answer(self, chat_id: int, *, parent_id: int | None, model: str, sampling: Sampling) -> int:
+        """The id under which this process will save an answer while it is being written."""
+        with self._store.write() as db:
+            self._check_in_chat(chat_id, parent_id)
+            cursor = db.execute(
+                "INSERT INTO answers (chat_id, parent_id, model, sampling, text, owner_pid, owner_started, "
+                "created_utc) VALUES (?, ?, ?, ?, '', ?, ?, ?)",
+                [chat_id, parent_id, model, sampling_json(sampling), os.getpid(), _started(os.getpid()), now_utc()],
+            )
+            return _new_id(cursor)
+
+    def save_answer_text(self, answer_id: int, text: str) -> None:
+        """Keep the answer's text so far."""
+        with self._store.write() as db:
+            db.execute("UPDATE answers SET text = ? WHERE id = ?", [storable(text), answer_id])
+
+    def finish_answer(self, answer_id: int) -> None:
+        """The answer is a message now (in the same transaction), or was given up."""
+        with self._store.write() as db:
+            db.execute("DELETE FROM answers WHERE id = ?", [answer_id])
+
+    def lost_answers(self) -> builtins.list[PendingAnswer]:
+        """Answers whose process is gone: nobody will finish them."""
+        rows = self._store.read().execute("SELECT * FROM answers ORDER BY id").fetchall()
+        return [_pending(row) for row in rows if _started(row["owner_pid"], near=row["owner_started"]) == 0.0]
+
+    def _check_in_chat(self, chat_id: int, message_id: int | None) -> None:
+        self.get(chat_id)
+        if message_id is not None and self.message(message_id).chat_id != chat_id:
+            raise DataError(f"message {message_id} is not in chat {chat_id}")
+
+
+def _started(pid: int, *, near: float | None = None) -> float:
+    """When a process began, in seconds since the epoch; 0.0 when there is none, or none that began ``near`` then."""
+    import psutil  # 20 ms
+
+    try:
+        started: float = psutil.Process(pid).create_time()
+    except psutil.Error:
+        return 0.0
+    return started if near is None or abs(started - near) < _SAME_START_SECONDS else 0.0
+
+
+def _new_id(cursor: sqlite3.Cursor) -> int:
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _chat(row: sqlite3.Row) -> Chat:
+    return Chat(
+        id=row["id"],
+        title=row["title"],
+        system=row["system"],
+        model=row["model"],
+        sampling=sampling_from_json(row["sampling"]),
+        tip_id=row["tip_id"],
+        created_utc=row["created_utc"],
+        updated_utc=row["updated_utc"],
+    )
+
+
+def _message(row: sqlite3.Row) -> Message:
+    return Message(
+        id=row["id"],
+        chat_id=row["chat_id"],
+        parent_id=row["parent_id"],
+        role=Role(row["role"]),
+        content=row["content"],
+        created_utc=row["created_utc"],
+        generation=generation_from_json(row["generation"]) if row["generation"] else None,
+        edited_from=row["edited_from"],
+    )
+
+
+def _pending(row: sqlite3.Row) -> PendingAnswer:
+    return PendingAnswer(
+        id=row["id"],
+        chat_id=row["chat_id"],
+        parent_id=row["parent_id"],
+        model=row["model"],
+        sampling=sampling_from_json(row["sampling"]),
+        text=row["text"],
+        created_utc=row["created_utc"],
+    )

@@ -1,0 +1,88 @@
+"""The line of decisions: what was done to which example, and which of it is undone.
+
+Owns undo and redo as an order of groups per rater. What a decision's fields mean is for ``examples.py`` to know.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from workbench.domain.decisions import Action, Decision, Undone, undone
+from workbench.store.rows import now_utc
+
+if TYPE_CHECKING:
+    from workbench.store.store import Store
+
+# What a decision changed, as JSON holds it: the example's fields by name.
+Fields = dict[str, Any]
+Apply = Callable[[Decision], None]
+
+
+class Decisions:
+    """Decisions of all raters. Each method that writes joins the caller's transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def begin(self, rater: str) -> int:
+        """A group for a new gesture. What the rater had undone before it can then no longer be done again."""
+        with self._store.write() as db:
+            db.execute("UPDATE decisions SET state = 'dropped' WHERE rater = ? AND state = 'undone'", [rater])
+            return int(db.execute("SELECT coalesce(max(group_id), 0) + 1 FROM decisions").fetchone()[0])
+
+    def add(self, group: int, example_id: int, action: Action, *, before: Fields, after: Fields, rater: str) -> None:
+        """One more line."""
+        with self._store.write() as db:
+            db.execute(
+                "INSERT INTO decisions (group_id, example_id, action, before, after, rater, created_utc) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [group, example_id, action.value, json.dumps(before), json.dumps(after), rater, now_utc()],
+            )
+
+    def undo(self, rater: str, apply: Apply) -> Undone | None:
+        """Hand the newest standing group of ``rater`` to ``apply``, last decision first."""
+        return self._turn(rater, "max(group_id)", "done", "undone", apply)
+
+    def redo(self, rater: str, apply: Apply) -> Undone | None:
+        """Hand the group that was undone last to ``apply``, first decision first."""
+        return self._turn(rater, "min(group_id)", "undone", "done", apply)
+
+    def history(self, example_id: int) -> list[Decision]:
+        """The decisions about one example, oldest first."""
+        sql = "SELECT * FROM decisions WHERE example_id = ? ORDER BY id"
+        return [_decision(row) for row in self._store.read().execute(sql, [example_id])]
+
+    def _turn(self, rater: str, which: str, state: str, into: str, apply: Apply) -> Undone | None:
+        with self._store.write() as db:
+            sql = f"SELECT {which} FROM decisions WHERE rater = ? AND state = ?"
+            group = db.execute(sql, [rater, state]).fetchone()[0]
+            if group is None:
+                return None
+            direction = "DESC" if state == "done" else "ASC"
+            sql = f"SELECT * FROM decisions WHERE group_id = ? AND rater = ? AND state = ? ORDER BY id {direction}"
+            found = [_decision(row) for row in db.execute(sql, [group, rater, state]).fetchall()]
+            for decision in found:
+                apply(decision)
+            db.execute(
+                "UPDATE decisions SET state = ? WHERE group_id = ? AND rater = ? AND state = ?",
+                [into, group, rater, state],
+            )
+        touched = tuple(dict.fromkeys(decision.example_id for decision in sorted(found, key=lambda d: d.id)))
+        return undone(found[0].action, touched)
+
+
+def _decision(row: sqlite3.Row) -> Decision:
+    return Decision(
+        id=row["id"],
+        group=row["group_id"],
+        example_id=row["example_id"],
+        action=Action(row["action"]),
+        before=row["before"],
+        after=row["after"],
+        rater=row["rater"],
+        created_utc=row["created_utc"],
+        undone=row["state"] != "done",
+    )

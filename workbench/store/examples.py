@@ -1,0 +1,427 @@
+"""Examples, and what people decided about them.
+
+Owns how an example is written in columns and its place in the full-text index. Every change goes through a decision
+(see ``decisions.py`` beside this), so that it can be undone.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import sqlite3
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from workbench.domain.chats import storable
+from workbench.domain.decisions import Action, Decision, Undone
+from workbench.domain.examples import (
+    Content,
+    Example,
+    ExampleRow,
+    Kind,
+    NewExample,
+    Source,
+    SourceKind,
+    Split,
+    Status,
+    last_user_text,
+)
+from workbench.domain.queries import Query
+from workbench.errors import NotFoundError
+from workbench.store.decisions import Decisions, Fields
+from workbench.store.queries import order_by, where
+from workbench.store.rows import IDS_PER_STATEMENT, now_utc, placeholders, turns_from_json, turns_json
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from workbench.store.store import Store
+
+_SHOWN_CHARACTERS = 240
+_TAGS = "(SELECT json_group_array(tag) FROM example_tags WHERE example_id = e.id)"
+_FLAGS = "(SELECT json_group_array(flag) FROM example_flags WHERE example_id = e.id)"
+_FULL = f"""
+SELECT e.id, d.name AS dataset, e.kind, e.status, e.split, e.label, e.rating, e.rater, e.source, e.created_utc,
+    e.updated_utc, e.note, e.prompt, e.chosen, e.rejected, {_TAGS} AS tags, {_FLAGS} AS flags
+FROM examples e JOIN datasets d ON d.id = e.dataset_id
+"""
+_SHORT = f"""
+SELECT e.id, e.kind, e.status, e.split, e.rating, e.source_kind, substr(e.note, 1, {_SHOWN_CHARACTERS}) AS note,
+    substr(e.prompt_text, 1, {_SHOWN_CHARACTERS}) AS prompt, substr(e.answer_text, 1, {_SHOWN_CHARACTERS}) AS answer,
+    {_TAGS} AS tags, {_FLAGS} AS flags
+FROM examples e
+"""
+_INSERT = """
+INSERT INTO examples (dataset_id, kind, status, split, label, rating, rater, source_kind, source, hash, created_utc,
+    updated_utc, note, prompt_text, answer_text, context_text, rejected_text, prompt, chosen, rejected)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_INDEX = """
+INSERT INTO examples_fts(rowid, prompt_text, answer_text, context_text, rejected_text, note)
+SELECT id, prompt_text, answer_text, context_text, rejected_text, note FROM examples WHERE id BETWEEN ? AND ?
+"""
+
+
+class Examples:
+    """Examples by dataset, their lists, and the gestures on them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._decisions = Decisions(store)
+
+    def add(
+        self,
+        dataset: str,
+        content: Content,
+        *,
+        source: Source,
+        status: Status,
+        rater: str,
+        split: Split = Split.NONE,
+        tags: Sequence[str] = (),
+        note: str = "",
+        group: int | None = None,
+    ) -> tuple[Example, bool]:
+        """The example and True; or, when the dataset has the same content, that example untouched and False.
+
+        One whose creation was undone comes back, with what is given here, and counts as new. ``group`` joins the
+        decision to others, for one undo; None begins a new one.
+        """
+        new = NewExample(content, source, status, split, tuple(tags), note)
+        with self._store.write() as db:
+            group = group or self._decisions.begin(rater)
+            found, is_new = self._put(db, self._store.datasets.ensure(dataset).id, new, rater=rater, group=group)
+            if is_new is _INSERTED:
+                db.execute(_INDEX, [found, found])
+            return self.get(found), is_new is not _PRESENT
+
+    def new_group(self, rater: str) -> int:
+        """A group for several ``add`` calls that one undo takes back. Only sure inside the same ``write()``."""
+        with self._store.write():
+            return self._decisions.begin(rater)
+
+    def add_many(self, dataset: str, rows: Iterable[NewExample], *, rater: str, status: Status) -> tuple[int, int]:
+        """How many were new and how many the dataset had already; all in one transaction, undone by one undo."""
+        counts = {_INSERTED: 0, _REVIVED: 0, _PRESENT: 0}
+        with self._store.write() as db:
+            dataset_id = self._store.datasets.ensure(dataset).id
+            group = self._decisions.begin(rater)
+            last = db.execute("SELECT coalesce(max(id), 0) FROM examples").fetchone()[0]
+            for new in rows:
+                new = new if new.status else replace(new, status=status)
+                _, outcome = self._put(db, dataset_id, new, rater=rater, group=group)
+                counts[outcome] += 1
+            # Word by word indexing costs twice as much as one pass at the end.
+            db.execute(_INDEX, [last + 1, 2**63 - 1])
+        return counts[_INSERTED] + counts[_REVIVED], counts[_PRESENT]
+
+    def get(self, example_id: int) -> Example:
+        """The example; raises ``NotFoundError``, also for one whose creation was undone."""
+        sql = f"{_FULL} WHERE e.id = ? AND e.deleted_utc IS NULL"
+        row = self._store.read().execute(sql, [example_id]).fetchone()
+        if row is None:
+            raise NotFoundError(f"there is no example {example_id}", hint="`workbench examples list` shows them")
+        return _example(row)
+
+    def ids(self, query: Query, *, dataset: str | int | None = None, order: str = "id") -> array[int]:
+        """The ids of all examples that match, in order: 8 bytes each, so that a list of a million is cheap."""
+        condition = where(query, dataset_id=self._dataset_id(dataset))
+        cursor = self._store.read().cursor()
+        cursor.row_factory = None
+        cursor.execute(
+            f"SELECT e.id FROM examples e WHERE {condition.sql} ORDER BY {order_by(order)}", condition.values
+        )
+        return array("q", (row[0] for row in cursor))
+
+    def page(self, ids: Sequence[int]) -> builtins.list[ExampleRow | None]:
+        """Short forms of these examples, in this order; None for one that is not there any more."""
+        found: dict[int, ExampleRow] = {}
+        for chunk in _chunks(ids):
+            sql = f"{_SHORT} WHERE e.id IN ({placeholders(len(chunk))}) AND e.deleted_utc IS NULL"
+            found.update((row["id"], _short(row)) for row in self._store.read().execute(sql, chunk))
+        return [found.get(example_id) for example_id in ids]
+
+    def list(
+        self, query: Query, *, dataset: str | int | None = None, after: int = 0, limit: int = 100
+    ) -> builtins.list[Example]:
+        """Whole examples that match, by id, beginning after id ``after``."""
+        condition = where(query, dataset_id=self._dataset_id(dataset))
+        sql = f"{_FULL} WHERE {condition.sql} AND e.id > ? ORDER BY e.id LIMIT ?"
+        return [_example(row) for row in self._store.read().execute(sql, [*condition.values, after, limit])]
+
+    def count(self, query: Query, dataset: str | int | None = None) -> int:
+        """How many examples match."""
+        condition = where(query, dataset_id=self._dataset_id(dataset))
+        sql = f"SELECT count(*) AS n FROM examples e WHERE {condition.sql}"
+        return int(self._store.read().execute(sql, condition.values).fetchone()["n"])
+
+    def counts(self, dataset: str | int | None = None) -> dict[Status, int]:
+        """How many examples have each status."""
+        condition = where(Query(), dataset_id=self._dataset_id(dataset))
+        sql = f"SELECT e.status, count(*) AS n FROM examples e WHERE {condition.sql} GROUP BY e.status"
+        found = {row["status"]: int(row["n"]) for row in self._store.read().execute(sql, condition.values)}
+        return {status: found.get(status.value, 0) for status in Status}
+
+    def change(
+        self,
+        ids: Sequence[int],
+        action: Action,
+        *,
+        rater: str,
+        status: Status | None = None,
+        split: Split | None = None,
+        add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
+        note: str | None = None,
+        rating: int | None = None,
+        content: Content | None = None,
+    ) -> int:
+        """Change what is given on every one of these examples; returns the decision group that one undo takes back.
+
+        All or nothing: raises ``NotFoundError`` when one of them is not there.
+        """
+        given: Fields = {"rater": rater}
+        given |= {"status": status.value} if status else {}
+        given |= {"split": split.value} if split else {}
+        given |= {"note": storable(note)} if note is not None else {}
+        given |= {"rating": rating} if rating is not None else {}
+        given |= {"content": content_fields(content)} if content else {}
+        with self._store.write() as db:
+            group = self._decisions.begin(rater)
+            for example_id in ids:
+                before = self._fields(db, example_id)
+                after = dict(before) | given
+                after["tags"] = sorted({*before["tags"], *map(storable, add_tags)} - {*remove_tags})
+                changed = [name for name in after if after[name] != before[name]]
+                self._write(db, example_id, {name: after[name] for name in changed})
+                self._decisions.add(
+                    group,
+                    example_id,
+                    action,
+                    before={name: before[name] for name in changed},
+                    after={name: after[name] for name in changed},
+                    rater=rater,
+                )
+            return group
+
+    def undo(self, rater: str) -> Undone | None:
+        """Take back this rater's newest gesture; None when nothing is left. Works across restarts, without limit.
+
+        A field that somebody has changed since is left as it is now.
+        """
+        with self._store.write() as db:
+            return self._decisions.undo(rater, lambda decision: self._move(db, decision, back=True))
+
+    def redo(self, rater: str) -> Undone | None:
+        """Do again what this rater undid last; None when nothing was, or something else was done since."""
+        with self._store.write() as db:
+            return self._decisions.redo(rater, lambda decision: self._move(db, decision, back=False))
+
+    def history(self, example_id: int) -> builtins.list[Decision]:
+        """Everything that was decided about an example, oldest first, also what was undone."""
+        return self._decisions.history(example_id)
+
+    def _dataset_id(self, dataset: str | int | None) -> int | None:
+        return None if dataset is None or dataset == "" else self._store.datasets.get(dataset).id
+
+    def _put(self, db: Database, dataset_id: int, new: NewExample, *, rater: str, group: int) -> tuple[int, str]:
+        """Insert or revive ``new``, with its decision. The caller puts inserted rows into the text index."""
+        digest = bytes.fromhex(_stored(new.content).hash())
+        row = db.execute(
+            "SELECT id, deleted_utc FROM examples WHERE dataset_id = ? AND hash = ? "
+            "ORDER BY deleted_utc IS NOT NULL, id LIMIT 1",
+            [dataset_id, digest],
+        ).fetchone()
+        if row is not None and row["deleted_utc"] is None:
+            return int(row["id"]), _PRESENT
+        if row is not None:
+            self._revive(db, row["id"], new, rater=rater, group=group)
+            return int(row["id"]), _REVIVED
+        example_id = _insert(db, dataset_id, new, digest, rater)
+        self._decisions.add(group, example_id, Action.CREATE, before=_HIDDEN, after=_VISIBLE, rater=rater)
+        return example_id, _INSERTED
+
+    def _revive(self, db: Database, example_id: int, new: NewExample, *, rater: str, group: int) -> None:
+        db.execute(
+            "UPDATE examples SET source_kind = ?, source = ? WHERE id = ?",
+            [new.source.kind.value, _source_json(new.source), example_id],
+        )
+        before = self._fields(db, example_id, hidden=True)
+        after: Fields = {
+            "status": (new.status or Status.PENDING).value,
+            "split": new.split.value,
+            "tags": sorted({*map(storable, new.tags)}),
+            "note": storable(new.note),
+            "rating": new.rating,
+            "rater": rater,
+            **_VISIBLE,
+        }
+        self._write(db, example_id, after)
+        before = {name: before[name] for name in after if name != "deleted"} | _HIDDEN
+        self._decisions.add(group, example_id, Action.CREATE, before=before, after=after, rater=rater)
+
+    def _move(self, db: Database, decision: Decision, *, back: bool) -> None:
+        """Set the fields of a decision to what they were before (``back``) or after it."""
+        before, after = json.loads(decision.before), json.loads(decision.after)
+        leaving, reaching = (after, before) if back else (before, after)
+        now = self._fields(db, decision.example_id, hidden=True)
+        fields = {name: value for name, value in reaching.items() if now[name] == leaving[name]}
+        self._write(db, decision.example_id, fields)
+
+    def _fields(self, db: Database, example_id: int, *, hidden: bool = False) -> Fields:
+        """All that decisions can change, as it is now."""
+        condition = "" if hidden else "AND e.deleted_utc IS NULL"
+        row = db.execute(
+            f"SELECT e.status, e.split, e.note, e.rating, e.rater, e.deleted_utc, e.kind, e.prompt, e.chosen, "
+            f"e.rejected, e.label, {_TAGS} AS tags FROM examples e WHERE e.id = ? {condition}",
+            [example_id],
+        ).fetchone()
+        if row is None:
+            raise NotFoundError(f"there is no example {example_id}", hint="`workbench examples list` shows them")
+        fields: Fields = {name: row[name] for name in ("status", "split", "note", "rating", "rater")}
+        fields["tags"] = json.loads(row["tags"])
+        fields["deleted"] = row["deleted_utc"] is not None
+        fields["content"] = {name: row[name] for name in ("kind", "prompt", "chosen", "rejected", "label")}
+        return fields
+
+    def _write(self, db: Database, example_id: int, fields: Fields) -> None:
+        now = now_utc()
+        columns: Fields = {name: fields[name] for name in _PLAIN if name in fields} | {"updated_utc": now}
+        if "content" in fields:
+            content = _content(fields["content"])
+            columns |= fields["content"] | _texts(content) | {"hash": bytes.fromhex(content.hash())}
+        if "deleted" in fields:
+            columns["deleted_utc"] = now if fields["deleted"] else None
+        if "tags" in fields:
+            _set_tags(db, example_id, fields["tags"])
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        db.execute(f"UPDATE examples SET {assignments} WHERE id = ?", [*columns.values(), example_id])
+
+
+_INSERTED, _REVIVED, _PRESENT = "inserted", "revived", "present"
+_HIDDEN: Fields = {"deleted": True}
+_VISIBLE: Fields = {"deleted": False}
+_PLAIN = ("status", "split", "note", "rating", "rater")
+
+
+def content_fields(content: Content) -> Fields:
+    """The columns that hold a content."""
+    return {
+        "kind": content.kind.value,
+        "prompt": turns_json(content.prompt),
+        "chosen": turns_json(content.chosen),
+        "rejected": turns_json(content.rejected),
+        "label": None if content.label is None else int(content.label),
+    }
+
+
+def _stored(content: Content) -> Content:
+    """The content as it will be read back: hashes must be those of what is stored."""
+    return _content(content_fields(content))
+
+
+def _content(row: sqlite3.Row | Fields) -> Content:
+    return Content(
+        Kind(row["kind"]),
+        turns_from_json(row["prompt"]),
+        turns_from_json(row["chosen"]),
+        turns_from_json(row["rejected"]),
+        None if row["label"] is None else bool(row["label"]),
+    )
+
+
+def _texts(content: Content) -> dict[str, str]:
+    """What is searched and listed: the last user turn, and every other text of the example."""
+    prompt = last_user_text(content.prompt)
+    context = [turn.content for turn in content.prompt if turn.content != prompt]
+    return {
+        "prompt_text": storable(prompt),
+        "answer_text": _joined(turn.content for turn in content.chosen),
+        "context_text": _joined(context),
+        "rejected_text": _joined(turn.content for turn in content.rejected),
+    }
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return storable("\n".join(texts))
+
+
+def _insert(db: Database, dataset_id: int, new: NewExample, digest: bytes, rater: str) -> int:
+    now, fields, texts = now_utc(), content_fields(new.content), _texts(new.content)
+    status = (new.status or Status.PENDING).value
+    cursor = db.execute(
+        _INSERT,
+        [
+            *(dataset_id, fields["kind"], status, new.split.value, fields["label"], new.rating, rater),
+            *(new.source.kind.value, _source_json(new.source), digest, now, now, storable(new.note)),
+            *texts.values(),
+            *(fields["prompt"], fields["chosen"], fields["rejected"]),
+        ],
+    )
+    example_id = cursor.lastrowid
+    assert example_id is not None
+    if new.tags:
+        _set_tags(db, example_id, [storable(tag) for tag in new.tags])
+    for flag in new.flags:
+        db.execute("INSERT OR IGNORE INTO example_flags (example_id, flag) VALUES (?, ?)", [example_id, storable(flag)])
+    return example_id
+
+
+def _set_tags(db: Database, example_id: int, tags: Iterable[str]) -> None:
+    db.execute("DELETE FROM example_tags WHERE example_id = ?", [example_id])
+    db.conn.executemany(
+        "INSERT OR IGNORE INTO example_tags (example_id, tag) VALUES (?, ?)", ((example_id, tag) for tag in tags)
+    )
+
+
+def _source_json(source: Source) -> str:
+    return storable(json.dumps({name: value for name, value in asdict(source).items() if value}, ensure_ascii=True))
+
+
+def _source(text: str) -> Source:
+    values = json.loads(text)
+    kind, models = SourceKind(values.pop("kind")), tuple(values.pop("models", ()))
+    return Source(kind=kind, models=models, **values)
+
+
+def _example(row: sqlite3.Row) -> Example:
+    return Example(
+        id=row["id"],
+        dataset=row["dataset"],
+        content=_content(row),
+        source=_source(row["source"]),
+        status=Status(row["status"]),
+        split=Split(row["split"]),
+        tags=tuple(json.loads(row["tags"])),
+        note=row["note"],
+        rating=row["rating"],
+        rater=row["rater"],
+        created_utc=row["created_utc"],
+        updated_utc=row["updated_utc"],
+        flags=tuple(json.loads(row["flags"])),
+    )
+
+
+def _short(row: sqlite3.Row) -> ExampleRow:
+    return ExampleRow(
+        id=row["id"],
+        kind=Kind(row["kind"]),
+        status=Status(row["status"]),
+        split=Split(row["split"]),
+        rating=row["rating"],
+        prompt=row["prompt"],
+        answer=row["answer"],
+        source=SourceKind(row["source_kind"]),
+        tags=tuple(json.loads(row["tags"])),
+        flags=tuple(json.loads(row["flags"])),
+        note=row["note"],
+    )
+
+
+def _chunks(ids: Sequence[int]) -> Iterator[builtins.list[int]]:
+    iterator = iter(ids)
+    while chunk := list(islice(iterator, IDS_PER_STATEMENT)):
+        yield chunk

@@ -1,0 +1,78 @@
+"""The model registry's rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from workbench.domain.models import Model, ModelKind, check_name
+from workbench.errors import NotFoundError, RefusedError
+from workbench.store.naming import find
+from workbench.store.rows import now_utc
+
+if TYPE_CHECKING:
+    from workbench.store.store import Store
+
+
+class Models:
+    """Registered models."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(
+        self,
+        name: str,
+        kind: ModelKind,
+        path: str,
+        *,
+        base: str = "",
+        run_id: int | None = None,
+        sha256: str = "",
+        format: str = "safetensors",
+        note: str = "",
+    ) -> Model:
+        """Register a model; raises ``RefusedError`` when the name is taken, ``DataError`` when it cannot be a name."""
+        check_name(name)
+        with self._store.write() as db:
+            if db.execute("SELECT 1 FROM models WHERE name = ?", [name]).fetchone():
+                raise RefusedError(f"a model called {name!r} is registered already", hint="give another name")
+            cursor = db.execute(
+                "INSERT INTO models (name, kind, path, base, run_id, sha256, format, note, created_utc) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [name, kind.value, path, base, run_id, sha256, format, note, now_utc()],
+            )
+            row = db.execute("SELECT * FROM models WHERE id = ?", [cursor.lastrowid]).fetchone()
+            return _model(row)
+
+    def get(self, address: str | int) -> Model:
+        """The model of this name, id or unique start of a name; raises ``NotFoundError`` or ``UsageError``."""
+        connection = self._store.read()
+        model_id = find(connection, "models", address)
+        return _model(connection.execute("SELECT * FROM models WHERE id = ?", [model_id]).fetchone())
+
+    def list(self) -> list[Model]:
+        """Every model, in the order in which they were registered."""
+        return [_model(row) for row in self._store.read().execute("SELECT * FROM models ORDER BY id")]
+
+    def remove(self, address: str | int) -> Model:
+        """Take a model out of the registry and return it; its files stay. Refused while adapters need it as a base."""
+        with self._store.write() as db:
+            model = self.get(address)
+            needing = [row["name"] for row in db.execute("SELECT name FROM models WHERE base = ?", [model.name])]
+            if needing:
+                raise RefusedError(f"{model.name} is the base of {', '.join(needing)}", hint="remove those first")
+            db.execute("DELETE FROM models WHERE id = ?", [model.id])
+            return model
+
+    def default(self) -> Model:
+        """The model that is used when none is named: the base registered first. Raises ``NotFoundError``."""
+        sql = "SELECT * FROM models WHERE kind = ? ORDER BY id LIMIT 1"
+        row = self._store.read().execute(sql, [ModelKind.BASE.value]).fetchone()
+        if row is None:
+            raise NotFoundError("no model is registered", hint="`workbench models add PATH_OR_ID`")
+        return _model(row)
+
+
+def _model(row: sqlite3.Row) -> Model:
+    return Model(**{**dict(row), "kind": ModelKind(row["kind"])})

@@ -1,0 +1,59 @@
+"""How domain values are written in columns: turns, sampling and generations as JSON, times as UTC text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from workbench.domain.chats import Generation, Sampling, StopReason, Turn, storable
+
+IDS_PER_STATEMENT = 1000
+
+
+def now_utc() -> str:
+    """The present as ``2026-01-31T12:00:00.000Z``: sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def turns_json(turns: Iterable[Turn]) -> str:
+    """Turns as the JSON that ``turns_from_json`` reads."""
+    return json.dumps([[turn.role, storable(turn.content)] for turn in turns], ensure_ascii=False)
+
+
+def turns_from_json(text: str) -> tuple[Turn, ...]:
+    """The turns of a column."""
+    return tuple(Turn(role, content) for role, content in json.loads(text))
+
+
+def sampling_json(sampling: Sampling) -> str:
+    """Sampling as the JSON that ``sampling_from_json`` reads."""
+    return json.dumps(asdict(sampling))
+
+
+def sampling_from_json(text: str) -> Sampling:
+    """The sampling of a column."""
+    return Sampling(**json.loads(text))
+
+
+def generation_json(generation: Generation) -> str:
+    """A generation as the JSON that ``generation_from_json`` reads."""
+    return json.dumps(asdict(generation))
+
+
+def generation_from_json(text: str) -> Generation:
+    """The generation of a column."""
+    values = json.loads(text)
+    sampling, reason = Sampling(**values.pop("sampling")), StopReason(values.pop("stop_reason"))
+    return Generation(sampling=sampling, stop_reason=reason, **values)
+
+
+def search_words(words: Iterable[str]) -> str:
+    """An FTS5 expression in which every word stands as text: quotes, minus, ``*`` and ``c++`` mean nothing special."""
+    return " ".join('"' + storable(word).replace("\0", " ").replace('"', '""') + '"' for word in words)
+
+
+def placeholders(count: int) -> str:
+    """``?, ?, ?`` for an SQL list."""
+    return ", ".join("?" * count)

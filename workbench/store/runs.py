@@ -1,0 +1,145 @@
+"""Training runs as the bench last saw them, and their metrics. The run's folder is the original; this is the copy."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus
+from workbench.errors import NotFoundError
+from workbench.store.naming import find
+from workbench.store.rows import now_utc
+
+if TYPE_CHECKING:
+    from workbench.store.store import Store
+
+# The metrics whose last value is shown in the list of runs: each has a column of its name.
+_SHOWN = ("loss", "eval_loss", "base_eval_loss")
+_COLUMNS = (
+    "id, name, method, dataset, base, directory, state, step, total_steps, loss, eval_loss, base_eval_loss, "
+    "adapter, error, hint, created_utc, started_utc, ended_utc"
+)
+
+
+class Runs:
+    """Runs and their curves."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def next_id(self) -> int:
+        """The id that the next ``add`` gives, for naming the run's folder. Only sure inside the same ``write()``."""
+        row = self._store.read().execute("SELECT seq FROM sqlite_sequence WHERE name = 'runs'").fetchone()
+        return int(row["seq"]) + 1 if row else 1
+
+    def add(self, spec: RunSpec, directory: str) -> Run:
+        """A new run, queued."""
+        with self._store.write() as db:
+            cursor = db.execute(
+                "INSERT INTO runs (name, method, dataset, base, directory, state, created_utc) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    spec.name,
+                    spec.method,
+                    spec.dataset,
+                    spec.base,
+                    str(directory),
+                    RunState.QUEUED.value,
+                    spec.created_utc or now_utc(),
+                ],
+            )
+            assert cursor.lastrowid is not None
+            return self._by_id(cursor.lastrowid)
+
+    def get(self, address: str | int) -> Run:
+        """The run of this name (the newest of several), id or unique start of a name; raises ``NotFoundError``."""
+        return self._by_id(find(self._store.read(), "runs", address))
+
+    def list(self) -> list[Run]:
+        """Every run, newest first."""
+        return [_run(row) for row in self._store.read().execute(f"SELECT {_COLUMNS} FROM runs ORDER BY id DESC")]
+
+    def update(self, run_id: int, status: RunStatus) -> Run:
+        """Take over what the run's ``state.json`` says."""
+        with self._store.write() as db:
+            self._by_id(run_id)
+            db.execute(
+                "UPDATE runs SET state = ?, step = ?, total_steps = ?, error = ?, hint = ?, started_utc = ?, "
+                "ended_utc = ? WHERE id = ?",
+                [
+                    status.state.value,
+                    status.step,
+                    status.total_steps,
+                    status.error,
+                    status.hint,
+                    status.started_utc,
+                    status.ended_utc,
+                    run_id,
+                ],
+            )
+            return self._by_id(run_id)
+
+    def record(self, run_id: int, metrics: Sequence[Metric], *, offset: int) -> bool:
+        """Keep what was read of ``events.jsonl`` up to byte ``offset``; False when that much was kept before.
+
+        Reading the same part twice, or two benches reading it at once, changes nothing. A step that is repeated after
+        a resume replaces the one before.
+        """
+        with self._store.write() as db:
+            if offset <= self.offset(run_id):
+                return False
+            db.conn.executemany(
+                "INSERT OR REPLACE INTO metrics (run_id, name, step, value, at_utc) VALUES (?, ?, ?, ?, ?)",
+                ((run_id, m.name, m.step, _stored(m.value), m.at_utc) for m in metrics),
+            )
+            db.execute("UPDATE runs SET events_offset = ? WHERE id = ?", [offset, run_id])
+            for column, value in _last_values(metrics).items():
+                db.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", [_stored(value), run_id])
+            if metrics:
+                db.execute("UPDATE runs SET step = ? WHERE id = ?", [metrics[-1].step, run_id])
+            return True
+
+    def offset(self, run_id: int) -> int:
+        """How many bytes of the run's ``events.jsonl`` are in the store."""
+        row = self._store.read().execute("SELECT events_offset FROM runs WHERE id = ?", [run_id]).fetchone()
+        if row is None:
+            raise _no_run(run_id)
+        return int(row["events_offset"])
+
+    def metrics(self, run_id: int, name: str) -> builtins.list[Metric]:
+        """One curve, by step; a value that was no number is NaN."""
+        sql = "SELECT step, value, at_utc FROM metrics WHERE run_id = ? AND name = ? ORDER BY step"
+        rows = self._store.read().execute(sql, [run_id, name])
+        return [Metric(r["step"], name, math.nan if r["value"] is None else r["value"], r["at_utc"]) for r in rows]
+
+    def set_result(self, run_id: int, *, adapter: str) -> Run:
+        """The model that the run made, by its name in the registry."""
+        with self._store.write() as db:
+            self._by_id(run_id)
+            db.execute("UPDATE runs SET adapter = ? WHERE id = ?", [adapter, run_id])
+            return self._by_id(run_id)
+
+    def _by_id(self, run_id: int) -> Run:
+        row = self._store.read().execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", [run_id]).fetchone()
+        if row is None:
+            raise _no_run(run_id)
+        return _run(row)
+
+
+def _no_run(run_id: int) -> NotFoundError:
+    return NotFoundError(f"there is no run {run_id}", hint="`workbench runs list` shows them")
+
+
+def _last_values(metrics: Iterable[Metric]) -> dict[str, float]:
+    return {metric.name: metric.value for metric in metrics if metric.name in _SHOWN}
+
+
+def _stored(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _run(row: sqlite3.Row) -> Run:
+    return Run(**{**dict(row), "state": RunState(row["state"])})

@@ -1,0 +1,255 @@
+"""One workspace's SQLite database: opening, migrating, and who may write when.
+
+Owns connections, transactions and the lock file; the nouns (``store.chats``, ``store.examples``, ...) own the SQL.
+
+Two benches may have one workspace open. SQLite before 3.51.3 can corrupt a WAL database when two connections write
+or checkpoint at the same instant, so every write transaction holds the workspace's lock file, and is
+``BEGIN IMMEDIATE``: a deferred transaction that turns into a write fails at once when another has committed since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from filelock import FileLock, Timeout  # 37 ms
+
+from workbench.errors import BusyError, StoreError
+from workbench.paths import Workspace
+from workbench.store.chats import Chats
+from workbench.store.comparisons import Comparisons
+from workbench.store.datasets import Datasets
+from workbench.store.drafts import Drafts
+from workbench.store.examples import Examples
+from workbench.store.models import Models
+from workbench.store.runs import Runs
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database, Migrations
+
+LOCK_TIMEOUT_SECONDS = 60.0
+LOCK_POLL_SECONDS = 0.005
+_MASKED = ("pandas", "numpy")
+
+
+class Store:
+    """An open workspace database. Every method may be called from any thread.
+
+    Each thread reads through a connection of its own, so that a long read in one never holds up another; all write
+    through one connection, one at a time.
+    """
+
+    def __init__(self, workspace: Workspace, writer: Database, lock: FileLock) -> None:
+        self.workspace = workspace
+        self._writer = writer
+        self._file_lock = lock
+        self._thread_lock = threading.RLock()
+        self._local = threading.local()
+        self._readers: list[tuple[threading.Thread, sqlite3.Connection]] = []
+        self.chats = Chats(self)
+        self.drafts = Drafts(self)
+        self.datasets = Datasets(self)
+        self.examples = Examples(self)
+        self.models = Models(self)
+        self.runs = Runs(self)
+        self.comparisons = Comparisons(self)
+
+    @classmethod
+    def open(cls, workspace: Workspace) -> Self:
+        """The workspace's store, with its folder and tables made where they are missing.
+
+        Raises ``StoreError`` when the file is not a workbench database, was made by a newer workbench, or cannot be
+        opened; ``BusyError`` when another process holds the lock for too long.
+        """
+        with _numbers_masked():
+            from sqlite_utils import Database  # 95 ms; 650 ms if it found pandas
+
+            from workbench.store.migrations import MIGRATIONS
+
+        _make_folder(workspace.root)
+        lock = FileLock(
+            workspace.lock, timeout=LOCK_TIMEOUT_SECONDS, poll_interval=LOCK_POLL_SECONDS, thread_local=False
+        )
+        connection = _connect(workspace.database)
+        try:
+            with _held(lock, workspace), _sqlite_errors(workspace):
+                _prepare(connection)
+                writer = Database(connection, execute_plugins=False)
+                migrate(writer, MIGRATIONS, workspace.database)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(workspace, writer, lock)
+
+    def read(self) -> sqlite3.Connection:
+        """This thread's connection for reading; inside ``write()`` the writing one, which sees its own rows."""
+        if getattr(self._local, "depth", 0):
+            return self._writer.conn
+        connection: sqlite3.Connection | None = getattr(self._local, "reader", None)
+        if connection is None:
+            connection = self._local.reader = self._new_reader()
+        return connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Database]:
+        """A write transaction: committed at the end of the block, rolled back when it raises.
+
+        Re-entrant: inside another ``write()`` of the same thread it joins that transaction. Raises ``BusyError`` when
+        another process keeps the lock for longer than a minute.
+        """
+        depth = getattr(self._local, "depth", 0)
+        with self._thread_lock:
+            if depth:
+                yield self._writer
+                return
+            with _held(self._file_lock, self.workspace), _sqlite_errors(self.workspace):
+                self._local.depth = 1
+                try:
+                    with _transaction(self._writer.conn):
+                        yield self._writer
+                finally:
+                    self._local.depth = 0
+
+    def close(self) -> None:
+        """Close every connection. Nothing may use the store afterwards."""
+        with self._thread_lock:
+            for _, reader in self._readers:
+                reader.close()
+            self._readers.clear()
+            self._local = threading.local()
+            self._close_writer()
+
+    def _close_writer(self) -> None:
+        # Closing the last connection writes the log back into the database: under the lock, like any write. When
+        # another process holds the lock it has a connection too, ours is not the last, and closing it writes nothing.
+        try:
+            self._file_lock.acquire(timeout=1.0)
+        except Timeout:
+            self._writer.close()
+            return
+        try:
+            self._writer.close()
+        finally:
+            self._file_lock.release()
+
+    def _new_reader(self) -> sqlite3.Connection:
+        with _sqlite_errors(self.workspace):
+            connection = _connect(self.workspace.database)
+            connection.execute("PRAGMA query_only = ON")
+        with self._thread_lock:
+            for thread, old in [entry for entry in self._readers if not entry[0].is_alive()]:
+                old.close()
+                self._readers.remove((thread, old))
+            self._readers.append((threading.current_thread(), connection))
+        return connection
+
+
+def migrate(db: Database, migrations: Migrations, path: Path) -> None:
+    """Bring the open database up to date; the lock must be held.
+
+    A database with rows in it is copied to ``<name>.before-<step>`` first. Raises ``StoreError`` when it knows steps
+    that we do not: a newer workbench made it.
+    """
+    applied = [step.name for step in migrations.applied(db)]
+    known = {step.name for step in migrations.pending(type(db)(memory=True))}
+    if unknown := [name for name in applied if name not in known]:
+        raise StoreError(
+            f"the workspace was made by a newer workbench (it has {unknown[0]!r})",
+            hint="use that version, or another workspace",
+            where=str(path),
+        )
+    if not applied and db.table_names():
+        raise StoreError("this database is not a workbench workspace", hint="choose another folder", where=str(path))
+    pending = [step.name for step in migrations.pending(db)]
+    if applied and pending:
+        _back_up(db.conn, path.with_name(f"{path.name}.before-{pending[0]}"))
+    if pending:
+        migrations.apply(db)
+
+
+def _back_up(connection: sqlite3.Connection, to: Path) -> None:
+    with contextlib.closing(sqlite3.connect(to)) as copy:
+        connection.backup(copy)
+
+
+def _make_folder(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the workspace folder cannot be made: {error.strerror}", where=str(root)) from None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"the workspace cannot be opened: {error}", where=str(path)) from None
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """The writer's settings. FULL: a decision that was shown as made survives a power cut, for 2-4 ms a commit."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite itself rolls back on some errors (disk full): then there is nothing left to roll back
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def _held(lock: FileLock, workspace: Workspace) -> Iterator[None]:
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BusyError(
+            "another workbench is writing to this workspace", hint="try again", where=str(workspace.lock)
+        ) from None
+    except OSError as error:
+        raise StoreError(f"the workspace cannot be locked: {error.strerror}", where=str(workspace.lock)) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _sqlite_errors(workspace: Workspace) -> Iterator[None]:
+    """What SQLite says about the file as a whole, in the product's words."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+        hint = "is the disk full, the folder read-only, or the file not a database?"
+        raise StoreError(f"the workspace database: {error}", hint=hint, where=str(workspace.database)) from error
+
+
+@contextlib.contextmanager
+def _numbers_masked() -> Iterator[None]:
+    """Keep sqlite_utils from importing pandas and numpy, which it does wherever they are installed."""
+    before = {name: sys.modules[name] for name in _MASKED if name in sys.modules}
+    hidden = dict.fromkeys(_MASKED)
+    sys.modules.update(hidden)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in _MASKED:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
