@@ -1,0 +1,81 @@
+"""The open bench: one workspace's store, its engine, its settings and who is deciding. What every flow is handed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from workbench.config import Settings, load_settings
+from workbench.domain.chats import Generation, Role, StopReason
+from workbench.flows.registry import ensure_embedded
+from workbench.paths import Workspace
+from workbench.store.store import Store
+
+if TYPE_CHECKING:
+    from workbench.jobs.engine import Engine
+
+
+class Bench:
+    """Everything a flow needs. ``rater`` signs decisions; ``engine`` answers, and is started by its first use."""
+
+    def __init__(self, store: Store, *, engine: Engine, settings: Settings, rater: str) -> None:
+        self.store = store
+        self.engine = engine
+        self.settings = settings
+        self.rater = rater
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace that is open."""
+        return self.store.workspace
+
+    @classmethod
+    def open(
+        cls,
+        workspace: Workspace,
+        *,
+        engine: Engine | None = None,
+        rater: str | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """The bench on ``workspace``, made if it is new; its first model is the one shipped with the program.
+
+        Answers that a killed bench had begun become messages. Raises ``StoreError``, ``BusyError`` or ``UsageError``
+        (settings); starts no process.
+        """
+        settings = settings or load_settings()
+        if engine is None:
+            from workbench.jobs.engine import EngineClient  # not needed where a test brings its own
+
+            engine = EngineClient(workspace)
+        store = Store.open(workspace)
+        bench = cls(store, engine=engine, settings=settings, rater=rater or settings.labelling.rater_name)
+        ensure_embedded(store)
+        recover_answers(store)
+        return bench
+
+    def close(self) -> None:
+        """Close the store. The engine stays: it ends by itself when idle."""
+        self.store.close()
+
+
+def recover_answers(store: Store) -> int:
+    """Turn the text of answers whose process is gone into messages; returns how many there were.
+
+    A lost answer of which nothing had arrived leaves no message.
+    """
+    if not store.chats.lost_answers():
+        return 0
+    with store.write():
+        lost = store.chats.lost_answers()  # again, under the lock: another bench may have been first
+        for answer in lost:
+            if answer.text:
+                generation = Generation(answer.model, answer.sampling, 0, 0, 0, StopReason.LOST)
+                store.chats.add_message(
+                    answer.chat_id,
+                    parent_id=answer.parent_id,
+                    role=Role.ASSISTANT,
+                    content=answer.text,
+                    generation=generation,
+                )
+            store.chats.finish_answer(answer.id)
+    return len(lost)

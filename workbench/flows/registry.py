@@ -1,0 +1,257 @@
+"""Registering models: folders in Hugging Face's layout, LoRA adapters, and hub ids.
+
+Owns what is refused (pickled weights and custom code, which run as programs when they are loaded) and how an adapter
+finds its base. Reads configuration files and tensor headers; never loads weights, and asks no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.domain.models import Model, ModelKind
+from workbench.domain.serving import ModelPlace
+from workbench.errors import DataError, NotFoundError, RefusedError
+from workbench.paths import shipped
+from workbench.store.store import Store
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+EMBEDDED = "pip"
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+_CONFIGS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+_LARGEST_HEADER = 100_000_000  # bytes; what the safetensors library itself allows
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What stands in a model folder."""
+
+    kind: ModelKind
+    folder: Path
+    config: dict[str, Any]
+    weights: tuple[Path, ...]
+
+
+def add_model(bench: Bench, path_or_id: str | Path, *, name: str = "") -> Model:
+    """Register a folder (a model or an adapter) or a hub id ``org/name``; the same one again gives what is there.
+
+    An adapter's base is found among the registered models, or registered with it. Raises ``RefusedError`` for pickled
+    weights and custom code, ``NotFoundError`` or ``DataError`` when there is no model at that place.
+    """
+    with bench.store.write():
+        return _add(bench.store, str(path_or_id), name)
+
+
+def list_models(bench: Bench) -> list[Model]:
+    """Every registered model, oldest first."""
+    return bench.store.models.list()
+
+
+def remove_model(bench: Bench, name: str) -> Model:
+    """Forget a model; its files stay. Refused while adapters are registered on it."""
+    return bench.store.models.remove(name)
+
+
+def place(bench: Bench, name: str) -> ModelPlace:
+    """Where the engine finds the model called ``name`` (empty: the workspace's default), with its base."""
+    model = bench.store.models.get(name) if name else bench.store.models.default()
+    base = place(bench, model.base) if model.kind is ModelKind.ADAPTER else None
+    return ModelPlace(model.name, model.path, base)
+
+
+def describe(bench: Bench, model: Model) -> dict[str, object]:
+    """A model for showing: its row in the registry, the run that made it, and what its files say of themselves."""
+    run = bench.store.runs.get(model.run_id).name if model.run_id is not None else ""
+    shown: dict[str, object] = {
+        "id": model.id,
+        "name": model.name,
+        "kind": model.kind.value,
+        "path": model.path,
+        "base": model.base,
+        "run": run,
+        "format": model.format,
+        "sha256": model.sha256,
+        "note": model.note,
+        "created_utc": model.created_utc,
+    }
+    folder = Path(model.path)
+    return shown | (_facts(folder) if folder.is_dir() else {"present": is_hub_id(model.path)})
+
+
+def ensure_embedded(store: Store) -> None:
+    """Register the model shipped with the program in a workspace that has no model yet."""
+    if store.models.list():
+        return
+    folder = shipped("sample_data") / "model"
+    if not folder.is_dir():
+        return
+    with store.write():
+        if not store.models.list():
+            _add(store, str(folder), EMBEDDED, note="the tiny model that comes with workbench")
+
+
+def is_hub_id(text: str) -> bool:
+    """True when ``text`` has the form of a Hugging Face hub id, ``org/name``."""
+    return bool(_HUB_ID.fullmatch(text))
+
+
+def _add(store: Store, path_or_id: str, name: str, *, note: str = "") -> Model:
+    folder = Path(path_or_id).expanduser()
+    if not folder.exists() and is_hub_id(path_or_id):
+        return _registered(store, path_or_id, name) or store.models.add(
+            name or _free_name(store, path_or_id.rpartition("/")[2]), ModelKind.BASE, path_or_id, note=note
+        )
+    found = _inspect(folder)
+    if known := _registered(store, str(found.folder), name):
+        return known
+    base = _base_of(store, found) if found.kind is ModelKind.ADAPTER else ""
+    chosen = name or _free_name(store, found.folder.name)
+    return store.models.add(
+        chosen, found.kind, str(found.folder), base=base, sha256=weights_hash(found.weights), note=note
+    )
+
+
+def _registered(store: Store, path: str, name: str) -> Model | None:
+    known = [model for model in store.models.list() if model.path == path]
+    return next((model for model in known if name in {"", model.name}), None)
+
+
+def _inspect(folder: Path) -> _Found:
+    """What is in ``folder``, once it is sure that loading it runs no program of a stranger."""
+    if not folder.exists():
+        raise NotFoundError(
+            f"{folder} is neither a folder nor a hub id", hint="a hub id looks like org/name", where=str(folder)
+        )
+    if not folder.is_dir():
+        raise DataError(f"{folder.name} is a file", hint="give the folder that holds config.json", where=str(folder))
+    folder = folder.resolve()
+    is_adapter = (folder / "adapter_config.json").is_file()
+    if not is_adapter and not (folder / "config.json").is_file():
+        hint = "a model folder has config.json or adapter_config.json and *.safetensors"
+        raise DataError("there is no model in this folder", hint=hint, where=str(folder))
+    _refuse_custom_code(folder)
+    pattern = "adapter_model*.safetensors" if is_adapter else "*.safetensors"
+    weights = tuple(sorted(folder.glob(pattern)))
+    if not weights:
+        _refuse_pickles(folder)
+        raise DataError("the folder has no .safetensors weights", where=str(folder))
+    kind = ModelKind.ADAPTER if is_adapter else ModelKind.BASE
+    return _Found(kind, folder, _json(folder / ("adapter_config.json" if is_adapter else "config.json")), weights)
+
+
+def _refuse_pickles(folder: Path) -> None:
+    pickled = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _PICKLED)
+    if pickled:
+        raise RefusedError(
+            f"the weights are pickled ({pickled[0]}): loading them can run any program",
+            hint="get the .safetensors version of this model",
+            where=str(folder),
+        )
+
+
+def _refuse_custom_code(folder: Path) -> None:
+    for name in _CONFIGS:
+        path = folder / name
+        if path.is_file() and "auto_map" in _json(path):
+            raise RefusedError(
+                f"the model brings its own program code ({name} has auto_map)",
+                hint="only architectures that transformers knows are loaded",
+                where=str(path),
+            )
+
+
+def _base_of(store: Store, adapter: _Found) -> str:
+    """The name of the registered base of an adapter; registers it when it can be found."""
+    wanted = adapter.config.get("base_model_name_or_path")
+    if not isinstance(wanted, str) or not wanted:
+        raise DataError("adapter_config.json does not name its base model", where=str(adapter.folder))
+    folders = [Path(wanted).expanduser(), adapter.folder / wanted]
+    places = {wanted, *(str(folder.resolve()) for folder in folders)}
+    for model in store.models.list():
+        if model.kind is ModelKind.BASE and (model.path in places or model.name == wanted):
+            return model.name
+    here = next((folder for folder in folders if folder.is_dir()), None)
+    if here is None and not is_hub_id(wanted):
+        raise NotFoundError(
+            f"the adapter's base {wanted!r} is not here",
+            hint="add the base first, under that name or path",
+            where=str(adapter.folder),
+        )
+    base = _add(store, str(here) if here else wanted, "")
+    if base.kind is ModelKind.ADAPTER:
+        raise RefusedError(f"{base.name} is an adapter: an adapter needs a base with its own weights")
+    return base.name
+
+
+def _free_name(store: Store, wanted: str) -> str:
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted).strip("-._")[:80] or "model"
+    taken = {model.name for model in store.models.list()}
+    names = (cleaned if number == 1 else f"{cleaned}-{number}" for number in range(1, len(taken) + 2))
+    return next(name for name in names if name not in taken)
+
+
+def weights_hash(files: tuple[Path, ...]) -> str:
+    """The SHA-256 of one weight file; of several, that of their lines in ``sha256sum``'s form. Reads them whole."""
+    lines = []
+    for path in files:
+        with path.open("rb") as file:
+            lines.append((hashlib.file_digest(file, "sha256").hexdigest(), path.name))
+    if len(lines) == 1:
+        return lines[0][0]
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in lines).encode()).hexdigest()
+
+
+def _facts(folder: Path) -> dict[str, object]:
+    """What the files say: architecture, size, parameters, dtype, context, chat template; for an adapter its rank."""
+    adapter, config = _json(folder / "adapter_config.json"), _json(folder / "config.json")
+    weights = sorted(folder.glob("*.safetensors"))
+    shapes = [entry for path in weights for entry in _tensors(path)]
+    facts: dict[str, object] = {
+        "present": bool(weights),
+        "bytes": sum(path.stat().st_size for path in weights),
+        "parameters": sum(prod(entry["shape"]) for entry in shapes),
+        "dtype": ", ".join(sorted({entry["dtype"] for entry in shapes})),
+        "chat_template": (folder / "chat_template.jinja").is_file()
+        or bool(_json(folder / "tokenizer_config.json").get("chat_template")),
+    }
+    if adapter:
+        return facts | {name: adapter.get(name) for name in ("peft_type", "r", "lora_alpha", "target_modules")}
+    architecture = (config.get("architectures") or [""])[0]
+    return facts | {"architecture": architecture, "context": config.get("max_position_embeddings")}
+
+
+def _tensors(path: Path) -> list[dict[str, Any]]:
+    """The tensors' entries in a safetensors header: an 8-byte little-endian length, then JSON.
+
+    Source: https://github.com/huggingface/safetensors/blob/main/README.md#format
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _LARGEST_HEADER:
+            raise DataError("this is not a safetensors file", where=str(path))
+        try:
+            header = json.loads(file.read(length))
+        except ValueError:
+            raise DataError("this is not a safetensors file", where=str(path)) from None
+    return [entry for name, entry in header.items() if name != "__metadata__"]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty when there is no file."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path.name} cannot be read: {error}", where=str(path)) from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path.name} is not a JSON object", where=str(path))
+    return found
