@@ -15,6 +15,8 @@ from enum import StrEnum
 from workbench.domain.chats import Role, Turn
 from workbench.errors import DataError
 
+_ROLES = tuple(role.value for role in Role)
+
 
 class Kind(StrEnum):
     """The shape of an example."""
@@ -154,7 +156,10 @@ class ExampleRow:
 
 @dataclass(frozen=True, slots=True)
 class NewExample:
-    """An example on its way into a dataset. ``status`` None takes the status given for the whole batch."""
+    """An example on its way into a dataset.
+
+    ``status`` None takes the status given for the whole batch; ``rater`` is who decided on it before, if anybody.
+    """
 
     content: Content
     source: Source
@@ -163,6 +168,7 @@ class NewExample:
     tags: tuple[str, ...] = ()
     note: str = ""
     rating: int | None = None
+    rater: str = ""
     flags: tuple[str, ...] = ()
 
 
@@ -229,6 +235,7 @@ def with_rejected(content: Content, answer: str) -> Content:
 def _check_prompt(prompt: Sequence[Turn]) -> None:
     if not prompt:
         raise DataError("the prompt is empty", hint="an example needs at least one user turn")
+    _check_roles(prompt)
     if any(t.role == Role.SYSTEM.value for t in prompt[1:]):
         raise DataError("a system turn may only come first")
     if prompt[-1].role == Role.ASSISTANT.value:
@@ -242,5 +249,14 @@ def _check_prompt(prompt: Sequence[Turn]) -> None:
 def _check_completion(turns: Sequence[Turn], name: str) -> None:
     if not turns or not turns[-1].content.strip():
         raise DataError(f"the {name} answer is empty")
+    _check_roles(turns)
+    if turns[0].role != Role.ASSISTANT.value:
+        raise DataError(f"the {name} answer begins with a {turns[0].role} turn")
     if turns[-1].role != Role.ASSISTANT.value:
         raise DataError(f"the {name} answer does not end with an assistant turn")
+
+
+def _check_roles(turns: Sequence[Turn]) -> None:
+    for turn in turns:
+        if turn.role not in _ROLES:
+            raise DataError(f"{turn.role!r} is not a role", hint=f"roles: {', '.join(_ROLES)}")

@@ -178,8 +178,11 @@ class Examples:
         note: str | None = None,
         rating: int | None = None,
         content: Content | None = None,
+        group: int | None = None,
     ) -> int:
         """Change what is given on every one of these examples; returns the decision group that one undo takes back.
+
+        ``group`` joins the change to others; None begins a new group.
 
         All or nothing: raises ``NotFoundError`` when one of them is not there.
         """
@@ -190,7 +193,7 @@ class Examples:
         given |= {"rating": rating} if rating is not None else {}
         given |= {"content": content_fields(content)} if content else {}
         with self._store.write() as db:
-            group = self._decisions.begin(rater)
+            group = group or self._decisions.begin(rater)
             for example_id in ids:
                 before = self._fields(db, example_id)
                 after = dict(before) | given
@@ -219,6 +222,21 @@ class Examples:
         """Do again what this rater undid last; None when nothing was, or something else was done since."""
         with self._store.write() as db:
             return self._decisions.redo(rater, lambda decision: self._move(db, decision, back=False))
+
+    def find(self, dataset: str, content: Content) -> Example | None:
+        """The dataset's example with this very content, None when it has none."""
+        row = self._store.read().execute(
+            f"{_FULL} WHERE e.hash = ? AND e.deleted_utc IS NULL AND e.dataset_id = (SELECT id FROM datasets WHERE name = ?)",
+            [bytes.fromhex(_stored(content).hash()), dataset],
+        ).fetchone()
+        return _example(row) if row else None
+
+    def source(self, example_id: int) -> Source:
+        """Where an example came from, also for one whose creation was undone; raises ``NotFoundError``."""
+        row = self._store.read().execute("SELECT source FROM examples WHERE id = ?", [example_id]).fetchone()
+        if row is None:
+            raise NotFoundError(f"there is no example {example_id}", hint="`workbench examples list` shows them")
+        return _source(row["source"])
 
     def history(self, example_id: int) -> builtins.list[Decision]:
         """Everything that was decided about an example, oldest first, also what was undone."""
@@ -256,7 +274,7 @@ class Examples:
             "tags": sorted({*map(storable, new.tags)}),
             "note": storable(new.note),
             "rating": new.rating,
-            "rater": rater,
+            "rater": new.rater or rater,
             **_VISIBLE,
         }
         self._write(db, example_id, after)
@@ -355,7 +373,7 @@ def _insert(db: Database, dataset_id: int, new: NewExample, digest: bytes, rater
     cursor = db.execute(
         _INSERT,
         [
-            *(dataset_id, fields["kind"], status, new.split.value, fields["label"], new.rating, rater),
+            *(dataset_id, fields["kind"], status, new.split.value, fields["label"], new.rating, new.rater or rater),
             *(new.source.kind.value, _source_json(new.source), digest, now, now, storable(new.note)),
             *texts.values(),
             *(fields["prompt"], fields["chosen"], fields["rejected"]),
