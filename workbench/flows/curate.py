@@ -1,0 +1,211 @@
+"""Reading through examples and deciding: every gesture is one commit, one line of history, and one undo."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.domain.datasets import deal_split
+from workbench.domain.decisions import Action, Decision, Undone
+from workbench.domain.examples import (
+    Content,
+    Example,
+    ExampleRow,
+    Split,
+    Status,
+    swapped,
+    with_answer,
+    with_prompt,
+    with_rejected,
+)
+from workbench.domain.queries import parse_query
+from workbench.domain.training import group_key
+from workbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+LOWEST_RATING, HIGHEST_RATING = 1, 5
+_LONGEST_TAG = 64
+_FEWEST_GROUPS = 3
+_PARTS: dict[str, Callable[[Content, str], Content]] = {
+    "chosen": with_answer,
+    "prompt": with_prompt,
+    "rejected": with_rejected,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A gesture that was made: one sentence for a status line, and the group that one undo takes back."""
+
+    said: str
+    group: int
+
+
+def ids(bench: Bench, text: str, *, dataset: str | None = None, order: str = "id") -> array[int]:
+    """The ids of the examples that the query ``text`` finds; raises ``UsageError`` when it cannot be read."""
+    return bench.store.examples.ids(parse_query(text), dataset=dataset, order=order)
+
+
+def page(bench: Bench, ids: Sequence[int]) -> list[ExampleRow | None]:
+    """Short forms of these examples in this order; None for one that is not there any more."""
+    return bench.store.examples.page(ids)
+
+
+def get(bench: Bench, example_id: int) -> Example:
+    """The whole example; raises ``NotFoundError``."""
+    return bench.store.examples.get(example_id)
+
+
+def counts(bench: Bench, dataset: str | None = None) -> dict[Status, int]:
+    """How many examples have each status."""
+    return bench.store.examples.counts(dataset)
+
+
+def history(bench: Bench, example_id: int) -> list[Decision]:
+    """What was decided about an example, oldest first, also what was undone."""
+    return bench.store.examples.history(example_id)
+
+
+def accept(bench: Bench, ids: Sequence[int]) -> Done:
+    """Let these examples be trained on."""
+    group = bench.store.examples.change(_some(ids), Action.ACCEPT, rater=bench.rater, status=Status.ACCEPTED)
+    return Done(f"accepted {_which(ids)}", group)
+
+
+def reject(bench: Bench, ids: Sequence[int]) -> Done:
+    """Keep these examples from being trained on or exported."""
+    group = bench.store.examples.change(_some(ids), Action.REJECT, rater=bench.rater, status=Status.REJECTED)
+    return Done(f"rejected {_which(ids)}", group)
+
+
+def skip(bench: Bench, ids: Sequence[int]) -> Done:
+    """Put off a decision: the status stays, and the history says that somebody looked."""
+    return Done(f"skipped {_which(ids)}", bench.store.examples.change(_some(ids), Action.SKIP, rater=bench.rater))
+
+
+def tag(bench: Bench, ids: Sequence[int], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Done:
+    """Add and remove tags; raises ``UsageError`` for one that could not be searched for."""
+    added, removed = [_tag(name) for name in add], [_tag(name) for name in remove]
+    if not added and not removed:
+        raise UsageError("no tag is given")
+    group = bench.store.examples.change(_some(ids), Action.TAG, rater=bench.rater, add_tags=added, remove_tags=removed)
+    signs = " ".join([*(f"+{name}" for name in added), *(f"-{name}" for name in removed)])
+    return Done(f"tagged {_which(ids)} {signs}", group)
+
+
+def split(bench: Bench, ids: Sequence[int], to: Split) -> Done:
+    """Put examples into a split by hand; ``TEST`` keeps them out of every training."""
+    group = bench.store.examples.change(_some(ids), Action.SPLIT, rater=bench.rater, split=to)
+    return Done(f"moved {_which(ids)} to {to.value}" if to is not Split.NONE else f"{_which(ids)}: no split", group)
+
+
+def note(bench: Bench, ids: Sequence[int], text: str) -> Done:
+    """Write a note, instead of the one before; an empty text removes it."""
+    group = bench.store.examples.change(_some(ids), Action.NOTE, rater=bench.rater, note=text.strip())
+    return Done(f"{'noted on' if text.strip() else 'removed the note of'} {_which(ids)}", group)
+
+
+def rate(bench: Bench, ids: Sequence[int], rating: int) -> Done:
+    """Rate examples from 1 (worst) to 5 (best)."""
+    if not LOWEST_RATING <= rating <= HIGHEST_RATING:
+        raise UsageError(f"a rating is {LOWEST_RATING} to {HIGHEST_RATING}, not {rating}")
+    group = bench.store.examples.change(_some(ids), Action.RATE, rater=bench.rater, rating=rating)
+    return Done(f"rated {_which(ids)} {rating}", group)
+
+
+def edit(bench: Bench, example_id: int, *, text: str, part: str = "chosen") -> Done:
+    """Replace the text of the last ``chosen``, ``prompt`` or ``rejected`` turn; the text before stays in the history.
+
+    Raises ``DataError`` when the example could then not be trained on, ``UsageError`` when nothing would change.
+    """
+    if part not in _PARTS:
+        raise UsageError(f"an example has no part {part!r}", hint=f"parts: {', '.join(_PARTS)}")
+    with bench.store.write():
+        before = bench.store.examples.get(example_id).content
+        if part == "rejected" and not before.rejected:
+            raise UsageError(f"example {example_id} has no rejected answer", hint="only pairs have one")
+        after = _PARTS[part](before, text)
+        if after == before:
+            raise UsageError(f"the {part} text of example {example_id} is the same as before")
+        group = bench.store.examples.change([example_id], Action.EDIT, rater=bench.rater, content=after)
+    return Done(f"edited the {part} text of example {example_id}", group)
+
+
+def swap(bench: Bench, ids: Sequence[int]) -> Done:
+    """Exchange chosen and rejected; raises ``DataError`` when one of the examples is not a pair, changing none."""
+    with bench.store.write():
+        group = bench.store.examples.new_group(bench.rater)
+        for example_id in _some(ids):
+            after = swapped(bench.store.examples.get(example_id).content)
+            bench.store.examples.change([example_id], Action.SWAP, rater=bench.rater, content=after, group=group)
+    return Done(f"swapped chosen and rejected of {_which(ids)}", group)
+
+
+def undo(bench: Bench) -> Undone | None:
+    """Take back this rater's newest gesture, wherever it was made; None when there is none left."""
+    return bench.store.examples.undo(bench.rater)
+
+
+def redo(bench: Bench) -> Undone | None:
+    """Do the gesture again that was undone last; None when there is none."""
+    return bench.store.examples.redo(bench.rater)
+
+
+def deal_splits(bench: Bench, dataset: str, *, seed: int, validation_share: float) -> dict[str, int]:
+    """Deal the rows that have no split into train and validation; returns how many rows each split has now.
+
+    Rows of one chat, or with the same prompt, stay together. What was dealt before is not moved. One undo takes the
+    whole deal back.
+    """
+    if not 0.0 <= validation_share < 1.0:
+        raise UsageError(f"the share {validation_share:g} is not from 0 up to 1", hint="0.1 holds out a tenth")
+    name = bench.store.datasets.get(dataset).name
+    with bench.store.write():
+        dealt = _deal(_without_split(bench, name), seed=seed, share=validation_share)
+        group = bench.store.examples.new_group(bench.rater)
+        for to, chosen in dealt.items():
+            if chosen:
+                bench.store.examples.change(chosen, Action.SPLIT, rater=bench.rater, split=to, group=group)
+    splits = (Split.TRAIN, Split.VALIDATION, Split.TEST)
+    return {to.value: bench.store.examples.count(parse_query(f"split:{to.value}"), name) for to in splits}
+
+
+def _without_split(bench: Bench, dataset: str) -> dict[str, list[int]]:
+    """The ids of the rows to deal, by what must stay together."""
+    query, groups, after = parse_query("split:none"), dict[str, list[int]](), 0
+    while rows := bench.store.examples.list(query, dataset=dataset, after=after, limit=500):
+        for example in rows:
+            groups.setdefault(group_key(example), []).append(example.id)
+        after = rows[-1].id
+    return groups
+
+
+def _deal(groups: dict[str, list[int]], *, seed: int, share: float) -> dict[Split, list[int]]:
+    sides = {key: deal_split(key, seed=seed, validation_share=share) for key in groups}
+    if share > 0 and len(groups) > _FEWEST_GROUPS and Split.VALIDATION not in sides.values():
+        sides[min(groups)] = Split.VALIDATION
+    dealt: dict[Split, list[int]] = {Split.TRAIN: [], Split.VALIDATION: []}
+    for key, side in sides.items():
+        dealt[side] += groups[key]
+    return dealt
+
+
+def _some(ids: Sequence[int]) -> Sequence[int]:
+    if not len(ids):
+        raise UsageError("no example is chosen")
+    return ids
+
+
+def _which(ids: Sequence[int]) -> str:
+    return f"example {ids[0]}" if len(ids) == 1 else f"{len(ids):,} examples"
+
+
+def _tag(name: str) -> str:
+    tag = name.strip()
+    if not tag or len(tag) > _LONGEST_TAG or any(character.isspace() or character in "\"'" for character in tag):
+        raise UsageError(f"{name!r} cannot be a tag", hint=f"one word without quotes, at most {_LONGEST_TAG} letters")
+    return tag
