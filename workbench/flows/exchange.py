@@ -14,7 +14,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TextIO
 
@@ -178,7 +178,7 @@ class _Reader:
 
     def rows(self, skip_bad: bool) -> Iterator[NewExample]:
         """The good rows; nothing more after the first bad line unless ``skip_bad``, but every line is looked at."""
-        for line in read_rows(self._file):
+        for line in self._lines():
             try:
                 new = self._example(line)
             except DataError as error:
@@ -208,6 +208,12 @@ class _Reader:
         if self._ignored:
             yield f"columns not taken: {', '.join(sorted(self._ignored))}"
 
+    def _lines(self) -> Iterator[Line]:
+        try:
+            return read_rows(self._file)
+        except DataError as error:
+            raise DataError(error.message, hint=error.hint, where=self.name) from None
+
     def _example(self, line: Line) -> NewExample:
         if isinstance(line.row, RowError):
             raise DataError(line.row.reason)
@@ -215,14 +221,13 @@ class _Reader:
             self.format = formats.detect(line.row)
         content = self.format.read(line.row)
         path = self.name if self.name == STANDARD_INPUT else str(Path(self.name).absolute())
-        new = with_provenance(
-            content, line.row, source=Source(SourceKind.IMPORT, file=storable(path), line=line.number)
-        )
+        source = Source(SourceKind.IMPORT, file=storable(path), line=line.number)
+        new = with_provenance(content, line.row, source=source)
         self._ignored |= set(line.row) - self.format.columns - set(COLUMNS)
         if not line.repaired:
             return new
         self._repaired += 1
-        return NewExample(**{name: getattr(new, name) for name in new.__slots__} | {"flags": (*new.flags, REPAIRED)})
+        return replace(new, flags=tuple(dict.fromkeys((*new.flags, REPAIRED))))
 
     def _refuse(self, line: Line, error: DataError) -> None:
         self.bad += 1
@@ -267,8 +272,12 @@ class _Skipped(contextlib.AbstractContextManager["_Skipped"]):
         for folder in folders:
             with contextlib.suppress(OSError):
                 return folder / name, *_temporary(folder / name)
-        self._exports.mkdir(parents=True, exist_ok=True)
-        return self._exports / name, *_temporary(self._exports / name)
+        try:
+            self._exports.mkdir(parents=True, exist_ok=True)
+            return self._exports / name, *_temporary(self._exports / name)
+        except OSError as error:
+            message = f"the bad lines cannot be written out: {error.strerror}"
+            raise WorkbenchError(message, where=str(self._exports)) from None
 
 
 def export_lines(
@@ -295,6 +304,7 @@ def export_file(
     such a file restores them. Raises ``NotFoundError`` when nothing matches.
     """
     writer, kinds, digest = formats.get(format), Counter[str](), hashlib.sha256()
+    to = to.resolve()  # a link stays a link
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         temporary, file = _temporary(to)

@@ -93,15 +93,13 @@ def _lines(file: IO[bytes]) -> Iterator[Line]:
 
 def _line(number: int, raw: bytes) -> Line:
     try:
-        text = raw.decode("utf-8")
-        value = json.loads(text)
+        return _checked(number, raw, json.loads(raw.decode("utf-8")))
     except UnicodeDecodeError as error:
         return Line(number, raw, RowError(f"it is not UTF-8 (byte {error.start + 1} of the line)"))
     except json.JSONDecodeError as error:
         return Line(number, raw, RowError(f"it is not JSON: {error.msg} (column {error.colno})"))
     except (ValueError, RecursionError):
         return Line(number, raw, RowError("it is not JSON that can be read: a number or a nesting without end"))
-    return _checked(number, raw, value)
 
 
 def _array(file: IO[bytes]) -> Iterator[Line]:
