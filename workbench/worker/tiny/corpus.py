@@ -112,10 +112,11 @@ class PlainText:
 
 @dataclass(frozen=True)
 class Voice:
-    """How a chat sounds: the answers' style, and whether held-out phrasings are asked."""
+    """How a chat sounds: the answers' style, whether held-out phrasings are asked, and whether words are invented."""
 
     style: str
     heldout: bool = False
+    inventive: bool = True
 
 
 def holds_facts(answer: str, facts: tuple[str, ...]) -> bool:
@@ -134,7 +135,7 @@ def ask(
 ) -> Turn:
     """One question of this intent with its answer; a subject given is referred to with "it" or "them"."""
     templates = intent.follow if subject else intent.heldout if voice.heldout else intent.seen
-    subject, slots = _subject(world, intent, rng, given=subject, heldout=voice.heldout)
+    subject, slots = _subject(world, intent, rng, given=subject, voice=voice)
     question = fill(rng.choice(templates), slots, rng)
     question = _typed_copy(question, rng) if intent.kind == "copy" else typed(question, rng)
     plain, curt, topic, facts = _answer_parts(world, intent)
@@ -223,7 +224,7 @@ def _following(subject: Ingredient | Dish | Item) -> tuple[Intent, ...]:
 def _remembering(world: World, rng: random.Random, voice: Voice) -> tuple[Turn, ...]:
     """A name or an order number is given, something else is asked, and then it is asked for again."""
     by_name = {intent.name: intent for intent in INTENTS}
-    slots = _copy_slots(world, rng, heldout=voice.heldout)
+    slots = _copy_slots(world, rng, voice)
     wants_name = rng.random() < 0.6
     recall, answers = (NAME_RECALL, NAME_RECALL_ANSWERS) if wants_name else (ORDER_RECALL, ORDER_RECALL_ANSWERS)
     question = fill(rng.choice(recall), slots, rng)
@@ -259,7 +260,7 @@ def _answer_parts(world: World, intent: Intent) -> tuple[tuple[str, ...], str, s
 
 
 def _subject(
-    world: World, intent: Intent, rng: random.Random, *, given: Ingredient | Dish | Item | None, heldout: bool
+    world: World, intent: Intent, rng: random.Random, *, given: Ingredient | Dish | Item | None, voice: Voice
 ) -> tuple[Ingredient | Dish | Item | None, Slots]:
     match intent.kind:
         case "cooked" | "ingredient" | "in_dish":
@@ -275,11 +276,11 @@ def _subject(
         case "any_item":
             return None, _item_list(world, rng)
         case "copy":
-            return None, _copy_slots(world, rng, heldout=heldout)
+            return None, _copy_slots(world, rng, voice)
         case "fixed":
             return None, {"weekday": rng.choice(WEEKDAYS)}
         case _:
-            return None, _unknown(world, intent.kind, rng, heldout=heldout)
+            return None, _unknown(world, intent.kind, rng, voice)
 
 
 def _ingredient(
@@ -311,15 +312,15 @@ def _item_list(world: World, rng: random.Random) -> Slots:
     }
 
 
-def _unknown(world: World, kind: str, rng: random.Random, *, heldout: bool) -> Slots:
+def _unknown(world: World, kind: str, rng: random.Random, voice: Voice) -> Slots:
     """A thing that the world does not know: a listed word, or in training as often an invented one."""
     words = world.words
     listed = {
         "unknown_food": (words.unknown_foods, words.unknown_foods_heldout),
         "unknown_item": (words.unknown_items, words.unknown_items_heldout),
         "unknown_topic": (words.unknown_topics, words.unknown_topics_heldout),
-    }[kind][heldout]
-    thing = rng.choice(listed) if heldout or rng.random() < 0.5 else _invented(rng)
+    }[kind][voice.heldout]
+    thing = _invented(rng) if voice.inventive and not voice.heldout and rng.random() >= 0.5 else rng.choice(listed)
     article = "an" if thing[0] in "aeiou" else "a"
     return {
         "things": thing,
@@ -331,12 +332,13 @@ def _unknown(world: World, kind: str, rng: random.Random, *, heldout: bool) -> S
     }
 
 
-def _copy_slots(world: World, rng: random.Random, *, heldout: bool) -> Slots:
-    if heldout:
+def _copy_slots(world: World, rng: random.Random, voice: Voice) -> Slots:
+    if voice.heldout:
         name = rng.choice(world.words.names_heldout)
     else:
-        name = rng.choice(world.words.names) if rng.random() < 0.4 else _invented(rng).capitalize()
-    kinds = 5 if heldout else 7
+        listed = not voice.inventive or rng.random() < 0.4
+        name = rng.choice(world.words.names) if listed else _invented(rng).capitalize()
+    kinds = 5 if voice.heldout else 7 if voice.inventive else 6
     phrase = " ".join(_word(world, rng, kinds) for _ in range(rng.choice((1, 2, 2, 3, 3, 4, 5))))
     fields = _fields(world, rng)
     return {

@@ -27,21 +27,21 @@ Measured = dict[str, float]
 
 LORA: dict[str, Any] = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear"}
 SFT: dict[str, Any] = {
-    "learning_rate": 5e-3,
-    "num_train_epochs": 6,
+    "learning_rate": 2e-3,
+    "num_train_epochs": 8,
     "per_device_train_batch_size": 8,
     "lr_scheduler_type": "cosine",
     "warmup_steps": 10,
 }
 DPO: dict[str, Any] = {
-    "learning_rate": 1e-3,
+    "learning_rate": 3e-4,
     "num_train_epochs": 2,
     "per_device_train_batch_size": 8,
     "lr_scheduler_type": "cosine",
     "warmup_steps": 10,
-    "beta": 0.1,
+    "beta": 0.3,
     "loss_type": ["sigmoid", "sft"],
-    "loss_weights": [1.0, 0.2],
+    "loss_weights": [1.0, 1.0],
 }
 
 

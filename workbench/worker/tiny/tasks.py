@@ -13,13 +13,13 @@ from typing import Any
 
 from workbench.worker.tiny.complaints import complaint
 from workbench.worker.tiny.corpus import INTENTS, Message, Turn, Voice, ask, chat, complain
-from workbench.worker.tiny.phrasing import Intent, in_style, normalised, typed
+from workbench.worker.tiny.phrasing import normalised, typed
 from workbench.worker.tiny.world import World
 
 Row = dict[str, Any]
 
 NO_HELP = ("I do not know.", "Sorry, no idea.", "Please ask somebody else.")
-POLITE_INTENTS = tuple(intent for intent in INTENTS if "polite" in intent.styles and intent.kind != "copy")
+RAMBLING_INTENTS = tuple(intent for intent in INTENTS if "rambling" in intent.styles)
 
 
 @dataclass
@@ -43,9 +43,12 @@ class SampleSets:
         """The same right answer twice: polite and concise chosen, rambling rejected."""
 
         def draw(rng: random.Random) -> Row:
-            turn, intent = self._question(rng, heldout=heldout)
-            chosen, rejected = self._styled(turn, intent, rng)
-            return {"prompt": user(turn.user), "chosen": assistant(chosen), "rejected": assistant(rejected)}
+            concise, rambling = self._two_answers(rng, heldout=heldout)
+            return {
+                "prompt": user(concise.user),
+                "chosen": assistant(concise.assistant),
+                "rejected": assistant(rambling.assistant),
+            }
 
         return self._rows("polite", count, draw, heldout=heldout)
 
@@ -53,11 +56,11 @@ class SampleSets:
         """Single answers with a label: polite ones true, rambling and unhelpful ones false."""
 
         def draw(rng: random.Random) -> Row:
-            turn, intent = self._question(rng, heldout=heldout)
-            chosen, rejected = self._styled(turn, intent, rng)
+            concise, rambling = self._two_answers(rng, heldout=heldout)
             label = rng.random() < 0.5
-            answer = chosen if label else rejected if rng.random() < 0.75 else rng.choice(NO_HELP)
-            return {"prompt": user(turn.user), "completion": assistant(answer), "label": label}
+            unhelpful = rambling.assistant if rng.random() < 0.75 else rng.choice(NO_HELP)
+            answer = concise.assistant if label else unhelpful
+            return {"prompt": user(concise.user), "completion": assistant(answer), "label": label}
 
         return self._rows("thumbs", count, draw, heldout=heldout)
 
@@ -83,24 +86,18 @@ class SampleSets:
 
         return self._rows("prompts", count, draw, heldout=True)
 
-    def _question(self, rng: random.Random, *, heldout: bool) -> tuple[Turn, Intent]:
-        weights = [intent.weight for intent in POLITE_INTENTS]
-        intent = rng.choices(POLITE_INTENTS, weights)[0]
-        return ask(self.world, intent, rng, voice=Voice("plain", heldout)), intent
-
-    def _styled(self, turn: Turn, intent: Intent, rng: random.Random) -> tuple[str, str]:
-        topic = self._topic(turn, intent)
-        polite, rambling = (
-            in_style(style, plain=turn.assistant, curt="", topic=topic, rng=rng) for style in ("polite", "rambling")
+    def _two_answers(self, rng: random.Random, *, heldout: bool) -> tuple[Turn, Turn]:
+        """One question with the same right answer twice: concise, and polite where that fits; then rambling."""
+        seed = rng.getrandbits(64)
+        intent = rng.choices(RAMBLING_INTENTS, [intent.weight for intent in RAMBLING_INTENTS])[0]
+        complains = rng.random() < 0.05
+        concise, rambling = (
+            complain(self.world, random.Random(seed), voice=Voice(style, heldout, inventive=False))
+            if complains
+            else ask(self.world, intent, random.Random(seed), voice=Voice(style, heldout, inventive=False))
+            for style in ("polite", "rambling")
         )
-        return polite, rambling
-
-    def _topic(self, turn: Turn, intent: Intent) -> str:
-        if turn.subject is not None:
-            return intent.topic.format_map(turn.subject.slots())
-        if not intent.plain:
-            return next(fixed.topic for fixed in self.world.fixed if fixed.intent == intent.name)
-        return intent.topic
+        return concise, rambling
 
     def _rows(self, name: str, count: int, draw: Callable[[random.Random], Row], *, heldout: bool) -> list[Row]:
         rng = random.Random(f"{name}-{self.seed}-{heldout}")
