@@ -1,0 +1,37 @@
+"""Training methods, one file each, found by folder: a new file here is a new method everywhere.
+
+Owns the finding. Knows nothing of what a method says; that is ``workbench.domain.methods``. A file whose name begins
+with an underscore holds parts that methods share and is not a method itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from workbench.domain.methods import Method, nearest
+from workbench.errors import NotFoundError
+
+
+@cache
+def find() -> dict[str, Method]:
+    """Every method of this folder by name, in the order of the file names."""
+    modules = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    methods = [_method(name) for name in modules]
+    return {method.name: method for method in methods}
+
+
+def get(name: str) -> Method:
+    """The method called ``name``; raises ``NotFoundError`` with the nearest name when there is none."""
+    methods = find()
+    if name not in methods:
+        raise NotFoundError(f"there is no training method {name!r}", hint=nearest(name, methods))
+    return methods[name]
+
+
+def _method(module: str) -> Method:
+    method = importlib.import_module(f"{__name__}.{module}").METHOD
+    if not isinstance(method, Method):
+        raise TypeError(f"workbench/methods/{module}.py must define METHOD as a Method")
+    return method

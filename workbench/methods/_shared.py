@@ -1,0 +1,134 @@
+"""Knobs that every method has: the adapter, the optimiser, the memory, the saving. Names are TRL's, PEFT's and
+transformers' own; what a knob does not say here, their documentation says.
+"""
+
+from __future__ import annotations
+
+from workbench.domain.methods import Knob, KnobGroup
+
+ADAPTER = (
+    Knob(
+        "adapter",
+        "lora",
+        "lora trains small matrices beside the weights, qlora the same over 4-bit weights, full all weights",
+        KnobGroup.ADAPTER,
+        target="workbench",
+        choices=("lora", "qlora", "full"),
+    ),
+    Knob(
+        "lora_r",
+        16,
+        "rank of the LoRA matrices: more learns more and weighs more",
+        KnobGroup.ADAPTER,
+        target="adapter",
+        minimum=1,
+        maximum=1024,
+    ),
+    Knob(
+        "lora_alpha",
+        32,
+        "scale of the LoRA matrices; twice the rank is usual",
+        KnobGroup.ADAPTER,
+        target="adapter",
+        minimum=1,
+        maximum=4096,
+    ),
+    Knob(
+        "lora_dropout",
+        0.0,
+        "share of LoRA inputs dropped in training",
+        KnobGroup.ADAPTER,
+        target="adapter",
+        minimum=0.0,
+        maximum=0.9,
+    ),
+    Knob(
+        "target_modules",
+        "all-linear",
+        "layers that get LoRA: all-linear, or names separated by commas (q_proj,v_proj)",
+        KnobGroup.ADAPTER,
+        target="adapter",
+    ),
+)
+
+
+def optimiser(learning_rate: float, *, smallest_batch: int = 1) -> tuple[Knob, ...]:
+    """The optimiser's knobs, with the method's own default rate and the smallest batch it can work with."""
+    group = KnobGroup.OPTIMISER
+    return (
+        Knob("learning_rate", learning_rate, "highest learning rate of the schedule", group, minimum=0.0, maximum=1.0),
+        Knob("num_train_epochs", 3.0, "how often every row is seen", group, minimum=0.0, maximum=1000.0),
+        Knob("max_steps", -1, "stop after this many optimiser steps; -1 leaves it to the epochs", group, minimum=-1),
+        Knob(
+            "per_device_train_batch_size",
+            8,
+            "rows in one forward pass",
+            group,
+            minimum=smallest_batch,
+            maximum=4096,
+        ),
+        Knob(
+            "gradient_accumulation_steps",
+            1,
+            "forward passes per optimiser step: a bigger batch in the same memory",
+            group,
+            minimum=1,
+            maximum=4096,
+        ),
+        Knob("warmup_steps", 0.05, "steps of rising rate; below 1 a share of all steps", group, minimum=0.0),
+        Knob(
+            "lr_scheduler_type",
+            "cosine",
+            "how the learning rate falls",
+            group,
+            choices=("cosine", "linear", "constant", "constant_with_warmup"),
+        ),
+        Knob("weight_decay", 0.0, "pull of the weights towards zero", group, minimum=0.0, maximum=1.0),
+        Knob("max_grad_norm", 1.0, "longest gradient; longer ones are cut; 0 switches it off", group, minimum=0.0),
+        Knob(
+            "gradient_checkpointing",
+            False,
+            "recompute activations: far less memory, about a fifth slower",
+            group,
+        ),
+        Knob(
+            "precision",
+            "auto",
+            "auto is bf16 on a GPU that has it, fp32 otherwise",
+            group,
+            target="workbench",
+            choices=("auto", "fp32", "bf16"),
+        ),
+        Knob(
+            "seed", 7, "seed of adapter, order, dropout and of the held-out share", group, minimum=0, maximum=2**32 - 1
+        ),
+    )
+
+
+DATA = (
+    Knob(
+        "max_length", 1024, "tokens per row; longer rows are cut at the end", KnobGroup.DATA, minimum=8, maximum=2**20
+    ),
+    Knob(
+        "eval_share",
+        0.1,
+        "share of conversations held out when no row is marked as validation",
+        KnobGroup.DATA,
+        target="workbench",
+        minimum=0.0,
+        maximum=0.5,
+    ),
+)
+
+SAVING = (
+    Knob("logging_steps", 1, "optimiser steps between two points of the curve", KnobGroup.SAVING, minimum=1),
+    Knob("save_steps", 100, "optimiser steps between two checkpoints", KnobGroup.SAVING, minimum=1),
+    Knob(
+        "eval_steps",
+        0,
+        "optimiser steps between two measurements of the held-out loss; 0 measures before and after only",
+        KnobGroup.SAVING,
+        target="workbench",
+        minimum=0,
+    ),
+)
