@@ -1,0 +1,110 @@
+"""From examples to the rows a trainer reads: which examples a method takes, in what shape, and what is held out.
+
+Owns the rules that decide what a model is trained on. Knows neither the store nor the trainer's files.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from workbench.domain.chats import Turn
+from workbench.domain.datasets import deal_split
+from workbench.domain.examples import Content, Example, Kind, Split, Status
+from workbench.domain.methods import KnobValue, Method
+
+Row = dict[str, object]
+
+_OPTIONAL = {Kind.DEMONSTRATION: "include_chosen", Kind.JUDGEMENT: "include_pairs"}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One row in TRL's conversational form, with the example that it came from."""
+
+    example_id: int
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """Examples to train on, and examples to measure on."""
+
+    train: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+
+
+def taken_kinds(method: Method, knobs: Mapping[str, KnobValue]) -> tuple[Kind, ...]:
+    """The kinds this run takes: the method's own, and the ones to convert when their knob is switched on."""
+    own, *others = method.kinds
+    return (own, *others) if others and knobs.get(_OPTIONAL[own]) else (own,)
+
+
+def usable(examples: Iterable[Example], kinds: Sequence[Kind]) -> list[Example]:
+    """The accepted examples of these kinds that may be trained or measured on; never one of the test split."""
+    return [
+        e for e in examples if e.status is Status.ACCEPTED and e.split is not Split.TEST and e.content.kind in kinds
+    ]
+
+
+def group_key(example: Example) -> str:
+    """What must stay on one side of the split: a chat; for rows from elsewhere, all rows with the same prompt."""
+    if example.source.chat_id is not None:
+        return f"chat:{example.source.chat_id}"
+    turns = "\x1e".join(f"{t.role}\x1f{t.content}" for t in example.content.prompt)
+    return "prompt:" + sha256(turns.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def deal(examples: Sequence[Example], *, seed: int, share: float) -> Dealt:
+    """Train and held-out examples: as marked by a person, else a share of the groups dealt by hash.
+
+    When the hash holds nothing out although it should, the group with the smallest key is held out, as long as at
+    least three groups stay to train on.
+    """
+    marked = [e for e in examples if e.split is Split.VALIDATION]
+    if marked:
+        return Dealt(tuple(e for e in examples if e.split is not Split.VALIDATION), tuple(marked))
+    free = sorted({group_key(e) for e in examples if e.split is Split.NONE})
+    held = {k for k in free if share > 0 and deal_split(k, seed=seed, validation_share=share) is Split.VALIDATION}
+    if not held and share > 0 and len(free) > 3:
+        held = {free[0]}
+    is_held = [e.split is Split.NONE and group_key(e) in held for e in examples]
+    return Dealt(
+        tuple(e for e, out in zip(examples, is_held, strict=True) if not out),
+        tuple(e for e, out in zip(examples, is_held, strict=True) if out),
+    )
+
+
+def training_rows(examples: Iterable[Example], own: Kind) -> list[TrainingRow]:
+    """Rows for a method whose own kind is ``own``: a pair becomes its better answer, or two labelled answers."""
+    return [TrainingRow(e.id, row) for e in examples for row in _rows(e.content, own)]
+
+
+def shuffled(rows: Sequence[TrainingRow], *, seed: int) -> list[TrainingRow]:
+    """The rows in an order drawn once, for methods that read them in the order of the file."""
+    order = list(rows)
+    random.Random(seed).shuffle(order)
+    return order
+
+
+def _rows(content: Content, own: Kind) -> list[Row]:
+    prompt = _turns(content.prompt)
+    match own, content.kind:
+        case Kind.DEMONSTRATION, _:
+            return [{"prompt": prompt, "completion": _turns(content.chosen)}]
+        case Kind.PREFERENCE, _:
+            return [{"prompt": prompt, "chosen": _turns(content.chosen), "rejected": _turns(content.rejected)}]
+        case _, Kind.PREFERENCE:
+            up, down = _turns(content.chosen), _turns(content.rejected)
+            return [
+                {"prompt": prompt, "completion": up, "label": True},
+                {"prompt": prompt, "completion": down, "label": False},
+            ]
+        case _:
+            return [{"prompt": prompt, "completion": _turns(content.chosen), "label": bool(content.label)}]
+
+
+def _turns(turns: Sequence[Turn]) -> list[dict[str, str]]:
+    return [t.as_dict() for t in turns]
