@@ -1,0 +1,272 @@
+"""The run directory: the protocol between bench, runner and trainer, and all that a run is.
+
+``spec.json`` and frozen rows go in; ``state.json``, ``events.jsonl``, ``log.txt``, checkpoints and the trained weights
+come out; the control file ``stop`` speaks to the trainer. Whole files are written aside and renamed, lines are
+appended, so that a reader never sees half of anything and a kill at any moment leaves a directory that can be read.
+Knows neither the store nor what is trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from workbench.domain.runs import RunSpec, RunState, RunStatus
+from workbench.errors import RunError
+
+COMPLETE_MARKER = "complete.json"
+STOP = "stop"
+KILL = "kill"
+
+Event = dict[str, Any]
+
+
+def now_utc() -> str:
+    """This moment as the run directory writes it: ISO 8601, microseconds, UTC; sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """One run's folder. Methods read and write the disk at once; nothing is kept in memory."""
+
+    root: Path
+
+    @property
+    def train_file(self) -> Path:
+        """The frozen rows to train on."""
+        return self.root / "train.jsonl"
+
+    @property
+    def eval_file(self) -> Path:
+        """The frozen held-out rows; empty when there are none."""
+        return self.root / "eval.jsonl"
+
+    @property
+    def events_file(self) -> Path:
+        """What happened, one JSON object a line, only ever appended to."""
+        return self.root / "events.jsonl"
+
+    @property
+    def log_file(self) -> Path:
+        """What the trainer printed."""
+        return self.root / "log.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of ``checkpoint-STEP`` folders."""
+        return self.root / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        """The trained adapter, there only once it is whole."""
+        return self.root / "adapter"
+
+    @property
+    def model(self) -> Path:
+        """The trained model of a full fine-tuning, there only once it is whole."""
+        return self.root / "model"
+
+    @classmethod
+    def create(cls, root: Path, spec: RunSpec, train: Iterable[str], held_out: Iterable[str]) -> RunDirectory:
+        """A new directory with the spec and the frozen lines, not queued yet; ``spec.row_hash`` is set here.
+
+        Raises ``RunError`` when something is at ``root`` already.
+        """
+        root.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".new-", dir=root.parent))
+        try:
+            draft = cls(aside)
+            _write_lines(draft.train_file, train)
+            _write_lines(draft.eval_file, held_out)
+            _write_whole(aside / "spec.json", spec_as_dict(replace(spec, row_hash=draft.row_hash())))
+            draft.checkpoints.mkdir()
+            aside.chmod(0o755)
+            aside.rename(root)
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise RunError(f"the run directory {root} could not be made: {error.strerror}") from error
+        return cls(root)
+
+    def spec(self) -> RunSpec:
+        """What to do; raises ``RunError`` when ``spec.json`` is missing or is not a spec."""
+        try:
+            return spec_from_dict(json.loads((self.root / "spec.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(f"{self.root} is not a run directory: spec.json: {error}") from error
+
+    def row_hash(self) -> str:
+        """SHA-256 of the training rows followed by the held-out rows, as they are on disk now."""
+        digest = hashlib.sha256()
+        for path in (self.train_file, self.eval_file):
+            with path.open("rb") as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+        return digest.hexdigest()
+
+    def status(self) -> RunStatus | None:
+        """What the run last said about itself; None before it is queued. A file that is no status is None too."""
+        try:
+            values = json.loads((self.root / "state.json").read_text(encoding="utf-8"))
+            return RunStatus(**{**values, "state": RunState(values["state"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def write_status(self, status: RunStatus) -> RunStatus:
+        """Replace ``state.json`` whole; ``updated_utc`` is set here."""
+        stamped = replace(status, updated_utc=now_utc())
+        _write_whole(self.root / "state.json", asdict(stamped))
+        return stamped
+
+    def enqueue(self) -> RunStatus:
+        """Put the run at the end of the queue, keeping its progress and forgetting an old error or stop."""
+        self.clear_stop()
+        old = self.status() or RunStatus(RunState.QUEUED)
+        return self.write_status(
+            replace(old, state=RunState.QUEUED, pid=None, process_started=None, ended_utc="", error="", hint="")
+        )
+
+    def request(self, what: str) -> None:
+        """Ask the trainer to ``STOP`` (finish the step, save, end), or note that it is being ``KILL``-ed."""
+        _write_text(self.root / "stop", what)
+
+    def requested(self) -> str:
+        """``STOP``, ``KILL`` or "" when nobody asked for anything."""
+        try:
+            return (self.root / "stop").read_text(encoding="utf-8").strip() or STOP
+        except OSError:
+            return ""
+
+    def clear_stop(self) -> None:
+        """Take back an earlier request."""
+        (self.root / "stop").unlink(missing_ok=True)
+
+    def beat(self) -> None:
+        """Say that the trainer is alive: the modification time of ``heartbeat``."""
+        (self.root / "heartbeat").touch()
+
+    def heartbeat_age(self) -> float | None:
+        """Seconds since the last beat; None when there was none."""
+        try:
+            return max(0.0, time.time() - (self.root / "heartbeat").stat().st_mtime)
+        except OSError:
+            return None
+
+    def events(self, offset: int = 0) -> tuple[list[Event], int]:
+        """Events from a byte offset on, and the offset to ask from next.
+
+        Reads up to the last newline: a line that is being written comes with the next call. A line that a kill tore
+        is left out.
+        """
+        try:
+            with self.events_file.open("rb") as file:
+                file.seek(offset)
+                piece = file.read()
+        except OSError:
+            return [], offset
+        end = piece.rfind(b"\n") + 1
+        return list(_parsed(piece[:end].splitlines())), offset + end
+
+    def complete_checkpoints(self) -> list[Path]:
+        """The checkpoints that were written to their end, earliest step first."""
+        return [path for path in self._checkpoint_folders() if is_complete(path)]
+
+    def remove_torn_checkpoints(self) -> list[Path]:
+        """Delete the checkpoints that a kill or a full disk left unfinished; gives back what was deleted."""
+        torn = [path for path in self._checkpoint_folders() if not is_complete(path)]
+        for path in torn:
+            shutil.rmtree(path, ignore_errors=True)
+        return torn
+
+    def _checkpoint_folders(self) -> list[Path]:
+        folders = [p for p in self.checkpoints.glob("checkpoint-*") if p.is_dir() and step_of(p) >= 0]
+        return sorted(folders, key=step_of)
+
+
+def all_runs(runs: Path) -> list[RunDirectory]:
+    """Every run directory under the folder ``runs``, by name; unfinished ones (``.new-…``) are not among them."""
+    if not runs.is_dir():
+        return []
+    return [RunDirectory(p) for p in sorted(runs.iterdir()) if not p.name.startswith(".") and p.is_dir()]
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimiser step in a checkpoint's name; -1 when the name has none."""
+    number = checkpoint.name.rpartition("-")[2]
+    return int(number) if number.isdigit() else -1
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Write the marker that makes a checkpoint count: every file with its size, flushed to the disk before."""
+    sizes = {str(p.relative_to(checkpoint)): p.stat().st_size for p in sorted(_files(checkpoint))}
+    for name in sizes:
+        with (checkpoint / name).open("rb") as file:
+            os.fsync(file.fileno())
+    _write_whole(checkpoint / COMPLETE_MARKER, {"files": sizes})
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """True when the marker is there and every file it names still has the size it had."""
+    try:
+        sizes = json.loads((checkpoint / COMPLETE_MARKER).read_text(encoding="utf-8"))["files"]
+        return bool(sizes) and all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def spec_as_dict(spec: RunSpec) -> dict[str, Any]:
+    """The spec as JSON holds it."""
+    return asdict(spec) | {"knobs": dict(spec.knobs), "versions": dict(spec.versions)}
+
+
+def spec_from_dict(values: Mapping[str, Any]) -> RunSpec:
+    """A spec from its JSON form; unknown fields (of a newer program) are left out."""
+    known: dict[str, Any] = {f.name: values[f.name] for f in fields(RunSpec) if f.name in values}
+    for name in ("example_ids", "eval_example_ids"):
+        known[name] = tuple(known.get(name, ()))
+    return RunSpec(**known)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (p for p in folder.rglob("*") if p.is_file() and p.name != COMPLETE_MARKER)
+
+
+def _parsed(lines: Iterable[bytes]) -> Iterator[Event]:
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            yield event
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def _write_whole(path: Path, values: object) -> None:
+    _write_text(path, json.dumps(values, indent=1) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(aside).replace(path)
+    except OSError:
+        Path(aside).unlink(missing_ok=True)
+        raise
