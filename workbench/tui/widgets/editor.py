@@ -29,9 +29,15 @@ class Editor(TextArea):
     Editor { background: $panel; }
     """
 
-    def __init__(self, text: str = "", *, name: str | None = None) -> None:
+    def __init__(self, text: str = "", *, placeholder: str = "", name: str | None = None) -> None:
         super().__init__(
-            text, soft_wrap=True, show_line_numbers=False, tab_behavior="focus", max_checkpoints=UNDO_STEPS, name=name
+            text,
+            soft_wrap=True,
+            show_line_numbers=False,
+            tab_behavior="focus",
+            max_checkpoints=UNDO_STEPS,
+            placeholder=placeholder,
+            name=name,
         )
         self.cursor_blink = False
         self._chord = False

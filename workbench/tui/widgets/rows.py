@@ -31,7 +31,7 @@ STRIPS_KEPT = 1024
 HEADER = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # not slots: Python 3.11 cannot make a generic one with frozen
 class Column(Generic[Row]):
     """One column: ``text`` gives its raw text (cleaned here); ``width`` in cells, 0 shares what is left.
 

@@ -1,0 +1,118 @@
+"""One answer on its way: a thread that asks, the text so far, and the news when it is over. Knows no widget.
+
+The thread never touches a widget: text goes through the app's pump, the rest as messages.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.message import Message as TextualMessage
+
+from workbench.domain.chats import Message
+from workbench.domain.serving import EngineState, EngineStatus
+from workbench.errors import WorkbenchError
+from workbench.flows import chat as flow
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+    from workbench.tui.widgets.pump import Pump
+
+Show = Callable[["LiveAnswer", str], None]
+Post = Callable[[TextualMessage], object]
+
+
+class EngineSpoke(TextualMessage):
+    """The engine said where it stands while an answer waited for it."""
+
+    def __init__(self, status: EngineStatus) -> None:
+        super().__init__()
+        self.status = status
+
+
+class AnswerOver(TextualMessage):
+    """An answer ended: with its stored message, or with what went wrong (then what had arrived is stored too)."""
+
+    def __init__(self, live: LiveAnswer, message: Message | None, error: WorkbenchError | None) -> None:
+        super().__init__()
+        self.live, self.message, self.error = live, message, error
+
+
+class LiveAnswer:
+    """An answer that is being made for one chat. ``show`` is called in the event loop with text as it comes."""
+
+    def __init__(self, chat_id: int, parent_id: int | None, model: str, show: Show) -> None:
+        self.chat_id, self.parent_id, self.model = chat_id, parent_id, model
+        self.cancelled = threading.Event()
+        self.over = threading.Event()
+        self.text = ""
+        self.waits_for = "asking"
+        self._show = show
+        self._began = time.monotonic()
+
+    def append_text(self, text: str) -> None:
+        """The pump's flush."""
+        self.text += text
+        self._show(self, text)
+
+    @property
+    def state(self) -> str:
+        """What the heading says while it streams."""
+        seconds = int(time.monotonic() - self._began)
+        if self.cancelled.is_set():
+            return "stopping"
+        return f"answering  {seconds} s" if self.text else f"{self.waits_for}  {seconds} s"
+
+    def run(self, bench: Bench, pump: Pump, post: Post) -> None:
+        """Ask and pass on, until the end. Runs in a thread; always posts ``AnswerOver``."""
+        message: Message | None = None
+        failure: WorkbenchError | None = None
+
+        def heard(status: EngineStatus) -> None:
+            post(EngineSpoke(status))
+
+        events = flow.answer(
+            bench,
+            self.chat_id,
+            parent_id=self.parent_id,
+            cancelled=self.cancelled,
+            model=self.model,
+            on_status=heard,
+        )
+        try:
+            for event in events:
+                match event:
+                    case flow.AnswerText(text=text):
+                        pump.feed(self, text)
+                    case flow.AnswerEnded(message=message):
+                        pass
+                    case _:
+                        pass
+        except WorkbenchError as error:
+            failure = error
+        finally:
+            self.over.set()
+            post(AnswerOver(self, message, failure))
+
+
+def status_text(status: EngineStatus) -> str:
+    """The engine's state in a few words for the status line."""
+    words = {
+        EngineState.OFF: "engine off",
+        EngineState.STARTING: "starting the engine…",
+        EngineState.IDLE: "engine idle",
+        EngineState.LOADING: "loading weights…",
+        EngineState.READY: f"{status.base} loaded" if status.base else "engine ready",
+        EngineState.FAILED: "engine failed",
+        EngineState.DIED: "engine died",
+    }
+    place = f" {status.device}" if status.device and status.state is EngineState.READY else ""
+    return words[status.state] + place
+
+
+def failure_text(error: WorkbenchError) -> tuple[str, str]:
+    """A heading and a text for the notice in the transcript."""
+    return error.message, (error.hint + ". " if error.hint else "") + "Ctrl+R asks again and starts the engine."
