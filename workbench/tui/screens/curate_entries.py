@@ -1,0 +1,156 @@
+"""How an example looks: as a row's cells and as the parts of its detail. Examples in, text out; no widget, no store."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from workbench.domain.chats import Turn
+from workbench.domain.decisions import Decision
+from workbench.domain.examples import Example, ExampleRow, Kind, Source, Status
+from workbench.tui.safety import has_controls
+from workbench.tui.widgets.rows import Column
+from workbench.tui.widgets.transcript import Entry
+
+_SIGNS = {Status.PENDING: "·", Status.ACCEPTED: "ok", Status.REJECTED: "no"}
+_TONES = {Status.PENDING: "quiet", Status.ACCEPTED: "good", Status.REJECTED: "bad"}
+_KINDS = {Kind.DEMONSTRATION: "demo", Kind.PREFERENCE: "pair", Kind.JUDGEMENT: "thumb"}
+_SPLITS = {"none": "", "train": "train", "validation": "valid", "test": "test"}
+PACE_OVER = 20
+PAUSE_S = 60.0
+
+
+def columns(*, wide: bool) -> list[Column[ExampleRow]]:
+    """The columns of the row list; tags and split only where there is room."""
+    shown = [
+        Column[ExampleRow]("id", 7, lambda row: str(row.id), right=True),
+        Column[ExampleRow]("st", 2, lambda row: _SIGNS[row.status], tone=lambda row: _TONES[row.status]),
+        Column[ExampleRow]("rt", 2, lambda row: str(row.rating) if row.rating else "-"),
+        Column[ExampleRow]("kind", 5, lambda row: _KINDS[row.kind]),
+        Column[ExampleRow]("prompt", 0, lambda row: row.prompt),
+        Column[ExampleRow]("answer", 0, lambda row: row.answer),
+    ]
+    if wide:
+        shown.append(Column[ExampleRow]("tags", 10, lambda row: ",".join(row.tags), tone=lambda _: "quiet"))
+    shown.append(Column[ExampleRow]("split", 5, lambda row: _SPLITS[row.split.value], tone=lambda _: "quiet"))
+    shown.append(
+        Column[ExampleRow]("src", 5, lambda row: row.source.value.removeprefix("chat-"), tone=lambda _: "quiet")
+    )
+    return shown
+
+
+def detail(example: Example, history: Sequence[Decision]) -> list[Entry]:
+    """Everything there is to say about an example, top to bottom, texts exactly as they are."""
+    entries = [Entry(1, _title(example), _facts(example), tone="quiet", markdown=False)]
+    content = example.content
+    entries += [_turn(100 + at, turn, "PROMPT", "user") for at, turn in enumerate(content.prompt)]
+    chosen = "CHOSEN" if content.kind is Kind.PREFERENCE else "ANSWER"
+    if content.label is not None:
+        chosen = "ANSWER, judged good" if content.label else "ANSWER, judged bad"
+    tone = "bad" if content.label is False else "good"
+    entries += [_turn(200 + at, turn, chosen, tone) for at, turn in enumerate(content.chosen)]
+    entries += [_turn(300 + at, turn, "REJECTED", "bad") for at, turn in enumerate(content.rejected)]
+    if example.note:
+        entries.append(Entry(400, "NOTE", example.note, markdown=False))
+    if history:
+        lines = [_decision(decision) for decision in reversed(history)]
+        entries.append(Entry(500, "HISTORY", "\n".join(lines[:30]), markdown=False))
+    return entries
+
+
+def _title(example: Example) -> str:
+    return f"{example.id}  {example.content.kind.value}  {example.status.value}"
+
+
+def _facts(example: Example) -> str:
+    parts = [f"in {example.dataset}", source_text(example.source)]
+    if example.split.value != "none":
+        parts.append(f"split {example.split.value}")
+    if example.rating is not None:
+        parts.append(f"rated {example.rating}")
+    if example.tags:
+        parts.append("tags " + ", ".join(example.tags))
+    if example.flags:
+        parts.append("flags " + ", ".join(example.flags))
+    texts = [turn.content for turn in (*example.content.prompt, *example.content.chosen, *example.content.rejected)]
+    if any(has_controls(text) for text in texts):
+        parts.append("⚠ has control characters (shown as ␛ or �)")
+    return " · ".join(parts)
+
+
+def source_text(source: Source) -> str:
+    """Where an example came from, in words that lead back."""
+    if source.file:
+        return f"from {source.file}" + (f", line {source.line}" if source.line is not None else "")
+    places = [
+        f"chat #{source.chat_id}" if source.chat_id is not None else "",
+        f"message {source.message_id}" if source.message_id is not None else "",
+        f"comparison {source.comparison_id}" if source.comparison_id is not None else "",
+    ]
+    models = f"by {', '.join(source.models)}" if source.models else ""
+    return " ".join(part for part in (source.kind.value, *places, models) if part)
+
+
+def _turn(key: int, turn: Turn, part: str, tone: str) -> Entry:
+    name = part if turn.role in {"user", "assistant"} and part != "PROMPT" else f"{part} {turn.role}"
+    if part == "PROMPT" and turn.role == "user":
+        name = "PROMPT"
+    words = len(turn.content.split())
+    return Entry(key, name, turn.content, f"{len(turn.content):,} characters, {words:,} words", tone, markdown=False)
+
+
+def _decision(decision: Decision) -> str:
+    undone = "  (undone)" if decision.undone else ""
+    what = "" if len(decision.after) > 60 or decision.after == "{}" else f"  {decision.after}"
+    return f"{decision.created_utc[5:16].replace('T', ' ')}  {decision.rater}  {decision.action.value}{what}{undone}"
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast decisions are made in this session. Times are seconds of a monotonic clock; pauses do not count."""
+
+    decided: int = 0
+    moments: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_OVER))
+
+    def add(self, now: float, count: int = 1) -> None:
+        """A decision on ``count`` rows was made now."""
+        self.decided += count
+        if self.moments and now - self.moments[-1] > PAUSE_S:
+            self.moments.clear()
+        self.moments.append(now)
+
+    def take_back(self, count: int = 1) -> None:
+        """A decision was undone."""
+        self.decided = max(0, self.decided - count)
+
+    @property
+    def per_minute(self) -> float:
+        """Over the last decisions without a pause between them; 0.0 until there are two."""
+        if len(self.moments) < 2 or self.moments[-1] <= self.moments[0]:
+            return 0.0
+        return 60 * (len(self.moments) - 1) / (self.moments[-1] - self.moments[0])
+
+
+def session_line(counts: Mapping[Status, int], pace: Pace, last: str) -> str:
+    """Progress in one line: how much is decided, how fast, what an undo would take back."""
+    ok, no = counts.get(Status.ACCEPTED, 0), counts.get(Status.REJECTED, 0)
+    total = ok + no + counts.get(Status.PENDING, 0)
+    share = (ok + no) / total if total else 0.0
+    filled = round(10 * share)
+    bar = "█" * filled + "░" * (10 - filled)
+    parts = [f"{ok + no:,}/{total:,} {bar} {share:.0%}", f"ok {ok:,} no {no:,}", f"now {pace.decided}"]
+    if pace.per_minute:
+        parts.append(f"{pace.per_minute:.1f}/min")
+        left = total - ok - no
+        if left:
+            parts.append(f"eta {_duration(left / pace.per_minute)}")
+    if last:
+        parts.append(f"last: {last}")
+    return "  ".join(parts)
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1.5:
+        return "1 min"
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
