@@ -19,7 +19,7 @@ from textual.events import Paste
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from workbench.domain.decisions import Decision, Undone
+from workbench.domain.decisions import Action, Decision, Undone
 from workbench.domain.examples import Example, ExampleRow, Kind, Split, Status
 from workbench.errors import WorkbenchError
 from workbench.flows import curate as flow
@@ -34,6 +34,7 @@ from workbench.tui.widgets.transcript import Transcript
 
 SEARCH_DELAY_S = 0.25
 PASTE_GUARD_S = 0.15
+_DECISIONS = frozenset({Action.ACCEPT, Action.REJECT, Action.SKIP})
 _SINGLE_KEYS = frozenset(
     {"accept", "reject", "skip", "rate", "undo", "redo", "swap", "edit", "note", "tag", "split", "mark", "mark_all"}
 )
@@ -303,7 +304,7 @@ class CuratePane(Pane):
             if undone is None:
                 self.notice(f"nothing left to be {word}")
                 return
-            if word == "undone":
+            if word == "undone" and undone.action in _DECISIONS:
                 self.pace.take_back(len(undone.example_ids))
             self._last = ""
             if (at := self.rows.index_of(undone.example_ids[0]) if undone.example_ids else None) is not None:

@@ -35,7 +35,7 @@ def columns(*, wide: bool) -> list[Column[ExampleRow]]:
         shown.append(Column[ExampleRow]("tags", 10, lambda row: ",".join(row.tags), tone=lambda _: "quiet"))
     shown.append(Column[ExampleRow]("split", 5, lambda row: _SPLITS[row.split.value], tone=lambda _: "quiet"))
     shown.append(
-        Column[ExampleRow]("src", 5, lambda row: row.source.value.removeprefix("chat-"), tone=lambda _: "quiet")
+        Column[ExampleRow]("src", 6, lambda row: row.source.value.removeprefix("chat-"), tone=lambda _: "quiet")
     )
     return shown
 

@@ -53,7 +53,6 @@ class _FileDialog(Dialog[str]):
     BINDINGS: ClassVar = [Binding("ctrl+s", "accept", "Do it", id="form.accept", priority=True)]
     DEFAULT_CSS = """
     _FileDialog .file--label { color: $text-muted; height: 1; }
-    _FileDialog Input { height: 3; }
     _FileDialog #file-report { height: auto; max-height: 10; margin: 1 0 0 0; }
     """
 
@@ -157,9 +156,8 @@ class ImportDialog(_FileDialog):
                 raise UsageError(f"the status is pending or accepted, not {status!r}")
             report = flow.import_file(bench, path, dataset=dataset, status=Status(status), skip_bad=skip_bad)
             reports.append(report)
-            return (
-                report.sentence() + f"\nThe same: workbench import {shlex.quote(str(path))} --dataset {report.dataset}"
-            )
+            command = ["workbench", "import", str(path), "--dataset", report.dataset]
+            return f"{report.sentence()}\nThe same: {shlex.join(command)}"
 
         error = await self.run_flow(run, "")
         if reports:

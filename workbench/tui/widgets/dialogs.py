@@ -39,10 +39,10 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     Dialog .dialog--text { height: auto; max-height: 12; margin: 0 0 1 0; }
     Dialog .dialog--text Static { height: auto; }
     Dialog .dialog--problem { height: auto; color: $text-error; text-style: bold; display: none; }
-    Dialog Input { border: tall $panel; background: $panel; }
-    Dialog Input:focus { border: tall $accent; }
-    Dialog Editor { height: 14; border: tall $panel; }
-    Dialog Editor:focus { border: tall $accent; }
+    Dialog Input { border: none; height: 1; background: $panel; margin: 0 0 1 0; padding: 0 1; }
+    Dialog Input:focus { border: none; background: $primary 30%; }
+    Dialog Editor { height: 14; border: none; background: $panel; margin: 0 0 1 0; }
+    Dialog Editor:focus { border: none; background: $primary 20%; }
     Dialog OptionList { height: auto; max-height: 16; border: none; background: $surface; padding: 0; }
     """
 
