@@ -6,17 +6,19 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.cli.parsing import add
 from workbench.cli.session import Session
 from workbench.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from workbench.cli.parsing import Commands
     from workbench.domain.comparisons import BlindView
     from workbench.flows.compare import Result
 
 
-def register(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:  # type: ignore[type-arg]
+def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add ``compare``, ``rate`` and ``results``."""
-    one = commands.add_parser("compare", parents=[common], help="let two models answer prompts, for blind rating")
+    one = add(commands, common, "compare", compare, "let two models answer prompts, for blind rating")
     one.add_argument("a", metavar="A")
     one.add_argument("b", metavar="B")
     one.add_argument("--prompts", default="", metavar="FILE|DATASET", help="default: the sample prompts")
@@ -24,9 +26,8 @@ def register(commands: argparse._SubParsersAction, common: argparse.ArgumentPars
     one.add_argument("--seed", type=int, metavar="N")
     one.add_argument("--temperature", type=float, default=None, metavar="X")
     one.add_argument("--max-tokens", type=int, default=None, metavar="N")
-    one.set_defaults(run=compare)
 
-    one = commands.add_parser("rate", parents=[common], help="rate blind pairs on screen, or one from a script")
+    one = add(commands, common, "rate", rate, "rate blind pairs on screen, or one from a script")
     one.add_argument("id", type=int, nargs="?", metavar="ID")
     one.add_argument("verdict", nargs="?", choices=["left", "right", "tie", "both-bad", "skip"])
     one.add_argument("--next", action="store_true", help="show the next unrated pair, without names")
@@ -34,12 +35,10 @@ def register(commands: argparse._SubParsersAction, common: argparse.ArgumentPars
     one.add_argument("--promote", action="store_true", help="make a preference pair of a decided vote on ID")
     one.add_argument("--comment", default="", metavar="T")
     one.add_argument("--rater", default=None, metavar="R", help="who votes (default: the system user)")
-    one.set_defaults(run=rate)
 
-    one = commands.add_parser("results", parents=[common], help="the score, with its interval")
+    one = add(commands, common, "results", results, "the score, with its interval")
     one.add_argument("a", nargs="?", default="", metavar="A")
     one.add_argument("b", nargs="?", default="", metavar="B")
-    one.set_defaults(run=results)
 
 
 def compare(session: Session, args: argparse.Namespace) -> None:

@@ -7,18 +7,20 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from workbench.cli.parsing import add, add_group
 from workbench.cli.session import Session, text_argument
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from workbench.cli.parsing import Commands
     from workbench.domain.chats import Message, Sampling
     from workbench.domain.examples import Example
     from workbench.domain.serving import EngineStatus
 
 
-def register(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:  # type: ignore[type-arg]
+def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the chat commands."""
-    ask = commands.add_parser("chat", parents=[common], help="ask a model one thing, or chat line by line")
+    ask = add(commands, common, "chat", chat, "ask a model one thing, or chat line by line")
     ask.add_argument("text", nargs="*", metavar="TEXT", help="what to say; without it standard input")
     ask.add_argument("--model", metavar="M", help="model by name (default: the workspace's)")
     ask.add_argument("--chat", type=int, metavar="ID", help="go on with this chat")
@@ -28,39 +30,32 @@ def register(commands: argparse._SubParsersAction, common: argparse.ArgumentPars
     ask.add_argument("--top-p", type=float, metavar="X")
     ask.add_argument("--max-tokens", type=int, metavar="N")
     ask.add_argument("--regenerate", type=int, metavar="MESSAGE", help="another answer beside this one")
-    ask.set_defaults(run=chat)
 
-    chats = commands.add_parser("chats", parents=[common], help="list, show or delete chats")
-    verbs = chats.add_subparsers(required=True, metavar="VERB")
+    verbs = add_group(commands, common, "chats", "list, show or delete chats")
     for verb, function, text in (
         ("list", chats_list, "newest first"),
         ("search", chats_search, "chats with these words"),
         ("show", chats_show, "one chat, the branch where you stood"),
         ("delete", chats_delete, "delete a chat (its examples stay)"),
     ):
-        sub = verbs.add_parser(verb, parents=[common], help=text)
-        sub.set_defaults(run=function)
+        sub = add(verbs, common, verb, function, text)
         if verb in {"show", "delete"}:
             sub.add_argument("id", type=int)
         if verb == "search":
             sub.add_argument("words", nargs="+")
 
-    one = commands.add_parser("keep", parents=[common], help="keep an answer as an instruction/response example")
+    one = add(commands, common, "keep", keep, "keep an answer as an instruction/response example")
     one.add_argument("message", type=int)
     one.add_argument("--dataset", default="chats")
-    one.set_defaults(run=keep)
-    one = commands.add_parser("edit", parents=[common], help="a better answer beside a model's: makes a pair")
+    one = add(commands, common, "edit", edit, "a better answer beside a model's: makes a pair")
     one.add_argument("message", type=int)
     one.add_argument("--text", required=True, help="the better answer, - for standard input")
-    one.set_defaults(run=edit)
-    one = commands.add_parser("prefer", parents=[common], help="one answer over another to the same prompt")
+    one = add(commands, common, "prefer", prefer, "one answer over another to the same prompt")
     one.add_argument("chosen", type=int)
     one.add_argument("rejected", type=int)
-    one.set_defaults(run=prefer)
-    one = commands.add_parser("thumb", parents=[common], help="judge one answer")
+    one = add(commands, common, "thumb", thumb, "judge one answer")
     one.add_argument("message", type=int)
     one.add_argument("direction", choices=["up", "down"])
-    one.set_defaults(run=thumb)
 
 
 def chat(session: Session, args: argparse.Namespace) -> int:

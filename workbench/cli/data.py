@@ -9,78 +9,65 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.cli.parsing import add, add_group, add_ids
 from workbench.cli.session import Session, existing_file
 from workbench.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from workbench.cli.parsing import Commands
     from workbench.domain.examples import Example
 
 _COLUMNS = ["id", "dataset", "kind", "status", "split", "tags", "prompt", "chosen", "rejected", "label"]
 
 
-def register(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:  # type: ignore[type-arg]
+def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the data commands."""
-    one = commands.add_parser("import", parents=[common], help="bring examples in from files")
+    one = add(commands, common, "import", import_files, "bring examples in from files")
     one.add_argument("files", nargs="+", metavar="FILE", help="JSONL or a JSON array; - for standard input")
     one.add_argument("--dataset", default="", metavar="D", help="where they go (default: the file's name)")
     one.add_argument("--format", default="", metavar="NAME", help="the format (default: detected by shape)")
     one.add_argument("--dry-run", action="store_true", help="say what would happen, write nothing")
     one.add_argument("--skip-bad", action="store_true", help="import the good lines, write the bad ones out beside")
     one.add_argument("--status", choices=["pending", "accepted"], default="pending")
-    one.set_defaults(run=import_files)
 
-    one = commands.add_parser("export", parents=[common], help="write examples to a file, for any trainer")
+    one = add(commands, common, "export", export, "write examples to a file, for any trainer")
     one.add_argument("query", nargs="*", metavar="QUERY", help="which examples (default: status:accepted)")
     one.add_argument("--to", required=True, metavar="FILE", help="where to; - for standard output")
     one.add_argument("--format", default="trl", metavar="NAME")
     one.add_argument("--dataset", default="", metavar="D")
     one.add_argument("--provenance", action="store_true", help="with id, source, status, split, tags, note, rater")
-    one.set_defaults(run=export)
 
-    examples = commands.add_parser("examples", parents=[common], help="list, show and decide about examples")
-    verbs = examples.add_subparsers(required=True, metavar="VERB")
-    sub = _verb(verbs, common, "list", examples_list, "examples that a query finds")
+    verbs = add_group(commands, common, "examples", "list, show and decide about examples")
+    sub = add(verbs, common, "list", examples_list, "examples that a query finds")
     sub.add_argument("query", nargs="*", metavar="QUERY", help="such as: status:pending split:train refund")
     sub.add_argument("--dataset", default="", metavar="D")
     sub.add_argument("--limit", type=int, default=100, metavar="N")
     sub.add_argument("--after", type=int, default=0, metavar="ID")
-    _verb(verbs, common, "show", examples_show, "one example whole, with its history").add_argument("id", type=int)
+    add(verbs, common, "show", examples_show, "one example whole, with its history").add_argument("id", type=int)
     for verb in ("accept", "reject"):
-        _ids(_verb(verbs, common, verb, examples_decide, f"{verb} examples")).set_defaults(verb=verb)
-    sub = _ids(_verb(verbs, common, "tag", examples_tag, "add and remove tags"))
+        add_ids(add(verbs, common, verb, examples_decide, f"{verb} examples")).set_defaults(verb=verb)
+    sub = add_ids(add(verbs, common, "tag", examples_tag, "add and remove tags"))
     sub.add_argument("--add", nargs="+", default=[], metavar="TAG")
     sub.add_argument("--remove", nargs="+", default=[], metavar="TAG")
-    sub = _ids(_verb(verbs, common, "split", examples_split, "put examples into a split"))
+    sub = add_ids(add(verbs, common, "split", examples_split, "put examples into a split"))
     sub.add_argument("--to", required=True, choices=["none", "train", "validation", "test"])
-    sub = _ids(_verb(verbs, common, "note", examples_note, "write a note"))
+    sub = add_ids(add(verbs, common, "note", examples_note, "write a note"))
     sub.add_argument("--text", required=True)
-    sub = _verb(verbs, common, "edit", examples_edit, "change a part of one example")
+    sub = add(verbs, common, "edit", examples_edit, "change a part of one example")
     sub.add_argument("id", type=int)
     sub.add_argument("--part", choices=["prompt", "chosen", "rejected"], default="chosen")
     sub.add_argument("--text", required=True, help="the new text, - for standard input")
-    _ids(_verb(verbs, common, "swap", examples_swap, "exchange chosen and rejected"))
-    _verb(verbs, common, "undo", examples_undo, "take the last decision back")
-    _verb(verbs, common, "redo", examples_redo, "do the undone decision again")
+    add_ids(add(verbs, common, "swap", examples_swap, "exchange chosen and rejected"))
+    add(verbs, common, "undo", examples_undo, "take the last decision back")
+    add(verbs, common, "redo", examples_redo, "do the undone decision again")
 
-    datasets = commands.add_parser("datasets", parents=[common], help="list datasets, deal them into splits")
-    verbs = datasets.add_subparsers(required=True, metavar="VERB")
-    _verb(verbs, common, "list", datasets_list, "every dataset with its counts")
-    _verb(verbs, common, "show", datasets_show, "one dataset's counts").add_argument("name")
-    sub = _verb(verbs, common, "split", datasets_split, "deal train and validation, whole chats together")
+    verbs = add_group(commands, common, "datasets", "list datasets, deal them into splits")
+    add(verbs, common, "list", datasets_list, "every dataset with its counts")
+    add(verbs, common, "show", datasets_show, "one dataset's counts").add_argument("name")
+    sub = add(verbs, common, "split", datasets_split, "deal train and validation, whole chats together")
     sub.add_argument("name")
     sub.add_argument("--validation", type=float, default=0.1, metavar="SHARE")
     sub.add_argument("--seed", type=int, default=7)
-
-
-def _verb(verbs, common, name, function, text):  # type: ignore[no-untyped-def]
-    parser = verbs.add_parser(name, parents=[common], help=text)
-    parser.set_defaults(run=function)
-    return parser
-
-
-def _ids(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("ids", type=int, nargs="+", metavar="ID")
-    return parser
 
 
 def example_row(example: Example) -> dict[str, object]:

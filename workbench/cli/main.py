@@ -33,22 +33,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser, *, default: object = None) -> None:
-    suppressed = {} if default is None else {"default": default}
+def _add_common(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("common options")
     group.add_argument(
-        "-w", "--workspace", metavar="DIR", help="workspace folder (else $WORKBENCH_WORKSPACE, else XDG)", **suppressed
+        "-w",
+        "--workspace",
+        metavar="DIR",
+        help="workspace folder (else $WORKBENCH_WORKSPACE, else the XDG data folder)",
     )
-    group.add_argument("--json", action="store_true", help="JSON on stdout and nothing else there", **suppressed)
-    group.add_argument("-q", "--quiet", action="store_true", help="no messages on stderr but errors", **suppressed)
-    group.add_argument("--no-color", action="store_true", help="no colours (also $NO_COLOR)", **suppressed)
-    group.add_argument("--yes", action="store_true", help="answer yes to every question", **suppressed)
+    group.add_argument("--json", action="store_true", help="JSON on stdout and nothing else there")
+    group.add_argument("-q", "--quiet", action="store_true", help="no messages on stderr but errors")
+    group.add_argument("--no-color", action="store_true", help="no colours (also $NO_COLOR)")
+    group.add_argument("--yes", action="store_true", help="answer yes to every question")
 
 
 def _common_options() -> argparse.ArgumentParser:
     """A parent for the subcommands: the same options, which must not overwrite those given before the command."""
-    common = argparse.ArgumentParser(add_help=False)
-    _add_common(common, default=argparse.SUPPRESS)
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    _add_common(common)
     return common
 
 

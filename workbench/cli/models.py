@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
+from workbench.cli.parsing import add, add_group
 from workbench.cli.session import Session
 
+if TYPE_CHECKING:
+    from workbench.cli.parsing import Commands
 
-def register(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:  # type: ignore[type-arg]
+
+def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add ``models`` and its verbs."""
-    models = commands.add_parser("models", parents=[common], help="list, add, show and remove models")
-    verbs = models.add_subparsers(required=True, metavar="VERB")
-    sub = verbs.add_parser("list", parents=[common], help="every model")
-    sub.set_defaults(run=models_list)
-    sub = verbs.add_parser("add", parents=[common], help="register a Hugging Face folder, an adapter or a hub id")
+    verbs = add_group(commands, common, "models", "list, add, show and remove models")
+    add(verbs, common, "list", models_list, "every model")
+    sub = add(verbs, common, "add", models_add, "register a Hugging Face folder, an adapter or a hub id")
     sub.add_argument("path", metavar="PATH_OR_ID")
     sub.add_argument("--name", default="", metavar="N")
-    sub.set_defaults(run=models_add)
-    sub = verbs.add_parser("show", parents=[common], help="one model with its lineage")
+    sub = add(verbs, common, "show", models_show, "one model with its lineage")
     sub.add_argument("name")
-    sub.set_defaults(run=models_show)
-    sub = verbs.add_parser("remove", parents=[common], help="forget a model (its files stay)")
+    sub = add(verbs, common, "remove", models_remove, "forget a model (its files stay)")
     sub.add_argument("name")
-    sub.set_defaults(run=models_remove)
 
 
 def models_list(session: Session, args: argparse.Namespace) -> None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from workbench.cli.parsing import add
 from workbench.cli.session import Session
 
+if TYPE_CHECKING:
+    from workbench.cli.parsing import Commands
 
-def register(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:  # type: ignore[type-arg]
+
+def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add ``demo`` and ``doctor``."""
-    one = commands.add_parser("demo", parents=[common], help="the whole loop on the embedded model")
+    one = add(commands, common, "demo", demo, "the whole loop on the embedded model")
     one.add_argument(
         "--dir", default="", metavar="DIR", help="where the workspace goes (default: a new temporary folder)"
     )
     one.add_argument("--fast", action="store_true", help="fewer rows and steps: shows the way, not the effect")
-    one.set_defaults(run=demo)
-    one = commands.add_parser(
-        "doctor", parents=[common], help="what is installed, what works, what to do about the rest"
-    )
-    one.set_defaults(run=doctor)
+    add(commands, common, "doctor", doctor, "what is installed, what works, what to do about the rest")
 
 
 def open_tui(session: Session, args: argparse.Namespace, pane: str = "chat") -> int:

@@ -6,18 +6,20 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
+from workbench.cli.parsing import add, add_group
 from workbench.cli.session import Session
 from workbench.errors import RunError, UsageError
 
 if TYPE_CHECKING:
+    from workbench.cli.parsing import Commands
     from workbench.domain.runs import Run
 
 _COLUMNS = ["id", "name", "method", "status", "step", "total_steps", "loss", "eval_loss", "started_utc"]
 
 
-def register(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:  # type: ignore[type-arg]
+def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add ``train`` and ``runs``."""
-    one = commands.add_parser("train", parents=[common], help="queue a training run; it outlives this terminal")
+    one = add(commands, common, "train", train, "queue a training run; it outlives this terminal")
     one.add_argument("--method", required=True, metavar="M", help="sft, dpo, kto")
     one.add_argument("--dataset", required=True, metavar="D")
     one.add_argument("--eval-dataset", default="", metavar="D", help="held-out rows (default: a share of the dataset)")
@@ -27,12 +29,9 @@ def register(commands: argparse._SubParsersAction, common: argparse.ArgumentPars
     one.add_argument("--name", default="", metavar="N")
     one.add_argument("--dry-run", action="store_true", help="plan and check, start nothing")
     one.add_argument("--wait", action="store_true", help="follow the run to its end")
-    one.set_defaults(run=train)
 
-    runs = commands.add_parser("runs", parents=[common], help="list, show, watch, stop and resume runs")
-    verbs = runs.add_subparsers(required=True, metavar="VERB")
-    sub = verbs.add_parser("list", parents=[common], help="every run, newest first")
-    sub.set_defaults(run=runs_list)
+    verbs = add_group(commands, common, "runs", "list, show, watch, stop and resume runs")
+    add(verbs, common, "list", runs_list, "every run, newest first")
     for verb, function, text in (
         ("show", runs_show, "one run whole"),
         ("logs", runs_logs, "what the trainer printed"),
@@ -41,9 +40,8 @@ def register(commands: argparse._SubParsersAction, common: argparse.ArgumentPars
         ("kill", runs_kill, "end the trainer at once; the last checkpoint stays"),
         ("resume", runs_resume, "go on from the last complete checkpoint"),
     ):
-        sub = verbs.add_parser(verb, parents=[common], help=text)
+        sub = add(verbs, common, verb, function, text)
         sub.add_argument("run_name", metavar="RUN")
-        sub.set_defaults(run=function)
         if verb == "logs":
             sub.add_argument("--lines", type=int, default=40, metavar="N")
 

@@ -49,6 +49,7 @@ class Store:
         self._writer = writer
         self._file_lock = lock
         self._thread_lock = threading.RLock()
+        self._readers_lock = threading.Lock()  # not the writers' lock: a new reader does not wait for a transaction
         self._local = threading.local()
         self._readers: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self.chats = Chats(self)
@@ -118,9 +119,10 @@ class Store:
     def close(self) -> None:
         """Close every connection. Nothing may use the store afterwards."""
         with self._thread_lock:
-            for _, reader in self._readers:
-                reader.close()
-            self._readers.clear()
+            with self._readers_lock:
+                for _, reader in self._readers:
+                    reader.close()
+                self._readers.clear()
             self._local = threading.local()
             self._close_writer()
 
@@ -141,7 +143,7 @@ class Store:
         with _sqlite_errors(self.workspace):
             connection = _connect(self.workspace.database)
             connection.execute("PRAGMA query_only = ON")
-        with self._thread_lock:
+        with self._readers_lock:
             for thread, old in [entry for entry in self._readers if not entry[0].is_alive()]:
                 old.close()
                 self._readers.remove((thread, old))
@@ -253,3 +255,8 @@ def _numbers_masked() -> Iterator[None]:
         for name in _MASKED:
             sys.modules.pop(name, None)
         sys.modules.update(before)
+
+
+def sqlite_version() -> str:
+    """The version of the SQLite library that this Python is linked with."""
+    return sqlite3.sqlite_version

@@ -68,11 +68,18 @@ class WorkbenchApp(App[int]):
         Binding("ctrl+q", "quit", "Quit (runs and the engine go on)", id="app.quit", show=False, priority=True),
     ]
 
-    def __init__(self, source: Workspace | Callable[[], Bench], settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        source: Workspace | Callable[[], Bench],
+        settings: Settings | None = None,
+        *,
+        first_pane: str = PANES[0].name,
+    ) -> None:
         self._net = ControlFilter()
         super().__init__()
         self.settings = settings or Settings()
         self.open_bench = partial(_open, source) if isinstance(source, Workspace) else source
+        self.first_pane = first_pane
         self.theme_problems: list[ThemeProblem] = []
         self.pump = Pump(self)
         self.decisions = ThreadPoolExecutor(1, "decisions")
@@ -98,7 +105,7 @@ class WorkbenchApp(App[int]):
             for number in (signal.SIGHUP, signal.SIGTERM):
                 loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
             self.set_interval(TERMINAL_CHECK_S, self._leave_when_terminal_is_gone)
-        await self.go(PANES[0].name)
+        await self.go(self.first_pane)
         self.call_after_refresh(self._open_in_thread)
         for problem in self.theme_problems:
             self.say(f"theme {problem}", "warning")

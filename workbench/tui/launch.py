@@ -35,8 +35,11 @@ def frames_per_second(settings: Settings) -> int:
     return settings.appearance.fps or (FRAMES_SSH if os.environ.get("SSH_CONNECTION") else FRAMES_LOCAL)
 
 
-def run_tui(source: Workspace | Callable[[], Bench], settings: Settings | None = None) -> int:
-    """Show the workbench until the person leaves; returns the exit code. Raises ``UsageError`` without a terminal."""
+def run_tui(source: Workspace | Callable[[], Bench], settings: Settings | None = None, *, pane: str = "chat") -> int:
+    """Show the workbench, ``pane`` first, until the person leaves; returns the exit code.
+
+    Raises ``UsageError`` without a terminal.
+    """
     settings = settings or Settings()
     check_terminal()
     # Textual reads these when it is imported, so this is the first place that imports it.
@@ -44,6 +47,6 @@ def run_tui(source: Workspace | Callable[[], Bench], settings: Settings | None =
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     from workbench.tui.app import WorkbenchApp  # 0.3 s
 
-    app = WorkbenchApp(source, settings)
+    app = WorkbenchApp(source, settings, first_pane=pane)
     app.run(mouse=settings.appearance.mouse)
     return app.return_code or 0
