@@ -40,17 +40,18 @@ class Row:
 
 
 def list_bindings(*, letters: bool) -> list[BindingType]:
-    """The keys of a list; without ``letters``, j and k are left to the pane around it."""
+    """The keys of a list; without ``letters``, j, k and Enter are left to the pane around it."""
     down, up = ("down,j", "up,k") if letters else ("down", "up")
-    return [
+    moves: list[BindingType] = [
         Binding(down, "move(1)", "Down", show=False, id="list.down", tooltip="Next row"),
         Binding(up, "move(-1)", "Up", show=False, id="list.up", tooltip="Previous row"),
         Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False, id="list.page_down", tooltip="Next page"),
         Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False, id="list.page_up", tooltip="Previous page"),
         Binding("home,g", "go(0)", "First", show=False, id="list.first", tooltip="First row"),
         Binding("end,G", "go(-1)", "Last", show=False, id="list.last", tooltip="Last row"),
-        Binding("enter", "choose", "Open", show=False, id="list.choose", tooltip="Open this row"),
     ]
+    choose = Binding("enter", "choose", "Open", show=False, id="list.choose", tooltip="Open this row")
+    return [*moves, choose] if letters else moves
 
 
 class Listing(Widget, can_focus=True):
@@ -247,7 +248,7 @@ class Listing(Widget, can_focus=True):
 
 
 class PlainListing(Listing, inherit_bindings=False):
-    """A list in a pane that uses j or k for something else."""
+    """A list in a pane that uses j, k or Enter for something else."""
 
     BINDINGS = list_bindings(letters=False)
 

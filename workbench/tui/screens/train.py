@@ -1,0 +1,363 @@
+"""Train: the list of runs, the one under the cursor live (curve, figures, log), and what can be done with it.
+
+Owns the ticker that takes in what the run directories say, the keys, and saying once how a run ended. Runs are
+processes of their own: nothing here keeps them going, and leaving the workbench ends none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import Static
+
+from workbench.domain.runs import Run, RunState
+from workbench.flows import train as flow
+from workbench.tui import run_view
+from workbench.tui.messages import ModelsChanged, News, RunsChanged
+from workbench.tui.pane import Pane
+from workbench.tui.run_view import RunLook
+from workbench.tui.safety import safe_cell
+from workbench.tui.screens.train_form import FormValues, TrainForm, knob_text, load_form
+from workbench.tui.widgets.dialogs import ConfirmDialog
+from workbench.tui.widgets.listing import PlainListing
+from workbench.tui.widgets.plot import LinePlot
+
+if TYPE_CHECKING:
+    from workbench.domain.runs import RunSpec
+    from workbench.flows.bench import Bench
+    from workbench.flows.train import RunPlan
+
+TICK_S = 0.5
+HIDDEN_TICKS = 8
+"""While another pane is in front, only every eighth tick looks: enough to ring when a run ends."""
+LOG_LINES = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one tick found: all runs, which of them changed, and a look at the selected one (None for none)."""
+
+    runs: tuple[Run, ...]
+    changed: tuple[Run, ...]
+    look: RunLook | None
+
+
+def survey(bench: Bench, selected: str, *, log_lines: int, spec: RunSpec | None = None) -> Survey:
+    """Take in what is new in the run directories, and read what is shown. For a thread."""
+    changed = tuple(flow.sync(bench))
+    runs = tuple(flow.runs(bench))
+    chosen = next((run for run in runs if str(run.id) == selected), runs[0] if runs else None)
+    if chosen is None:
+        return Survey(runs, changed, None)
+    known = spec if str(chosen.id) == selected else None
+    return Survey(runs, changed, run_view.look(bench, chosen, log_lines=log_lines, spec=known))
+
+
+class TrainPane(Pane):
+    """Runs and the one run that is looked at."""
+
+    title = "Train"
+    letter = "t"
+    BINDINGS = [
+        Binding("n", "new", "New", id="run.new", tooltip="Set up a new run"),
+        Binding("s", "stop_run", "Stop", id="run.stop", tooltip="Stop the run after this step; it saves a checkpoint"),
+        Binding("k", "kill", "Kill", id="run.kill", tooltip="End the run's process at once"),
+        Binding("r", "resume", "Resume", id="run.resume", tooltip="Go on from the last complete checkpoint"),
+        Binding("R", "rerun", "Rerun", id="run.rerun", tooltip="A new run, set up like this one"),
+        Binding("enter", "zoom", "Zoom", id="run.zoom", tooltip="The curve in the whole pane, and back"),
+        Binding("l", "log", "Log", id="run.log", tooltip="The log in the whole pane, and back"),
+        Binding("y", "log_scale", "Log y", id="run.logy", tooltip="Logarithmic loss axis"),
+        Binding("A", "arena", "Arena", id="run.arena", tooltip="Compare what the run made with its base, blind"),
+        Binding("escape", "back", "Back", show=False, id="run.back", tooltip="Back from zoom or log"),
+    ]
+
+    view: reactive[str] = reactive("both")
+    """``both``, ``curve`` or ``log``."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._runs: tuple[Run, ...] = ()
+        self._look: RunLook | None = None
+        self._states: dict[int, RunState] = {}
+        self._warned: set[int] = set()
+        self._shown = False
+        self._looking = False
+        self._again = False
+        self._ticks = 0
+        self._trouble = ""
+
+    def compose(self) -> ComposeResult:
+        """List and live view, side by side when there is room."""
+        with Horizontal(id="train-body"):
+            with Vertical(id="train-left"):
+                yield PlainListing(run_view.COLUMNS, empty="no runs yet: n sets one up", id="train-runs")
+                with VerticalScroll(id="train-spec-box", can_focus=False):
+                    yield Static(id="train-spec", markup=False)
+            with Vertical(id="train-right"):
+                yield Static(id="train-title", markup=False)
+                yield LinePlot(id="train-plot")
+                yield Static(id="train-figures", markup=False)
+                with VerticalScroll(id="train-log-box", can_focus=False):
+                    yield Static(id="train-log", markup=False)
+
+    def on_mount(self) -> None:
+        """Start the ticker; it does nothing while the bench is not open."""
+        self.query_one(LinePlot).ascii_only = self._ascii
+        self.query_one("#train-spec-box").border_title = "settings"
+        self.query_one("#train-log-box").border_title = "log"
+        self.set_interval(TICK_S, self._tick)
+
+    @property
+    def _ascii(self) -> bool:
+        return self.workbench.settings.appearance.unicode == "ascii"
+
+    @property
+    def _listing(self) -> PlainListing:
+        return self.query_one("#train-runs", PlainListing)
+
+    def first_focus(self) -> Widget:
+        """The list."""
+        return self._listing
+
+    def when_shown(self) -> None:
+        """Look at once, then at every tick."""
+        self._shown = True
+        self.workbench.call_when_open(self.look_now)
+
+    def when_hidden(self) -> None:
+        """Look seldom; the corner belongs to the pane in front."""
+        self._shown = False
+        self.workbench.set_corner("")
+
+    def heard(self, news: News) -> None:
+        """A run that somebody else queued."""
+        if isinstance(news, RunsChanged) and self._shown:
+            self.look_now()
+
+    def text_to_copy(self) -> str:
+        """The run's folder."""
+        return self._look.run.directory if self._look else ""
+
+    # --- looking -----------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        if self._shown or self._ticks % HIDDEN_TICKS == 0:
+            self.workbench.call_when_open(self.look_now)
+
+    def look_now(self) -> None:
+        """Take in what is new and redraw; asked twice at once, it looks once more afterwards."""
+        if self._looking:
+            self._again = True
+            return
+        self._looking = True
+        spec = self._look.spec if self._look else None
+        lines = LOG_LINES if self.view == "log" else 40
+        work = partial(survey, self.bench, self._listing.key, log_lines=lines, spec=spec)
+        self.run_flow(work, self._found, group="survey", failed=self._not_found)
+
+    def _found(self, found: Survey) -> None:
+        self._looking, self._trouble = False, ""
+        self._runs, self._look = found.runs, found.look
+        self._tell_endings(found.runs)
+        self._listing.show([run_view.run_row(run) for run in found.runs])
+        if self._shown:
+            self.workbench.set_corner(run_view.corner(found.runs))
+        self.workbench.set_fact("run", run_view.fact(found.runs))
+        self._draw()
+        if found.changed:
+            self.tell(RunsChanged(tuple(run.id for run in found.changed)))
+        if self._again or (found.look is not None and str(found.look.run.id) != self._listing.key):
+            self._again = False
+            self.look_now()
+
+    def _not_found(self, error: BaseException) -> None:
+        self._looking = False
+        if str(error) != self._trouble:  # said once, not twice a second
+            self._trouble = str(error)
+            self.workbench.report(error)
+
+    def _draw(self) -> None:
+        seen = self._look
+        empty = seen is None
+        for name in ("#train-right", "#train-spec-box"):
+            self.query_one(name).set_class(empty, "-empty")
+        if seen is None:
+            return
+        self.query_one("#train-title", Static).update(safe_cell(run_view.title(seen.run)))
+        self.query_one(LinePlot).show(seen.series)
+        figures = self.query_one("#train-figures", Static)
+        figures.update(run_view.figure_lines(seen, max(20, figures.size.width), ascii_only=self._ascii))
+        figures.set_class(seen.run.state in {RunState.FAILED, RunState.LOST}, "-bad")
+        self._draw_log(seen)
+        self.query_one("#train-spec", Static).update(run_view.spec_text(seen))
+
+    def _draw_log(self, seen: RunLook) -> None:
+        box = self.query_one("#train-log-box", VerticalScroll)
+        follows = box.scroll_offset.y >= box.max_scroll_y - 1
+        text = run_view.log_text(seen.log, max(20, box.size.width - 1))
+        self.query_one("#train-log", Static).update(text)
+        if follows or self.view != "log":
+            box.call_after_refresh(box.scroll_end, animate=False)
+
+    def _tell_endings(self, runs: Sequence[Run]) -> None:
+        """Say how a run ended, ring once, and tell the others; also once when a loss is no number any more."""
+        for run in runs:
+            before = self._states.get(run.id)
+            self._states[run.id] = run.state
+            if before is None or before is run.state or not run.state.is_over:
+                continue
+            good = run.state in {RunState.FINISHED, RunState.STOPPED, RunState.CANCELLED}
+            self.notice(f"{run.name} {run_view.ending(run)}", "information" if good else "error")
+            self._ring()
+            self.tell(ModelsChanged())
+        seen = self._look
+        if seen and seen.run.state.is_active and seen.first_bad_step is not None and seen.run.id not in self._warned:
+            self._warned.add(seen.run.id)
+            advice = "stop it (s) and try a lower learning_rate"
+            self.notice(
+                f"{seen.run.name}: the loss is not a number since step {seen.first_bad_step}; {advice}", "error"
+            )
+            self._ring()
+
+    def _ring(self) -> None:
+        if self.workbench.settings.appearance.bell:
+            self.app.bell()
+
+    @on(PlainListing.Moved, "#train-runs")
+    def _selected(self) -> None:
+        if not self._look or str(self._look.run.id) != self._listing.key:
+            self.look_now()
+
+    def on_resize(self) -> None:
+        """The lines are cut to the width."""
+        if self._look is not None:
+            self.call_after_refresh(self._draw)
+
+    def watch_view(self, view: str) -> None:
+        """What stands in the pane is the style sheet's business."""
+        for name in ("both", "curve", "log"):
+            self.set_class(view == name, f"-{name}")
+        if self.is_mounted and self._look is not None:
+            self.look_now()
+
+    # --- keys --------------------------------------------------------------------------------------------------
+
+    def action_zoom(self) -> None:
+        """The curve alone, and back."""
+        self.view = "both" if self.view == "curve" else "curve"
+
+    def action_log(self) -> None:
+        """The log alone (arrows scroll it), and back."""
+        self.view = "both" if self.view == "log" else "log"
+        box = self.query_one("#train-log-box", VerticalScroll)
+        box.can_focus = self.view == "log"
+        (box if self.view == "log" else self._listing).focus()
+
+    def action_back(self) -> None:
+        """Escape: list and live view again."""
+        if self.view == "log":
+            self.action_log()
+        self.view = "both"
+
+    def action_log_scale(self) -> None:
+        """Loss on a logarithmic axis, and back."""
+        plot = self.query_one(LinePlot)
+        plot.show(self._look.series if self._look else (), log_y=not plot.log_y)
+
+    def action_new(self) -> None:
+        """The form, with what the last run had where that still exists."""
+        self._open_form(FormValues())
+
+    def action_rerun(self) -> None:
+        """The form with everything as in this run."""
+        if (run := self._run()) is not None:
+            self.run_flow(partial(values_of, run), self._open_form, group="form")
+
+    def _open_form(self, values: FormValues) -> None:
+        def opened(form: TrainForm) -> None:
+            self.app.push_screen(form, self._launch)
+
+        self.run_flow(partial(load_form, self.bench, values), opened, group="form")
+
+    def _launch(self, plan: RunPlan | None) -> None:
+        if plan is not None:
+            self.run_flow(partial(flow.launch, self.bench, plan), self._launched, group="launch")
+
+    def _launched(self, run: Run) -> None:
+        self.notice(f"queued {run.name}; it goes on when you leave")
+        self._runs = (run, *self._runs)
+        self._states[run.id] = run.state
+        self._listing.show([run_view.run_row(one) for one in self._runs], key=str(run.id))
+        self.tell(RunsChanged((run.id,)))
+
+    def action_stop_run(self) -> None:
+        """Ask the trainer to finish its step, save and end."""
+        if (run := self._run()) is None:
+            return
+        waits = run.state is RunState.QUEUED
+        said = f"{run.name} is taken from the queue" if waits else f"{run.name} saves a checkpoint and stops"
+        self._act(flow.stop, run, said)
+
+    def action_kill(self) -> None:
+        """End it at once, after its name was typed."""
+        if (run := self._run()) is None:
+            return
+        if not run.state.is_active:
+            self.notice(f"{run.name} is {run.state.value}: there is nothing to kill", "warning")
+            return
+        text = "What came after its last checkpoint is lost. s stops it with a checkpoint instead."
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._act(flow.kill, run, f"{run.name} was killed")
+
+        self.app.push_screen(ConfirmDialog(f"Kill {run.name}?", text=text, typed=run.name), answered)
+
+    def action_resume(self) -> None:
+        """Queue it again."""
+        if (run := self._run()) is not None:
+            self._act(flow.resume, run, f"{run.name} is queued again")
+
+    def _act(self, act: Callable[[Bench, Run], object], run: Run, said: str) -> None:
+        def done(_: object) -> None:
+            self.notice(said)
+            self.look_now()
+
+        self.run_flow(partial(act, self.bench, run), done, group="act")
+
+    async def action_arena(self) -> None:
+        """To the Arena, with the base against what the run made."""
+        if (run := self._run()) is None:
+            return
+        if not run.adapter:
+            self.notice(f"{run.name} has made no model yet", "warning")
+            return
+        from workbench.tui.screens.arena import ArenaPane
+
+        await self.workbench.go("arena")
+        if isinstance(pane := self.workbench.pane("arena"), ArenaPane):
+            pane.offer(run.base, run.adapter)
+
+    def _run(self) -> Run | None:
+        """The run under the cursor; says so when there is none."""
+        found = next((run for run in self._runs if str(run.id) == self._listing.key), None)
+        if found is None:
+            self.notice("there is no run here yet; n sets one up", "warning")
+        return found
+
+
+def values_of(run: Run) -> FormValues:
+    """A form filled in as ``run`` was; raises ``RunError`` when its folder is gone. For a thread."""
+    spec = flow.spec(run)
+    knobs = {name: knob_text(value) for name, value in spec.knobs.items()}
+    return FormValues(spec.method, spec.adapter or spec.base, spec.dataset, spec.preset, overrides=knobs)

@@ -1,0 +1,409 @@
+"""The form for a new run, made from the method's own description: every knob a line, its help beside it.
+
+Owns what stands in the form and shows what the plan says about it: findings, and the command that does the same. The
+plan is made by the flow, in a thread, a moment after the last key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.timer import Timer
+from textual.widgets import Input, Label, Static
+from textual.worker import Worker, WorkerState
+
+from workbench.domain.methods import Knob, KnobGroup, KnobValue, Method
+from workbench.errors import NotFoundError, UsageError, WorkbenchError
+from workbench.flows import train as flow
+from workbench.tui.safety import cell, clean
+from workbench.tui.widgets.picker import Picker
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+    from workbench.flows.train import RunPlan
+    from workbench.tui.app import WorkbenchApp
+
+PAUSE_S = 0.3
+"""How long the form waits after a key before it plans again."""
+SHARE = "a share of it"
+
+
+@dataclass(frozen=True, slots=True)
+class FormValues:
+    """What stands in the form; empty texts mean the default. ``overrides`` are knobs that differ from the preset."""
+
+    method: str = ""
+    model: str = ""
+    dataset: str = ""
+    preset: str = "auto"
+    name: str = ""
+    eval_dataset: str = ""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+
+def knob_text(value: KnobValue) -> str:
+    """A knob's value as it is typed: it parses back to the same value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
+
+
+def load_form(bench: Bench, values: FormValues) -> TrainForm:
+    """The form for this workspace, with ``values`` filled in where they exist; for a thread.
+
+    Raises ``NotFoundError`` when there is no dataset to train on.
+    """
+    datasets = [dataset.name for dataset in bench.store.datasets.list()]
+    if not datasets:
+        raise NotFoundError("there is no dataset yet", hint="keep answers in Chat, or import a file in Curate")
+    models = [model.name for model in bench.store.models.list()]
+    filled = replace(
+        values,
+        model=values.model if values.model in models else bench.store.models.default().name,
+        dataset=values.dataset if values.dataset in datasets else datasets[0],
+    )
+    return TrainForm(bench, filled, methods=flow.methods(), models=models, datasets=datasets)
+
+
+class KnobLine(Horizontal):
+    """One knob: its name, its value to type or to pick, and its help or what is wrong with the value."""
+
+    DEFAULT_CSS = """
+    KnobLine { height: 1; width: 1fr; }
+    KnobLine > .knob--name { width: 30; height: 1; color: $foreground; }
+    KnobLine.-edited > .knob--name { color: $accent; text-style: bold; }
+    KnobLine > Input { width: 20; height: 1; background: $panel; }
+    KnobLine > Input:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
+    KnobLine > Picker { width: 20; }
+    KnobLine > .knob--help { width: 1fr; height: 1; color: $text-muted; padding: 0 0 0 1; }
+    KnobLine.-wrong > .knob--help { color: $error; text-style: bold; }
+    """
+
+    def __init__(self, knob: Knob, base: str, text: str | None = None) -> None:
+        super().__init__()
+        self.knob = knob
+        self.base = base
+        self._text = base if text is None else text
+        self.problem = ""
+
+    def compose(self) -> ComposeResult:
+        """Name, value, help."""
+        yield Static(f"  {self.knob.name}", classes="knob--name", markup=False)
+        choices = self.choices
+        if choices:
+            yield Picker(choices, self._text, title=self.knob.name)
+        else:
+            yield Input(self._text, compact=True, select_on_focus=False)
+        yield Static(classes="knob--help", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the help, or what is wrong already."""
+        self.check()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values to pick from, empty for a knob that is typed."""
+        return ("true", "false") if isinstance(self.knob.default, bool) else self.knob.choices
+
+    @property
+    def text(self) -> str:
+        """The value as it stands."""
+        if not self.is_mounted:
+            return self._text
+        return self.query_one(Picker).value if self.choices else self.query_one(Input).value.strip()
+
+    @property
+    def is_edited(self) -> bool:
+        """True when a person wants something else than the preset."""
+        return self.text != self.base
+
+    def rebase(self, base: str) -> None:
+        """The preset's value is another one; an edited line keeps its own."""
+        edited, self.base = self.is_edited, base
+        if not edited:
+            if self.choices:
+                self.query_one(Picker).offer(self.choices, base)
+            else:
+                with self.prevent(Input.Changed):
+                    self.query_one(Input).value = base
+        self.check()
+
+    def check(self) -> None:
+        """Parse the value and say what is wrong with it in the line."""
+        try:
+            self.knob.parse(self.text)
+            self.problem = ""
+        except UsageError as error:
+            self.problem = error.message
+        self.set_class(bool(self.problem), "-wrong")
+        self.set_class(self.is_edited, "-edited")
+        shown = f"✗ {self.problem}" if self.problem else self.knob.help
+        self.query_one(".knob--help", Static).update(Text(cell(shown), no_wrap=True, overflow="ellipsis"))
+
+
+class TrainForm(ModalScreen["RunPlan | None"]):
+    """Sets up a run; the answer is a plan that was checked, or None."""
+
+    BINDINGS = [
+        Binding("ctrl+s", "start", "Start", id="form.start", priority=True),
+        Binding("ctrl+g", "copy", "Copy the command", id="form.copy", priority=True),
+        Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
+        Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
+        Binding("escape", "leave", "Cancel", id="form.cancel"),
+    ]
+    DEFAULT_CSS = """
+    TrainForm { align: center middle; }
+    TrainForm > Vertical {
+        width: 120; max-width: 100%; height: 100%; max-height: 44; padding: 0 1;
+        border: round $primary; border-title-color: $accent; border-subtitle-color: $accent; background: $surface;
+    }
+    TrainForm .form--row { height: 1; }
+    TrainForm .form--row > Label { width: 10; color: $text-muted; }
+    TrainForm .form--row > Picker { width: 28; margin: 0 1 0 0; }
+    TrainForm .form--row > Input { width: 28; height: 1; background: $panel; margin: 0 1 0 0; }
+    TrainForm .form--row > Input:focus {
+        background: $block-cursor-background; color: $block-cursor-foreground;
+    }
+    TrainForm #form-summary { height: auto; max-height: 2; color: $text-muted; }
+    TrainForm #form-knobs { height: 1fr; scrollbar-size-vertical: 1; border-top: solid $border-blurred; }
+    TrainForm .form--group { height: 1; color: $accent; text-style: bold; }
+    TrainForm #form-plan.-wrong { color: $error; }
+    TrainForm #form-plan { height: auto; max-height: 9; border-top: solid $border-blurred; }
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        values: FormValues,
+        *,
+        methods: Mapping[str, Method],
+        models: list[str],
+        datasets: list[str],
+    ) -> None:
+        super().__init__()
+        self._bench, self._methods, self._models, self._datasets = bench, methods, models, datasets
+        self._start_values = values
+        self._plan: RunPlan | None = None
+        self._planned: FormValues | None = None
+        self._timer: Timer | None = None
+        self._starting = False
+
+    def compose(self) -> ComposeResult:
+        """What to train at the top, the knobs, and below what the plan says."""
+        given = self._start_values
+        method = given.method if given.method in self._methods else next(iter(self._methods))
+        presets = [preset.name for preset in self._methods[method].presets]
+        with Vertical() as box:
+            box.border_title = "New run"
+            box.border_subtitle = "^s Start  ^g Copy command  ↑↓ Tab move  ←→ change  Esc cancel"
+            with Horizontal(classes="form--row"):
+                yield Label("method")
+                yield Picker(list(self._methods), method, title="Method", id="form-method")
+                yield Label("preset")
+                yield Picker(presets, given.preset, title="Preset", id="form-preset")
+            with Horizontal(classes="form--row"):
+                yield Label("base")
+                yield Picker(self._models, given.model, title="Model to start from", id="form-model")
+                yield Label("name")
+                yield Input(given.name, placeholder="chosen for you", compact=True, id="form-name")
+            with Horizontal(classes="form--row"):
+                yield Label("dataset")
+                yield Picker(self._datasets, given.dataset, title="Dataset", id="form-dataset")
+                yield Label("held-out")
+                held_out = [SHARE, *self._datasets]
+                yield Picker(held_out, given.eval_dataset or SHARE, title="Held-out rows", id="form-eval")
+            yield Static(id="form-summary", markup=False)
+            yield VerticalScroll(id="form-knobs", can_focus=False)
+            yield Static(id="form-plan", markup=False)
+
+    async def on_mount(self) -> None:
+        """Fill in the knobs and plan for the first time."""
+        await self._fill_knobs(self._start_values.overrides)
+        self._plan_soon()
+
+    @property
+    def workbench(self) -> WorkbenchApp:
+        """The app, with its own type."""
+        from workbench.tui.app import WorkbenchApp
+
+        assert isinstance(self.app, WorkbenchApp)
+        return self.app
+
+    @property
+    def _method(self) -> Method:
+        return self._methods[self._picked("method")]
+
+    def _picked(self, name: str) -> str:
+        return self.query_one(f"#form-{name}", Picker).value
+
+    def _lines(self) -> Iterator[KnobLine]:
+        yield from self.query(KnobLine)
+
+    async def _fill_knobs(self, overrides: Mapping[str, str]) -> None:
+        method = self._method
+        base = {name: knob_text(value) for name, value in method.values(self._picked("preset"), {}).items()}
+        box = self.query_one("#form-knobs", VerticalScroll)
+        await box.remove_children()
+        lines: list[Label | KnobLine] = []
+        group = None
+        for knob in sorted(method.knobs, key=lambda knob: list(KnobGroup).index(knob.group)):
+            if knob.group is not group:
+                group = knob.group
+                lines.append(Label(group.value, classes="form--group", markup=False))
+            lines.append(KnobLine(knob, base[knob.name], overrides.get(knob.name)))
+        await box.mount_all(lines)
+        self.query_one("#form-summary", Static).update(f"{method.title}: {method.summary}")
+
+    # --- what stands in the form -------------------------------------------------------------------------------
+
+    def values(self) -> FormValues:
+        """The form as it stands."""
+        held_out = self._picked("eval")
+        return FormValues(
+            self._picked("method"),
+            self._picked("model"),
+            self._picked("dataset"),
+            self._picked("preset"),
+            self.query_one("#form-name", Input).value.strip(),
+            "" if held_out == SHARE else held_out,
+            {line.knob.name: line.text for line in self._lines() if line.is_edited},
+        )
+
+    @on(Picker.Changed, "#form-method")
+    async def _another_method(self) -> None:
+        kept = self.values().overrides
+        presets = [preset.name for preset in self._method.presets]
+        self.query_one("#form-preset", Picker).offer(presets)
+        known = {knob.name for knob in self._method.knobs}
+        await self._fill_knobs({name: text for name, text in kept.items() if name in known})
+        self._plan_soon()
+
+    @on(Picker.Changed, "#form-preset")
+    def _another_preset(self) -> None:
+        self._rebase(self._method.values(self._picked("preset"), {}))
+        self._plan_soon()
+
+    def _rebase(self, values: Mapping[str, KnobValue]) -> None:
+        for line in self._lines():
+            if line.knob.name in values:
+                line.rebase(knob_text(values[line.knob.name]))
+
+    @on(Picker.Changed)
+    @on(Input.Changed)
+    def _changed(self, event: Picker.Changed | Input.Changed) -> None:
+        line = next((a for a in event.control.ancestors if isinstance(a, KnobLine)), None)
+        if line is not None:
+            line.check()
+        self._plan_soon()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """The whole help of the knob that has the focus; in its own line it may be cut."""
+        line = next((a for a in event.widget.ancestors if isinstance(a, KnobLine)), None)
+        method = self._method
+        text = f"{line.knob.name}: {line.knob.help}" if line else f"{method.title}: {method.summary}"
+        self.query_one("#form-summary", Static).update(text)
+
+    @on(Input.Submitted)
+    def _next_field(self) -> None:
+        self.focus_next()
+
+    # --- the plan ----------------------------------------------------------------------------------------------
+
+    def _plan_soon(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(PAUSE_S, self._plan_now)
+
+    def _plan_now(self) -> None:
+        wanted = self.values()
+        if wanted == self._planned and self._plan is not None:
+            return
+        if wrong := [line.problem for line in self._lines() if line.problem]:
+            self._not_planned(UsageError("\n✗ ".join(wrong)))
+            return
+        self.run_worker(self._make_plan(wanted), group="plan", exclusive=True, exit_on_error=False)
+
+    async def _make_plan(self, wanted: FormValues) -> None:
+        try:
+            plan = await asyncio.to_thread(make_plan, self._bench, wanted)
+        except WorkbenchError as error:
+            if wanted == self.values():
+                self._not_planned(error)
+            return
+        if wanted != self.values():
+            return
+        self._rebase({n: v for n, v in plan.spec.knobs.items() if n not in wanted.overrides})
+        self._plan, self._planned = plan, self.values()
+        self._show(_plan_text(plan))
+        if self._starting:
+            self.dismiss(plan)
+
+    def _not_planned(self, error: WorkbenchError) -> None:
+        self._plan, self._starting = None, False
+        text = Text(f"✗ {clean(error.message)}", "bold")
+        self._show(text.append(f"\n  {clean(error.hint)}" if error.hint else "", "not bold"), bad=True)
+
+    def _show(self, text: Text, *, bad: bool = False) -> None:
+        self.query_one("#form-plan", Static).update(text)
+        self.query_one("#form-plan").set_class(bad, "-wrong")
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A plan that failed in an unforeseen way is said, never fatal."""
+        if event.state is WorkerState.ERROR and event.worker.error is not None:
+            self._starting = False
+            self.workbench.report(event.worker.error)
+
+    # --- keys --------------------------------------------------------------------------------------------------
+
+    def action_start(self) -> None:
+        """Start what stands in the form, once its plan is made."""
+        if self._plan is not None and self._planned == self.values():
+            self.dismiss(self._plan)
+            return
+        self._starting = True
+        self._plan_now()
+
+    def action_copy(self) -> None:
+        """The command that does the same, to the clipboard."""
+        if self._plan is None:
+            self.workbench.say("there is no command while the plan cannot be made", "warning")
+        else:
+            self.app.copy_to_clipboard(self._plan.command)
+
+    def action_leave(self) -> None:
+        """Without a run."""
+        self.dismiss(None)
+
+
+def make_plan(bench: Bench, values: FormValues) -> RunPlan:
+    """The flow's plan for what stands in the form; for a thread."""
+    return flow.plan(
+        bench,
+        method=values.method,
+        dataset=values.dataset,
+        model=values.model,
+        preset=values.preset,
+        overrides=values.overrides,
+        name=values.name,
+        eval_dataset=values.eval_dataset,
+    )
+
+
+def _plan_text(plan: RunPlan) -> Text:
+    spec = plan.spec
+    text = Text(f"✓ {spec.train_rows:,} rows to train on, {spec.eval_rows:,} held out")
+    for finding in list(plan.findings)[:4]:
+        text.append(f"\n⚠ {cell(str(finding))}")
+    return text.append("\nsame as: ", "bold").append(clean(plan.command), "not bold")
