@@ -16,11 +16,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fakes import FakeEngine
-
 from workbench.paths import Workspace
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
+    from workbench.store.store import Store
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", ""}
 
@@ -84,6 +84,16 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def workspace(tmp_path: Path) -> Workspace:
     """The workspace that ``WORKBENCH_WORKSPACE`` names; not made yet."""
     return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Iterator[Store]:
+    """An open store on a fresh workspace, without a model in it."""
+    from workbench.store.store import Store
+
+    opened = Store.open(workspace)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -1,0 +1,124 @@
+"""The step from the first schema: rows of an older workspace keep their meaning, their hashes and their history."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from workbench.domain.chats import Turn
+from workbench.domain.decisions import Action
+from workbench.domain.examples import Content, Kind, Source, SourceKind, Status, demonstration, preference
+from workbench.domain.queries import parse_query
+from workbench.paths import Workspace
+from workbench.store.store import Store, _numbers_masked
+
+SECOND = "0002_imports_findings_views"
+ADDED = ("tools", "import_id", "words", "turns", "lang")
+
+
+@pytest.fixture
+def old(workspace: Workspace) -> Workspace:
+    """A workspace as the first release left it: two examples, one edited and one deleted."""
+    pair = preference([Turn("user", "two plus two")], "four of course", "five")
+    shown = demonstration([Turn("system", "Be brief."), Turn("user", "hello")], "good day")
+    store = Store.open(workspace)
+    source = Source(SourceKind.IMPORT, file="a.jsonl", line=1)
+    store.examples.add("d", pair, source=source, status=Status.ACCEPTED, rater="r", tags=("t",))
+    second, _ = store.examples.add("d", shown, source=source, status=Status.PENDING, rater="r")
+    edited = demonstration([Turn("system", "Be brief."), Turn("user", "hello")], "good morning to you")
+    store.examples.change([second.id], Action.EDIT, rater="r", content=edited)
+    store.close()
+    _take_back_to_first_schema(workspace.database)
+    return workspace
+
+
+def _take_back_to_first_schema(path: Path) -> None:
+    import sqlite3
+
+    db = sqlite3.connect(path)
+    for index in ("examples_measures", "examples_import", "imports_state"):
+        db.execute(f"DROP INDEX {index}")
+    for table in ("imports", "findings", "redactions", "views"):
+        db.execute(f"DROP TABLE {table}")
+    for column in ADDED:
+        db.execute(f"ALTER TABLE examples DROP COLUMN {column}")
+    for row_id, before, after in db.execute("SELECT id, before, after FROM decisions WHERE action = 'edit'").fetchall():
+        texts = [json.loads(text) for text in (before, after)]
+        for fields in texts:
+            del fields["content"]["tools"]
+        db.execute("UPDATE decisions SET before = ?, after = ? WHERE id = ?", [*map(json.dumps, texts), row_id])
+    db.execute("DELETE FROM _sqlite_migrations WHERE name = ?", [SECOND])
+    db.commit()
+    db.close()
+
+
+def test_the_first_schema_is_what_the_fixture_leaves(old: Workspace, tmp_path: Path) -> None:
+    import sqlite3
+
+    with _numbers_masked():
+        from sqlite_utils import Database
+
+        from workbench.store.migrations import MIGRATIONS
+    fresh = Database(str(tmp_path / "fresh.db"))
+    MIGRATIONS.apply(fresh, stop_before=SECOND)
+    names = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+    columns = "SELECT name FROM pragma_table_info('examples')"
+    left = sqlite3.connect(old.database)
+    for sql in (names, columns):
+        assert left.execute(sql).fetchall() == fresh.conn.execute(sql).fetchall()
+
+
+def test_an_old_workspace_opens_with_its_rows_measured(old: Workspace) -> None:
+    store = Store.open(old)
+    pair, shown = store.examples.list(parse_query(""))
+    assert pair.content == preference([Turn("user", "two plus two")], "four of course", "five")
+    assert pair.tags == ("t",) and pair.status is Status.ACCEPTED
+    # "two plus two" + "four of course" are six words in two turns; the other has "Be brief.", "hello" and four more.
+    assert list(store.examples.ids(parse_query("len<7"))) == [pair.id]
+    assert list(store.examples.ids(parse_query("len=7 turns=3"))) == [shown.id]
+    assert list(store.examples.ids(parse_query("refund"))) == []
+    assert list(store.examples.ids(parse_query("morning"))) == [shown.id]
+
+
+def test_a_row_of_an_old_workspace_is_not_imported_twice(old: Workspace) -> None:
+    store = Store.open(old)
+    again = preference([Turn("user", "two plus two")], "four of course", "five")
+    found, is_new = store.examples.add("d", again, source=Source(SourceKind.IMPORT), status=Status.PENDING, rater="r")
+    assert not is_new and found.status is Status.ACCEPTED
+
+
+def test_an_edit_made_before_the_step_can_be_undone_after_it(old: Workspace) -> None:
+    store = Store.open(old)
+    assert store.examples.undo("r") is not None
+    assert store.examples.list(parse_query(""))[1].answer_text == "good day"
+    assert store.examples.redo("r") is not None
+    assert store.examples.list(parse_query(""))[1].answer_text == "good morning to you"
+
+
+def test_turns_with_tool_calls_and_tools_come_back_as_they_went_in(workspace: Workspace) -> None:
+    store = Store.open(workspace)
+    call = Turn("assistant", "", '{"tool_calls":[{"function":{"arguments":{"n":2},"name":"add"},"type":"function"}]}')
+    tools = '[{"function":{"name":"add"},"type":"function"}]'
+    content = Content(
+        Kind.DEMONSTRATION,
+        (Turn("user", "add"),),
+        (call, Turn("tool", "4", '{"name":"add"}'), Turn("assistant", "It is 4.")),
+        tools=tools,
+    )
+    content.check()
+    made, _ = store.examples.add("d", content, source=Source(SourceKind.IMPORT), status=Status.PENDING, rater="r")
+    assert store.examples.get(made.id).content == content
+    assert list(store.examples.ids(parse_query("add len=7"))) == [made.id]  # add, add({"n":, 2}), 4, It, is, 4.
+
+
+def test_the_hash_of_content_without_tools_is_what_it_was() -> None:
+    content = demonstration([Turn("user", "hello")], "good day")
+    canonical = (
+        '{"chosen":[{"content":"good day","role":"assistant"}],"kind":"demonstration","label":null,'
+        '"prompt":[{"content":"hello","role":"user"}],"rejected":[]}'
+    )
+    from hashlib import sha256
+
+    assert content.hash() == sha256(canonical.encode()).hexdigest()
