@@ -5,9 +5,11 @@ Owns the shape of a chat and the rules of its tree. Knows nothing of storage, of
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from workbench.errors import DataError
 
@@ -18,6 +20,7 @@ class Role(StrEnum):
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
+    TOOL = "tool"
 
 
 class StopReason(StrEnum):
@@ -32,27 +35,99 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One role and what it says: the unit of prompts and completions (TRL's conversational form)."""
+    """One role and what it says: the unit of prompts and completions (TRL's conversational form).
+
+    ``extra`` is canonical JSON (see ``canonical_json``) of the message's other keys: tool calls, their ids, names,
+    weights, reasoning. It is empty when there are none.
+    """
 
     role: str
     content: str
+    extra: str = ""
 
-    def as_dict(self) -> dict[str, str]:
-        """``{"role", "content"}`` as chat templates and data formats have it."""
-        return {"role": self.role, "content": self.content}
+    def as_dict(self) -> dict[str, Any]:
+        """``{"role", "content"}`` and the other keys, as chat templates and data formats have it."""
+        message = {"role": self.role, "content": self.content}
+        return message | json.loads(self.extra) if self.extra else message
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """The calls that this turn makes, with their arguments as objects."""
+        calls: list[dict[str, Any]] = json.loads(self.extra).get("tool_calls", []) if self.extra else []
+        return calls
+
+    @property
+    def shown(self) -> str:
+        """What a person reads and searches: the content, and each tool call as ``name(arguments)``."""
+        calls = [_call_text(call) for call in self.tool_calls]
+        return "\n".join([*([self.content] if self.content or not calls else []), *calls])
+
+
+def _call_text(call: Mapping[str, Any]) -> str:
+    function = call.get("function", call)
+    return f"{function.get('name', '')}({json.dumps(function.get('arguments', {}), ensure_ascii=False)})"
+
+
+def canonical_json(value: object) -> str:
+    """``value`` as compact JSON with sorted keys, so that equal values are equal texts; empty for an empty value."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")) if value else ""
+
+
+def turn_from_dict(row: Mapping[str, Any]) -> Turn:
+    """A turn from a message with ``role`` and ``content``; keys that are null are left out.
+
+    The arguments of tool calls become objects where they are JSON text. Content may be missing only beside tool calls.
+    Raises ``DataError``.
+    """
+    role, content = row.get("role"), row.get("content")
+    if len(row) == 2 and isinstance(role, str) and isinstance(content, str):
+        return Turn(role, content)
+    extra = {key: value for key, value in row.items() if key not in ("role", "content") and value is not None}
+    if calls := extra.pop("tool_calls", None):
+        extra["tool_calls"] = _with_objects(calls)
+    if content is None and (calls or extra.get("refusal")):
+        content = ""
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise DataError(
+            "a turn needs a text 'role' and a text 'content'",
+            hint='a turn looks like {"role": "user", "content": "Hello"}',
+        )
+    return Turn(role, content, canonical_json(extra))
+
+
+def _with_objects(calls: object) -> list[dict[str, Any]]:
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        raise DataError("'tool_calls' is not a list of calls")
+    return [_with_object(call) for call in calls]
+
+
+def _with_object(call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function")
+    if not isinstance(function, dict):
+        function, call = call, {"type": "function"}
+    if not isinstance(function.get("name"), str) or not function["name"]:
+        raise DataError("a tool call has no function name")
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments) if arguments.strip() else {}
+        except ValueError:
+            raise DataError(f"the arguments of the call of {function['name']!r} are not JSON") from None
+    if arguments is None:
+        arguments = {}
+    if not isinstance(arguments, dict):
+        raise DataError(f"the arguments of the call of {function['name']!r} are not an object")
+    return call | {"type": call.get("type") or "function", "function": function | {"arguments": arguments}}
 
 
 def turns_from_dicts(rows: Iterable[Mapping[str, object]]) -> tuple[Turn, ...]:
     """Turns from ``{"role", "content"}`` mappings; raises ``DataError`` naming the turn that is not one."""
     turns: list[Turn] = []
     for position, row in enumerate(rows, start=1):
-        role, content = row.get("role"), row.get("content")
-        if not isinstance(role, str) or not isinstance(content, str):
-            raise DataError(
-                f"turn {position} needs a text 'role' and a text 'content'",
-                hint='a turn looks like {"role": "user", "content": "Hello"}',
-            )
-        turns.append(Turn(role, content))
+        try:
+            turns.append(turn_from_dict(row))
+        except DataError as error:
+            raise DataError(f"turn {position}: {error.message}", hint=error.hint) from None
     return tuple(turns)
 
 

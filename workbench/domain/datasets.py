@@ -22,6 +22,8 @@ class Dataset:
     demonstrations: int = 0
     preferences: int = 0
     judgements: int = 0
+    texts: int = 0
+    prompts: int = 0
 
 
 def deal_split(group_key: str, *, seed: int, validation_share: float) -> Split:

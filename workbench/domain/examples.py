@@ -24,6 +24,12 @@ class Kind(StrEnum):
     DEMONSTRATION = "demonstration"
     PREFERENCE = "preference"
     JUDGEMENT = "judgement"
+    TEXT = "text"
+    PROMPT = "prompt"
+
+
+# The role of the one turn that holds a text for continued pre-training: nobody speaks in it.
+TEXT_ROLE = "text"
 
 
 class Status(StrEnum):
@@ -73,7 +79,9 @@ class Content:
     """The trained part of an example: a prompt and, by kind, ``chosen`` and ``rejected`` or one labelled completion.
 
     ``chosen`` holds the completion of a demonstration or judgement too, so that every kind reads the same way.
-    ``rejected`` is empty except for a preference; ``label`` is None except for a judgement.
+    ``rejected`` is empty except for a preference; ``label`` is None except for a judgement. A text has no prompt and
+    one chosen turn of the role ``text``; a prompt alone has nothing chosen. ``tools`` is the canonical JSON of the tool
+    definitions that the model is offered; empty when there are none.
     """
 
     kind: Kind
@@ -81,11 +89,18 @@ class Content:
     chosen: tuple[Turn, ...]
     rejected: tuple[Turn, ...] = ()
     label: bool | None = None
+    tools: str = ""
 
     def check(self) -> None:
         """Raise ``DataError`` with the reason when this could not be trained on as what it claims to be."""
+        if self.kind is Kind.TEXT:
+            _check_text(self)
+            return
         _check_prompt(self.prompt)
-        _check_completion(self.chosen, "chosen" if self.kind is Kind.PREFERENCE else "completion")
+        if self.kind is not Kind.PROMPT:
+            _check_completion(self.chosen, "chosen" if self.kind is Kind.PREFERENCE else "completion")
+        elif self.chosen:
+            raise DataError("a prompt alone has no answer")
         if self.kind is Kind.PREFERENCE:
             _check_completion(self.rejected, "rejected")
             if self.chosen == self.rejected:
@@ -97,13 +112,15 @@ class Content:
 
     def hash(self) -> str:
         """SHA-256 (hex) of the canonical JSON: equal for examples that train the same way."""
-        canonical = {
+        canonical: dict[str, object] = {
             "kind": self.kind.value,
             "prompt": [t.as_dict() for t in self.prompt],
             "chosen": [t.as_dict() for t in self.chosen],
             "rejected": [t.as_dict() for t in self.rejected],
             "label": self.label,
         }
+        if self.tools:
+            canonical["tools"] = self.tools
         text = json.dumps(canonical, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -134,7 +151,7 @@ class Example:
     @property
     def answer_text(self) -> str:
         """The chosen (or only) answer's text, turns joined."""
-        return "\n".join(t.content for t in self.content.chosen)
+        return "\n".join(t.shown for t in self.content.chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +220,13 @@ def judgement(prompt: Sequence[Turn], answer: str, label: bool) -> Content:
     return content
 
 
+def plain_text(text: str) -> Content:
+    """A text for continued pre-training."""
+    content = Content(Kind.TEXT, (), (Turn(TEXT_ROLE, text),))
+    content.check()
+    return content
+
+
 def swapped(content: Content) -> Content:
     """The same pair with chosen and rejected exchanged; raises ``DataError`` for other kinds."""
     if content.kind is not Kind.PREFERENCE:
@@ -212,24 +236,38 @@ def swapped(content: Content) -> Content:
 
 def with_answer(content: Content, answer: str) -> Content:
     """The same example with the text of its last chosen turn replaced; raises ``DataError`` if now invalid."""
-    changed = replace(content, chosen=(*content.chosen[:-1], Turn(Role.ASSISTANT.value, answer)))
+    if not content.chosen:
+        raise DataError("a prompt alone has no answer")
+    changed = replace(content, chosen=(*content.chosen[:-1], replace(content.chosen[-1], content=answer)))
     changed.check()
     return changed
 
 
 def with_prompt(content: Content, text: str) -> Content:
     """The same example with the text of its last prompt turn replaced; raises ``DataError`` if now invalid."""
-    last = content.prompt[-1]
-    changed = replace(content, prompt=(*content.prompt[:-1], Turn(last.role, text)))
+    if not content.prompt:
+        raise DataError("a text has no prompt")
+    changed = replace(content, prompt=(*content.prompt[:-1], replace(content.prompt[-1], content=text)))
     changed.check()
     return changed
 
 
 def with_rejected(content: Content, answer: str) -> Content:
     """The same pair with the text of its last rejected turn replaced; raises ``DataError`` if now invalid."""
-    changed = replace(content, rejected=(*content.rejected[:-1], Turn(Role.ASSISTANT.value, answer)))
+    if not content.rejected:
+        raise DataError(f"a {content.kind.value} has no rejected answer")
+    changed = replace(content, rejected=(*content.rejected[:-1], replace(content.rejected[-1], content=answer)))
     changed.check()
     return changed
+
+
+def _check_text(content: Content) -> None:
+    if content.prompt or content.rejected or content.label is not None or content.tools:
+        raise DataError("a text is nothing but text")
+    if len(content.chosen) != 1 or content.chosen[0].role != TEXT_ROLE:
+        raise DataError("a text is one turn of the role 'text'")
+    if not content.chosen[0].content.strip():
+        raise DataError("the text is empty")
 
 
 def _check_prompt(prompt: Sequence[Turn]) -> None:
@@ -247,7 +285,7 @@ def _check_prompt(prompt: Sequence[Turn]) -> None:
 
 
 def _check_completion(turns: Sequence[Turn], name: str) -> None:
-    if not turns or not turns[-1].content.strip():
+    if not turns or not (turns[-1].content.strip() or turns[-1].tool_calls):
         raise DataError(f"the {name} answer is empty")
     _check_roles(turns)
     if turns[0].role != Role.ASSISTANT.value:

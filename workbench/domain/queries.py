@@ -1,12 +1,14 @@
 """The small query language over examples, shared by Curate and ``workbench examples list``.
 
 ``status:pending split:train tag:refund source:chat kind:preference refund order`` means: all filters hold, and the
-remaining words occur (full text). ``-status:rejected`` negates a filter; quotes keep words together. The words are
-split by ``shlex`` from the standard library; what they mean in SQL is the store's business.
+remaining words occur (full text). ``-status:rejected`` negates a filter; quotes keep words together. ``len>100`` and
+``turns<=2`` compare numbers (words of prompt and answer; turns), ``len<2k`` means 2,000. The words are split by
+``shlex`` from the standard library; what they mean in SQL is the store's business.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 
@@ -22,8 +24,12 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "has": ("note", "rating", "tag", "flag"),
     "label": ("true", "false"),
 }
-_FREE = ("tag", "dataset", "rater", "model", "flag")
-FILTERS = (*_CHOICES, *_FREE)
+_FREE = ("tag", "dataset", "rater", "model", "flag", "import")
+NUMBERS = ("len", "turns")
+FILTERS = (*_CHOICES, *_FREE, *NUMBERS)
+_COMPARED = re.compile(r"(-?)(\w+)(<=|>=|<|>|=)(.*)")
+_NUMBER = re.compile(r"(<=|>=|<|>|=)?(\d{1,12}(?:\.\d+)?)([kKmM]?)")
+_TIMES = {"": 1, "k": 1000, "m": 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,9 @@ def parse_query(text: str) -> Query:
     filters: list[Filter] = []
     words: list[str] = []
     for part in parts:
+        if (compared := _COMPARED.fullmatch(part)) and compared[2] in NUMBERS:
+            filters.append(_filter(compared[2], compared[3] + compared[4], negated=bool(compared[1])))
+            continue
         field, colon, value = part.partition(":")
         name = field.removeprefix("-")
         if not colon or " " in field or not name.isidentifier():
@@ -69,4 +78,16 @@ def _filter(name: str, value: str, *, negated: bool) -> Filter:
         raise UsageError(f"{name}:{value} matches nothing", hint=nearest(value, choices))
     if not value:
         raise UsageError(f"{name}: needs a value", hint=f"for example {name}:{(choices or ('name',))[0]}")
+    if name in NUMBERS:
+        comparison(value)
+    if name == "import" and not (value.isascii() and value.isdigit() and len(value) < 19):
+        raise UsageError(f"import:{value} is not an import's number", hint="for example import:3")
     return Filter(name, value, negated)
+
+
+def comparison(value: str) -> tuple[str, int]:
+    """The sign and number of a value such as ``>2k``; without a sign it is ``=``. Raises ``UsageError``."""
+    found = _NUMBER.fullmatch(value)
+    if found is None:
+        raise UsageError(f"{value!r} is not a number to compare with", hint="for example len>100, len<2k or turns>=4")
+    return found[1] or "=", round(float(found[2]) * _TIMES[found[3].lower()])

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 from workbench.domain.chats import Turn
 from workbench.domain.datasets import deal_split
@@ -79,7 +80,7 @@ def deal(examples: Sequence[Example], *, seed: int, share: float) -> Dealt:
 
 def training_rows(examples: Iterable[Example], own: Kind) -> list[TrainingRow]:
     """Rows for a method whose own kind is ``own``: a pair becomes its better answer, or two labelled answers."""
-    return [TrainingRow(e.id, row) for e in examples for row in _rows(e.content, own)]
+    return [TrainingRow(e.id, row | _tools(e.content)) for e in examples for row in _rows(e.content, own)]
 
 
 def shuffled(rows: Sequence[TrainingRow], *, seed: int) -> list[TrainingRow]:
@@ -106,5 +107,9 @@ def _rows(content: Content, own: Kind) -> list[Row]:
             return [{"prompt": prompt, "completion": _turns(content.chosen), "label": bool(content.label)}]
 
 
-def _turns(turns: Sequence[Turn]) -> list[dict[str, str]]:
+def _tools(content: Content) -> Row:
+    return {"tools": content.tools} if content.tools else {}
+
+
+def _turns(turns: Sequence[Turn]) -> list[dict[str, Any]]:
     return [t.as_dict() for t in turns]

@@ -50,6 +50,10 @@ def _write(content: Content) -> dict[str, object]:
             return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
         case Kind.JUDGEMENT:
             return {"prompt": prompt, "completion": chosen, "label": content.label}
+        case Kind.TEXT:
+            return {"text": content.chosen[0].content}
+        case Kind.PROMPT:
+            return {"prompt": prompt}
 
 
 def _present(row: Row) -> set[str]:

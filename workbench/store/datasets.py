@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 from workbench.domain.datasets import Dataset
 from workbench.domain.models import check_name
 from workbench.store.naming import find
+from workbench.store.queries import VISIBLE
 from workbench.store.rows import now_utc
 
 if TYPE_CHECKING:
     from workbench.store.store import Store
 
 # One pass over the covering index (dataset_id, status, kind); hidden examples are not in it.
-_WITH_COUNTS = """
+_WITH_COUNTS = f"""
 SELECT d.id, d.name, d.created_utc, count(e.dataset_id) AS total,
     sum(e.status IS 'pending') AS pending, sum(e.status IS 'accepted') AS accepted,
     sum(e.status IS 'rejected') AS rejected, sum(e.kind IS 'demonstration') AS demonstrations,
-    sum(e.kind IS 'preference') AS preferences, sum(e.kind IS 'judgement') AS judgements
-FROM datasets d LEFT JOIN examples e ON e.dataset_id = d.id AND e.deleted_utc IS NULL
+    sum(e.kind IS 'preference') AS preferences, sum(e.kind IS 'judgement') AS judgements,
+    sum(e.kind IS 'text') AS texts, sum(e.kind IS 'prompt') AS prompts
+FROM datasets d LEFT JOIN examples e ON e.dataset_id = d.id AND {VISIBLE}
 """
 
 

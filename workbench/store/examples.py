@@ -32,7 +32,7 @@ from workbench.domain.examples import (
 from workbench.domain.queries import Query
 from workbench.errors import NotFoundError
 from workbench.store.decisions import Decisions, Fields
-from workbench.store.queries import order_by, where
+from workbench.store.queries import VISIBLE, order_by, where
 from workbench.store.rows import IDS_PER_STATEMENT, now_utc, placeholders, turns_from_json, turns_json
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _TAGS = "(SELECT json_group_array(tag) FROM example_tags WHERE example_id = e.id
 _FLAGS = "(SELECT json_group_array(flag) FROM example_flags WHERE example_id = e.id)"
 _FULL = f"""
 SELECT e.id, d.name AS dataset, e.kind, e.status, e.split, e.label, e.rating, e.rater, e.source, e.created_utc,
-    e.updated_utc, e.note, e.prompt, e.chosen, e.rejected, {_TAGS} AS tags, {_FLAGS} AS flags
+    e.updated_utc, e.note, e.prompt, e.chosen, e.rejected, e.tools, {_TAGS} AS tags, {_FLAGS} AS flags
 FROM examples e JOIN datasets d ON d.id = e.dataset_id
 """
 _SHORT = f"""
@@ -56,8 +56,9 @@ FROM examples e
 """
 _INSERT = """
 INSERT INTO examples (dataset_id, kind, status, split, label, rating, rater, source_kind, source, hash, created_utc,
-    updated_utc, note, prompt_text, answer_text, context_text, rejected_text, prompt, chosen, rejected)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    updated_utc, note, prompt_text, answer_text, context_text, rejected_text, words, turns, prompt, chosen, rejected,
+    tools)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _INDEX = """
 INSERT INTO examples_fts(rowid, prompt_text, answer_text, context_text, rejected_text, note)
@@ -120,7 +121,7 @@ class Examples:
 
     def get(self, example_id: int) -> Example:
         """The example; raises ``NotFoundError``, also for one whose creation was undone."""
-        sql = f"{_FULL} WHERE e.id = ? AND e.deleted_utc IS NULL"
+        sql = f"{_FULL} WHERE e.id = ? AND {VISIBLE}"
         row = self._store.read().execute(sql, [example_id]).fetchone()
         if row is None:
             raise NotFoundError(f"there is no example {example_id}", hint="`workbench examples list` shows them")
@@ -140,7 +141,7 @@ class Examples:
         """Short forms of these examples, in this order; None for one that is not there any more."""
         found: dict[int, ExampleRow] = {}
         for chunk in _chunks(ids):
-            sql = f"{_SHORT} WHERE e.id IN ({placeholders(len(chunk))}) AND e.deleted_utc IS NULL"
+            sql = f"{_SHORT} WHERE e.id IN ({placeholders(len(chunk))}) AND {VISIBLE}"
             found.update((row["id"], _short(row)) for row in self._store.read().execute(sql, chunk))
         return [found.get(example_id) for example_id in ids]
 
@@ -225,10 +226,9 @@ class Examples:
 
     def find(self, dataset: str, content: Content) -> Example | None:
         """The dataset's example with this very content, None when it has none."""
-        row = self._store.read().execute(
-            f"{_FULL} WHERE e.hash = ? AND e.deleted_utc IS NULL AND e.dataset_id = (SELECT id FROM datasets WHERE name = ?)",
-            [bytes.fromhex(_stored(content).hash()), dataset],
-        ).fetchone()
+        there = f"{VISIBLE} AND e.dataset_id = (SELECT id FROM datasets WHERE name = ?)"
+        values = [dataset, bytes.fromhex(_stored(content).hash())]
+        row = self._store.read().execute(f"{_FULL} WHERE {there} AND e.hash = ?", values).fetchone()
         return _example(row) if row else None
 
     def source(self, example_id: int) -> Source:
@@ -249,8 +249,8 @@ class Examples:
         """Insert or revive ``new``, with its decision. The caller puts inserted rows into the text index."""
         digest = bytes.fromhex(_stored(new.content).hash())
         row = db.execute(
-            "SELECT id, deleted_utc FROM examples WHERE dataset_id = ? AND hash = ? "
-            "ORDER BY deleted_utc IS NOT NULL, id LIMIT 1",
+            f"SELECT e.id, e.deleted_utc FROM examples e WHERE e.dataset_id = ? AND e.hash = ? "
+            f"AND (e.deleted_utc IS NOT NULL OR {VISIBLE}) ORDER BY e.deleted_utc IS NOT NULL, e.id LIMIT 1",
             [dataset_id, digest],
         ).fetchone()
         if row is not None and row["deleted_utc"] is None:
@@ -285,16 +285,19 @@ class Examples:
         """Set the fields of a decision to what they were before (``back``) or after it."""
         before, after = json.loads(decision.before), json.loads(decision.after)
         leaving, reaching = (after, before) if back else (before, after)
+        for fields in (leaving, reaching):
+            if "content" in fields:  # written before examples had tools
+                fields["content"].setdefault("tools", "")
         now = self._fields(db, decision.example_id, hidden=True)
-        fields = {name: value for name, value in reaching.items() if now[name] == leaving[name]}
-        self._write(db, decision.example_id, fields)
+        changes = {name: value for name, value in reaching.items() if now[name] == leaving[name]}
+        self._write(db, decision.example_id, changes)
 
     def _fields(self, db: Database, example_id: int, *, hidden: bool = False) -> Fields:
         """All that decisions can change, as it is now."""
-        condition = "" if hidden else "AND e.deleted_utc IS NULL"
+        condition = "" if hidden else f"AND {VISIBLE}"
         row = db.execute(
             f"SELECT e.status, e.split, e.note, e.rating, e.rater, e.deleted_utc, e.kind, e.prompt, e.chosen, "
-            f"e.rejected, e.label, {_TAGS} AS tags FROM examples e WHERE e.id = ? {condition}",
+            f"e.rejected, e.label, e.tools, {_TAGS} AS tags FROM examples e WHERE e.id = ? {condition}",
             [example_id],
         ).fetchone()
         if row is None:
@@ -302,7 +305,7 @@ class Examples:
         fields: Fields = {name: row[name] for name in ("status", "split", "note", "rating", "rater")}
         fields["tags"] = json.loads(row["tags"])
         fields["deleted"] = row["deleted_utc"] is not None
-        fields["content"] = {name: row[name] for name in ("kind", "prompt", "chosen", "rejected", "label")}
+        fields["content"] = {name: row[name] for name in _CONTENT}
         return fields
 
     def _write(self, db: Database, example_id: int, fields: Fields) -> None:
@@ -322,6 +325,7 @@ class Examples:
 _INSERTED, _REVIVED, _PRESENT = "inserted", "revived", "present"
 _HIDDEN: Fields = {"deleted": True}
 _VISIBLE: Fields = {"deleted": False}
+_CONTENT = ("kind", "prompt", "chosen", "rejected", "label", "tools")
 _PLAIN = ("status", "split", "note", "rating", "rater")
 
 
@@ -333,6 +337,7 @@ def content_fields(content: Content) -> Fields:
         "chosen": turns_json(content.chosen),
         "rejected": turns_json(content.rejected),
         "label": None if content.label is None else int(content.label),
+        "tools": storable(content.tools),
     }
 
 
@@ -348,19 +353,21 @@ def _content(row: sqlite3.Row | Fields) -> Content:
         turns_from_json(row["chosen"]),
         turns_from_json(row["rejected"]),
         None if row["label"] is None else bool(row["label"]),
+        row["tools"],
     )
 
 
-def _texts(content: Content) -> dict[str, str]:
-    """What is searched and listed: the last user turn, and every other text of the example."""
+def _texts(content: Content) -> Fields:
+    """What is searched, listed and measured: the last user turn, every other text, words and turns."""
     prompt = last_user_text(content.prompt)
-    context = [turn.content for turn in content.prompt if turn.content != prompt]
-    return {
+    texts = {
         "prompt_text": storable(prompt),
-        "answer_text": _joined(turn.content for turn in content.chosen),
-        "context_text": _joined(context),
-        "rejected_text": _joined(turn.content for turn in content.rejected),
+        "answer_text": _joined(turn.shown for turn in content.chosen),
+        "context_text": _joined(turn.shown for turn in content.prompt if turn.content != prompt),
+        "rejected_text": _joined(turn.shown for turn in content.rejected),
     }
+    words = sum(len(texts[name].split()) for name in ("prompt_text", "answer_text", "context_text"))
+    return texts | {"words": words, "turns": len(content.prompt) + len(content.chosen)}
 
 
 def _joined(texts: Iterable[str]) -> str:
@@ -376,7 +383,7 @@ def _insert(db: Database, dataset_id: int, new: NewExample, digest: bytes, rater
             *(dataset_id, fields["kind"], status, new.split.value, fields["label"], new.rating, new.rater or rater),
             *(new.source.kind.value, _source_json(new.source), digest, now, now, storable(new.note)),
             *texts.values(),
-            *(fields["prompt"], fields["chosen"], fields["rejected"]),
+            *(fields["prompt"], fields["chosen"], fields["rejected"], fields["tools"]),
         ],
     )
     example_id = cursor.lastrowid

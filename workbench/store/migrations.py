@@ -240,3 +240,76 @@ CREATE INDEX ratings_rater ON ratings(rater, undone, id);
 def _first_schema(db: Database) -> None:
     for part in (_CHATS, _EXAMPLES, _MODELS, _COMPARISONS):
         db.executescript(part)
+
+
+# What is known of an import while it is on its way: its rows have the ids first_id to last_id, and are hidden by that
+# range for as long as the state is 'staging' (coming) or 'removing' (given up). One import at a time.
+_IMPORTS = """
+CREATE TABLE imports (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    file TEXT NOT NULL,
+    format TEXT NOT NULL,
+    dataset TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('staging', 'removing', 'done', 'undone', 'failed')),
+    first_id INTEGER NOT NULL,
+    last_id INTEGER NOT NULL,
+    rows INTEGER NOT NULL DEFAULT 0,
+    duplicates INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    rater TEXT NOT NULL,
+    owner_pid INTEGER NOT NULL,
+    owner_started REAL NOT NULL,
+    created_utc TEXT NOT NULL
+) STRICT;
+CREATE INDEX imports_state ON imports(state, first_id, last_id);
+
+ALTER TABLE examples ADD COLUMN tools TEXT NOT NULL DEFAULT '';
+ALTER TABLE examples ADD COLUMN import_id INTEGER;
+ALTER TABLE examples ADD COLUMN words INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE examples ADD COLUMN turns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE examples ADD COLUMN lang TEXT NOT NULL DEFAULT '';
+UPDATE examples SET
+    words = word_count(prompt_text) + word_count(context_text) + word_count(answer_text),
+    turns = json_array_length(prompt) + json_array_length(chosen);
+CREATE INDEX examples_measures ON examples(words, turns, lang) WHERE deleted_utc IS NULL;
+CREATE INDEX examples_import ON examples(import_id) WHERE import_id IS NOT NULL;
+"""
+
+_FINDINGS = """
+CREATE TABLE findings (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    example_id INTEGER NOT NULL REFERENCES examples(id) ON DELETE CASCADE,
+    check_name TEXT NOT NULL,
+    severity TEXT NOT NULL CHECK (severity IN ('error', 'warning', 'info')),
+    place TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    fixable INTEGER NOT NULL DEFAULT 0,
+    created_utc TEXT NOT NULL
+) STRICT;
+CREATE INDEX findings_example ON findings(example_id);
+CREATE INDEX findings_check ON findings(check_name, severity, example_id);
+CREATE INDEX findings_severity ON findings(severity, example_id);
+
+CREATE TABLE redactions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    example_id INTEGER NOT NULL REFERENCES examples(id) ON DELETE CASCADE,
+    part TEXT NOT NULL,
+    before TEXT NOT NULL,
+    created_utc TEXT NOT NULL
+) STRICT;
+CREATE INDEX redactions_example ON redactions(example_id);
+
+CREATE TABLE views (
+    name TEXT PRIMARY KEY,
+    query TEXT NOT NULL,
+    sort TEXT NOT NULL,
+    created_utc TEXT NOT NULL
+) STRICT;
+"""
+
+
+@MIGRATIONS(name="0002_imports_findings_views")
+def _imports_findings_views(db: Database) -> None:
+    db.conn.create_function("word_count", 1, lambda text: len(text.split()), deterministic=True)
+    for part in (_IMPORTS, _FINDINGS):
+        db.executescript(part)

@@ -19,12 +19,17 @@ def now_utc() -> str:
 
 def turns_json(turns: Iterable[Turn]) -> str:
     """Turns as the JSON that ``turns_from_json`` reads."""
-    return json.dumps([[turn.role, storable(turn.content)] for turn in turns], ensure_ascii=False)
+    return json.dumps([_turn_fields(turn) for turn in turns], ensure_ascii=False)
+
+
+def _turn_fields(turn: Turn) -> list[str]:
+    fields = [turn.role, storable(turn.content)]
+    return [*fields, storable(turn.extra)] if turn.extra else fields
 
 
 def turns_from_json(text: str) -> tuple[Turn, ...]:
     """The turns of a column."""
-    return tuple(Turn(role, content) for role, content in json.loads(text))
+    return tuple(Turn(*fields) for fields in json.loads(text))
 
 
 def sampling_json(sampling: Sampling) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,13 @@ from workbench.tui.widgets.transcript import Entry
 
 _SIGNS = {Status.PENDING: "·", Status.ACCEPTED: "ok", Status.REJECTED: "no"}
 _TONES = {Status.PENDING: "quiet", Status.ACCEPTED: "good", Status.REJECTED: "bad"}
-_KINDS = {Kind.DEMONSTRATION: "demo", Kind.PREFERENCE: "pair", Kind.JUDGEMENT: "thumb"}
+_KINDS = {
+    Kind.DEMONSTRATION: "demo",
+    Kind.PREFERENCE: "pair",
+    Kind.JUDGEMENT: "thumb",
+    Kind.TEXT: "text",
+    Kind.PROMPT: "ask",
+}
 _SPLITS = {"none": "", "train": "train", "validation": "valid", "test": "test"}
 PACE_OVER = 20
 PAUSE_S = 60.0
@@ -96,13 +103,14 @@ def _turn(key: int, turn: Turn, part: str, tone: str) -> Entry:
     name = part if turn.role in {"user", "assistant"} and part != "PROMPT" else f"{part} {turn.role}"
     if part == "PROMPT" and turn.role == "user":
         name = "PROMPT"
-    words = len(turn.content.split())
-    return Entry(key, name, turn.content, f"{len(turn.content):,} characters, {words:,} words", tone, markdown=False)
+    words = len(turn.shown.split())
+    return Entry(key, name, turn.shown, f"{len(turn.shown):,} characters, {words:,} words", tone, markdown=False)
 
 
 def _decision(decision: Decision) -> str:
     undone = "  (undone)" if decision.undone else ""
-    what = "" if len(decision.after) > 60 or decision.after == "{}" else f"  {decision.after}"
+    changes = {name: value for name, value in json.loads(decision.after).items() if name != "deleted"}
+    what = "".join(f"  {name} {value}" for name, value in changes.items() if isinstance(value, str | int))[:80]
     return f"{decision.created_utc[5:16].replace('T', ' ')}  {decision.rater}  {decision.action.value}{what}{undone}"
 
 
