@@ -1,0 +1,24 @@
+"""A few random kills of each process; the longer table is printed by ``python -m tests.faults.kills``."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import kills
+
+from workbench.paths import Workspace
+
+pytestmark = [pytest.mark.ml, pytest.mark.timeout(400)]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("victim", kills.VICTIMS)
+def test_a_kill_loses_nothing_committed_and_leaves_nothing_stuck(victim: str, seed: int, workspace: Workspace) -> None:
+    found = kills.VICTIMS[victim](workspace, random.Random(f"{victim}{seed}"))
+    assert found.went_on
