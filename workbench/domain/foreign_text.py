@@ -1,7 +1,7 @@
 """Foreign text (model output, imports, logs, names) made harmless for a terminal.
 
-Text is stored exactly as it came; it is cleaned here, once, at the moment it is shown: by the TUI's display boundary and
-by the command line's plain output. Knows nothing of widgets or markup.
+Text is stored exactly as it came; it is cleaned here, once, at the moment it is shown: by the TUI's display boundary
+and by the command line's plain output. Knows nothing of widgets or markup.
 """
 
 from __future__ import annotations
