@@ -1,39 +1,38 @@
 """The app: one screen with strip, panes, status line and keys; it opens the bench after the first paint.
 
-Owns what every pane shares (the bench, the pump for streams, the order of decisions, saying things) and the way in and
-out of the terminal. Knows the panes by their registry only.
+Owns what every pane shares: the bench, the pump for streams, the order of decisions, saying things. Knows the panes by
+their registry only, and leaves the terminal to its base class.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rich.console import RenderableType
 from textual import on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.css.query import NoMatches
-from textual.filter import LineFilter
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Input, TextArea
+from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
 
 from workbench.config import Settings
 from workbench.errors import StoreError, WorkbenchError
 from workbench.paths import Workspace
-from workbench.tui.clipboard import copy_text
 from workbench.tui.commands import WorkbenchCommands
 from workbench.tui.crash import write_crash_log
+from workbench.tui.keymap import KeyProblem, checked_keymap, use_keymap
 from workbench.tui.messages import News, ThemeChosen
 from workbench.tui.pane import Pane, Severity
 from workbench.tui.panes import PANES, entry, stylesheet_of
-from workbench.tui.safety import ControlFilter, safe
-from workbench.tui.themes import DEFAULT_THEME, ThemeProblem, load_themes, theme_folders
+from workbench.tui.safety import safe
+from workbench.tui.terminal import TerminalApp
+from workbench.tui.themes import set_up_themes
 from workbench.tui.widgets.frame import MINIMUM_SIZE, JumpStrip, KeyLine, StatusLine, TooSmall
 from workbench.tui.widgets.help import HelpDialog, JumpDialog, help_rows
 from workbench.tui.widgets.pump import Pump
@@ -44,13 +43,13 @@ if TYPE_CHECKING:
 TERMINAL_CHECK_S = 5.0
 
 
-class WorkbenchApp(App[int]):
+class WorkbenchApp(TerminalApp):
     """The terminal workbench. ``source`` is a workspace, or a function that opens a bench (called in a thread)."""
 
     TITLE = "workbench"
     CSS_PATH = "app.tcss"
     COMMANDS = {WorkbenchCommands}
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (MINIMUM_SIZE[0], "-narrow"), (120, "-wide"), (200, "-broad")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (MINIMUM_SIZE[0], "-narrow"), (120, "-wide"), (150, "-broad")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (MINIMUM_SIZE[1], "-tall")]
     BINDINGS = [
         Binding("ctrl+o", "jump", "Jump", id="app.jump", priority=True, tooltip="Go to a screen by its letter"),
@@ -75,20 +74,20 @@ class WorkbenchApp(App[int]):
         *,
         first_pane: str = PANES[0].name,
     ) -> None:
-        self._net = ControlFilter()
         super().__init__()
         self.settings = settings or Settings()
         self.open_bench = partial(_open, source) if isinstance(source, Workspace) else source
         self.first_pane = first_pane
-        self.theme_problems: list[ThemeProblem] = []
+        self.theme_problems = set_up_themes(self, self.settings.appearance.theme)
+        self.keymap_problems: tuple[KeyProblem, ...] = ()
         self.pump = Pump(self)
         self.decisions = ThreadPoolExecutor(1, "decisions")
         self._bench: Bench | None = None
         self._waiting: list[Callable[[], None]] = []
         self._facts: dict[str, str] = {}
         self._last_focus: dict[str, Widget] = {}
-        self._set_up_themes()
-        self.set_keymap(dict(self.settings.keys))
+        self._panes: dict[str, Pane] = {}
+        self._last_waits: list[Callable[[], object]] = []
 
     def compose(self) -> ComposeResult:
         """The frame; panes join the switcher when they are first visited."""
@@ -100,15 +99,9 @@ class WorkbenchApp(App[int]):
 
     async def on_mount(self) -> None:
         """Take over the signals that would leave the terminal in a mess, and show the home pane."""
-        if not self.is_headless:
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGHUP, signal.SIGTERM):
-                loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
-            self.set_interval(TERMINAL_CHECK_S, self._leave_when_terminal_is_gone)
+        self.watch_over_terminal()
         await self.go(self.first_pane)
         self.call_after_refresh(self._open_in_thread)
-        for problem in self.theme_problems:
-            self.say(f"theme {problem}", "warning")
 
     # --- the bench ---------------------------------------------------------------------------------------------
 
@@ -128,6 +121,17 @@ class WorkbenchApp(App[int]):
 
     def _open_in_thread(self) -> None:
         self.run_worker(self._open(), group="open", exit_on_error=False)
+        self._say_ignored(self.theme_problems)
+        if self.settings.keys:
+            self.run_worker(self._check_keymap(), group="keys", exit_on_error=False)
+
+    async def _check_keymap(self) -> None:
+        use_keymap(self, await asyncio.to_thread(checked_keymap, self, self.settings.keys))
+        self._say_ignored(self.keymap_problems)
+
+    def _say_ignored(self, problems: Iterable[object]) -> None:
+        for problem in problems:
+            self.say(f"{problem} (ignored)", "warning")
 
     async def _open(self) -> None:
         self._bench = await asyncio.to_thread(self.open_bench)
@@ -135,8 +139,15 @@ class WorkbenchApp(App[int]):
         for then in waiting:
             then()
 
+    def exit(self, result: int | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """Leave: panes stop what runs now, while they still are there; ``on_unmount`` waits for it."""
+        if self._bench is not None and not self._last_waits:
+            self._last_waits = [wait for pane in self._panes.values() for wait in pane.closing()]
+        super().exit(result, return_code, message)
+
     async def on_unmount(self) -> None:
-        """Let decisions that were taken reach the disk, then close the store."""
+        """Stop what streams, let decisions that were taken reach the disk, then close the store."""
+        await asyncio.gather(*(asyncio.to_thread(wait) for wait in self._last_waits))
         await asyncio.to_thread(self.decisions.shutdown)
         if self._bench is not None:
             await asyncio.to_thread(self._bench.close)
@@ -156,10 +167,7 @@ class WorkbenchApp(App[int]):
 
     def pane(self, name: str) -> Pane | None:
         """The pane called ``name`` if it was ever visited."""
-        try:
-            return self.switcher.query_one(f"#{name}", Pane)
-        except NoMatches:
-            return None
+        return self._panes.get(name)
 
     async def go(self, name: str) -> None:
         """Bring a pane to the front, mounting it on the first visit; the focus returns to where it was there."""
@@ -170,7 +178,7 @@ class WorkbenchApp(App[int]):
             kind = entry(name).load()
             if (path := stylesheet_of(kind)) is not None:
                 self.stylesheet.add_source(path.read_text(encoding="utf-8"), read_from=(str(path), ""))
-            pane = kind(id=name)
+            pane = self._panes[name] = kind(id=name)
             await self.switcher.add_content(pane)
         screen = self.screen_stack[0]
         if front is not None:
@@ -185,7 +193,7 @@ class WorkbenchApp(App[int]):
 
     @on(News)
     def _hand_on(self, news: News) -> None:
-        for pane in self.switcher.query(Pane):
+        for pane in self._panes.values():
             pane.heard(news)
 
     # --- saying things -----------------------------------------------------------------------------------------
@@ -199,6 +207,10 @@ class WorkbenchApp(App[int]):
         line.severity, line.said = severity, text
         if severity == "error":
             self.notify(safe(text).plain, severity=severity, timeout=8, markup=False)
+
+    def said(self, text: str) -> None:
+        """What the terminal's side has to say."""
+        self.say(text)
 
     def set_fact(self, name: str, text: str) -> None:
         """Set or clear ("") one standing fact of the status line, such as the engine's state."""
@@ -245,13 +257,9 @@ class WorkbenchApp(App[int]):
         else:
             self.push_screen(HelpDialog(help_rows(self.screen.active_bindings)))
 
-    def action_redraw(self) -> None:
-        """Paint everything again, for a terminal that something else has written on."""
-        self.refresh(repaint=True, layout=True)
-
     def action_copy_or_stop(self) -> None:
         """Ctrl+C copies a selection; without one it stops what the pane streams. It never quits."""
-        if text := self._selected():
+        if text := self.selected_text():
             self.copy_to_clipboard(text)
         elif (front := self.front) is not None and front.can_stop():
             front.stop()
@@ -263,63 +271,15 @@ class WorkbenchApp(App[int]):
         if (front := self.front) is not None and (text := front.text_to_copy()):
             self.copy_to_clipboard(text)
 
-    def _selected(self) -> str:
-        focused = self.screen.focused
-        if isinstance(focused, TextArea | Input) and focused.selected_text:
-            return focused.selected_text
-        return self.screen.get_selected_text() or ""
-
-    def copy_to_clipboard(self, text: str) -> None:
-        """Copy off the event loop (tmux may be slow); every copy of Textual's own widgets comes here too."""
-        self.run_worker(self._copy(text), group="copy", exit_on_error=False)
-
-    async def _copy(self, text: str) -> None:
-        copied = await asyncio.to_thread(copy_text, text)
-        if copied.osc52:
-            super().copy_to_clipboard(copied.osc52)
-        self.say(copied.said)
-
     # --- looks -------------------------------------------------------------------------------------------------
-
-    def _set_up_themes(self) -> None:
-        themes, self.theme_problems = load_themes(theme_folders())
-        for theme in themes:
-            self.register_theme(theme)
-        wanted = "ansi-dark" if self.no_color else self.settings.appearance.theme
-        self.theme = wanted if wanted in self.available_themes else DEFAULT_THEME
 
     def choose_theme(self, name: str) -> None:
         """Switch the colours now, and tell the panes."""
         self.theme = name
         self.post_message(ThemeChosen(name))
 
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's own filters, then the net that no control character passes."""
-        return [*super().get_line_filters(), self._net]
-
-    # --- the way out -------------------------------------------------------------------------------------------
-
-    def _leave_when_terminal_is_gone(self) -> None:
-        # With SIGHUP ignored (nohup) nothing else tells that the terminal went away.
-        try:
-            os.tcgetpgrp(0)
-        except OSError:
-            self.exit(return_code=128 + signal.SIGHUP)
-
-    def _fatal_error(self) -> None:
-        # Textual's own screen prints local variables, and a token may be in one.
-        error = self._exception
-        path = write_crash_log(error) if error is not None else None
-        self._exit_renderables.append(f"workbench stopped because of an error in itself; details in {path}")
-        self._close_messages_no_wait()
-
 
 def _open(workspace: Workspace) -> Bench:
     from workbench.flows.bench import Bench  # the store and sqlite-utils, 0.1 s: after the first paint
 
     return Bench.open(workspace)
-
-
-def bindings_of(app: WorkbenchApp) -> Iterator[Binding]:
-    """The app's own bindings, for checking a keymap."""
-    yield from (binding for bindings in app._bindings.key_to_bindings.values() for binding in bindings)

@@ -6,18 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.markup import escape
 
+from workbench.tui.pane import Pane
 from workbench.tui.panes import PANES
 from workbench.tui.safety import cell, safe_cell
 from workbench.tui.widgets.frame import key_sign
-
-if TYPE_CHECKING:
-    from workbench.tui.app import WorkbenchApp
 
 Command = tuple[str, str, Callable[[], object]]
 
@@ -39,7 +36,10 @@ class WorkbenchCommands(Provider):
                 yield Hit(score, _shown(name), run, text=cell(name), help=escape(cell(help_text)))
 
     def _commands(self) -> Iterator[Command]:
-        app = cast("WorkbenchApp", self.app)
+        from workbench.tui.app import WorkbenchApp  # not above: the app names this class
+
+        app = self.app
+        assert isinstance(app, WorkbenchApp)
         for entry in PANES:
             where = f"{key_sign(entry.key)} or Ctrl+O {entry.letter}"
             yield (
@@ -49,7 +49,8 @@ class WorkbenchCommands(Provider):
             )
         for key, active in self.screen.active_bindings.items():
             binding = active.binding
-            if binding.id and binding.description and binding.action not in {"command_palette", "quit"}:
+            is_ours = isinstance(active.node, Pane | WorkbenchApp)
+            if is_ours and binding.description and binding.action not in {"command_palette", "quit"}:
                 run = partial(app.run_action, binding.action, active.node)
                 yield binding.tooltip or binding.description, f"{key_sign(key)}", run
         for theme in sorted(app.available_themes):

@@ -7,7 +7,7 @@ pane in particular.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, cast
 
 from textual.containers import Vertical
@@ -60,6 +60,10 @@ class Pane(Vertical):
     def stop(self) -> None:
         """Stop what ``can_stop`` promised; keeps what is there."""
 
+    def closing(self) -> Sequence[Callable[[], object]]:
+        """Called once before the bench closes: stop what runs. What is returned is waited for, in threads."""
+        return ()
+
     def text_to_copy(self) -> str:
         """What a copy without a selection takes; "" when there is nothing."""
         return ""
@@ -107,8 +111,11 @@ class Pane(Vertical):
     def decide(self, flow: Callable[[], Result], then: Callable[[Result], None] | None = None) -> Worker[None]:
         """Like ``run_flow``, but decisions of the whole app run one after another, in the order of their keys."""
 
+        # queued now and shielded: a decision that was taken is committed even if the app is left at once
+        future = self.workbench.decisions.submit(flow)
+
         async def work() -> None:
-            result = await asyncio.get_running_loop().run_in_executor(self.workbench.decisions, flow)
+            result = await asyncio.shield(asyncio.wrap_future(future))
             if then is not None:
                 then(result)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from textual.app import App
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
@@ -15,6 +16,7 @@ from workbench.errors import DataError, NotFoundError
 from workbench.paths import shipped, user_themes_folder
 
 DEFAULT_THEME = "workbench-dark"
+NO_COLOR_THEME = "ansi-dark"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _FIELDS = {f.name for f in fields(Theme)}
 _FLAGS = {"dark", "ansi"}
@@ -53,6 +55,19 @@ def theme_folders() -> list[Path]:
         return [shipped("themes"), user_themes_folder()]
     except NotFoundError:
         return [user_themes_folder()]
+
+
+def set_up_themes(app: App[int], wanted: str) -> list[ThemeProblem]:
+    """Register every theme with ``app`` and choose one: ``wanted`` when there is such a one, else the default.
+
+    With NO_COLOR an ANSI theme is taken, the only kind with which Textual sends no colours. Returns what is wrong.
+    """
+    themes, problems = load_themes(theme_folders())
+    for theme in themes:
+        app.register_theme(theme)
+    choice = NO_COLOR_THEME if app.no_color else wanted
+    app.theme = choice if choice in app.available_themes else DEFAULT_THEME
+    return problems
 
 
 def read_theme(path: Path) -> Theme:

@@ -371,8 +371,11 @@ class ChatPane(Pane):
         lives = list(self.live.values())
         for live in lives:
             live.cancelled.set()
-        self._save_draft()
-        return [partial(live.over.wait, STOP_WAIT_S) for live in lives]
+        key, text, drafts = self._draft_key, self.composer.text, self.bench.store.drafts
+        return [
+            partial(drafts.save, key, text) if text else partial(drafts.delete, key),
+            *(partial(live.over.wait, STOP_WAIT_S) for live in lives),
+        ]
 
     # --- keys --------------------------------------------------------------------------------------------------
 

@@ -41,7 +41,8 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     Dialog .dialog--problem { height: auto; color: $text-error; text-style: bold; display: none; }
     Dialog Input { border: none; height: 1; background: $panel; margin: 0 0 1 0; padding: 0 1; }
     Dialog Input:focus { border: none; background: $primary 30%; }
-    Dialog Editor { height: 14; border: none; background: $panel; margin: 0 0 1 0; }
+    Dialog.-lines > Vertical { width: 104; }
+    Dialog Editor { height: 58vh; border: none; background: $panel; margin: 0 0 1 0; }
     Dialog Editor:focus { border: none; background: $primary 20%; }
     Dialog OptionList { height: auto; max-height: 16; border: none; background: $surface; padding: 0; }
     """
@@ -119,6 +120,7 @@ class TextDialog(Dialog[str]):
         keys = "^s saves · ^x ^e opens $EDITOR · Esc cancels" if lines else "Enter accepts · Esc cancels"
         super().__init__(title, text=text, keys=keys)
         self._value, self._placeholder, self._lines = value, placeholder, lines
+        self.set_class(lines, "-lines")
 
     def compose_body(self) -> ComposeResult:
         """An input or an editor."""

@@ -262,11 +262,10 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
     def _line(self, index: int, width: int, has_cursor: bool) -> Strip:
         base = self.rich_style
         row_id = self.ids[index]
+        if has_cursor:  # not partial: only the full style blends a translucent background
+            base = self.get_component_rich_style("rows--cursor" if self.has_focus else "rows--cursor-blurred")
         if row_id in self.marked:
             base += self.get_component_rich_style("rows--marked", partial=True)
-        if has_cursor:
-            name = "rows--cursor" if self.has_focus else "rows--cursor-blurred"
-            base += self.get_component_rich_style(name, partial=True)
         sign = ("▶" if has_cursor else " ") + ("*" if row_id in self.marked else " ")
         segments = [Segment(sign, base)]
         row = self.row(index)

@@ -1,0 +1,82 @@
+"""The app's side of the terminal: what may reach it, how it is left, and what is copied through it. Knows no screen.
+
+Overrides of Textual where its own ways would harm here: its crash screen prints local variables, its signals leave the
+terminal in the alternate screen, its clipboard is dropped by tmux.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from functools import partial
+
+from textual.app import App
+from textual.filter import LineFilter
+from textual.widgets import Input, TextArea
+
+from workbench.tui.clipboard import copy_text
+from workbench.tui.crash import write_crash_log
+from workbench.tui.safety import ControlFilter
+
+TERMINAL_CHECK_S = 5.0
+
+
+class TerminalApp(App[int]):
+    """An app that leaves the terminal as it found it."""
+
+    def __init__(self) -> None:
+        self._net = ControlFilter()
+        super().__init__()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own filters, then the net that no control character passes."""
+        return [*super().get_line_filters(), self._net]
+
+    def watch_over_terminal(self) -> None:
+        """Leave in order on SIGHUP and SIGTERM (exit code 128 + number), and when the terminal goes away unnoticed."""
+        if self.is_headless:
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+        self.set_interval(TERMINAL_CHECK_S, self._leave_when_terminal_is_gone)
+
+    def _leave_when_terminal_is_gone(self) -> None:
+        # With SIGHUP ignored (nohup) nothing else tells that the terminal went away.
+        try:
+            os.tcgetpgrp(0)
+        except OSError:
+            self.exit(return_code=128 + signal.SIGHUP)
+
+    def said(self, text: str) -> None:
+        """Where this class says what it did; the app shows it."""
+
+    def selected_text(self) -> str:
+        """What is selected in the focused field, else on the screen."""
+        focused = self.screen.focused
+        if isinstance(focused, TextArea | Input) and focused.selected_text:
+            return focused.selected_text
+        return self.screen.get_selected_text() or ""
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy off the event loop (tmux may be slow); every copy of Textual's own widgets comes here too."""
+        self.run_worker(self._copy(text), group="copy", exit_on_error=False)
+
+    async def _copy(self, text: str) -> None:
+        copied = await asyncio.to_thread(copy_text, text)
+        if copied.osc52:
+            super().copy_to_clipboard(copied.osc52)
+        self.said(copied.said)
+
+    def action_redraw(self) -> None:
+        """Paint everything again, for a terminal that something else has written on."""
+        self.refresh(repaint=True, layout=True)
+
+    def _fatal_error(self) -> None:
+        # Textual's own screen prints local variables, and a token may be in one.
+        error = self._exception
+        path = write_crash_log(error) if error is not None else None
+        self._exit_renderables.append(f"workbench stopped because of an error in itself; details in {path}")
+        self._close_messages_no_wait()
