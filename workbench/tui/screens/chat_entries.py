@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workbench.domain.chats import Chat, ChatTree, Message, Role, Sampling, StopReason
 from workbench.errors import DataError, UsageError
@@ -38,7 +38,8 @@ def timing(message: Message) -> str:
     made = message.generation
     if made is None:
         return ""
-    speed = f"{made.tokens_per_second:.0f} tok/s" if made.tokens else ""
+    decoding_ms = made.duration_ms - made.first_token_ms  # the wait before may be the loading of weights
+    speed = f"{1000 * (made.tokens - 1) / decoding_ms:.0f} tok/s" if made.tokens > 1 and decoding_ms > 0 else ""
     seconds = f"{made.duration_ms / 1000:.1f} s" if made.duration_ms else ""
     return _joined(f"{made.tokens} tok" if made.tokens else "", speed, seconds, _STOPS.get(made.stop_reason, ""))
 
@@ -115,7 +116,8 @@ def facts_of(tree: ChatTree, message: Message, setup: Setup) -> str:
     if made := message.generation:
         lines += [
             f"model     {made.model}",
-            f"sampling  {sampling_text(made.sampling)}",
+            f"sampling  {sampling_text(replace(made.sampling, seed=None)).removesuffix(' seed random')}",
+            f"seed      {made.sampling.seed}",
             f"tokens    {made.tokens}",
             f"first     {made.first_token_ms} ms",
             f"all       {made.duration_ms} ms",
