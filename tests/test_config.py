@@ -13,7 +13,9 @@ from workbench.errors import UsageError
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "config.toml"
+    folder = tmp_path / "settings"
+    folder.mkdir()
+    return folder / "config.toml"
 
 
 def test_without_a_file_every_setting_has_its_default(file: Path) -> None:
@@ -172,3 +174,16 @@ def test_a_text_is_parsed_as_the_settings_pane_sends_it() -> None:
         option("appearance.fps").parse("1.5")
     with pytest.raises(UsageError, match="outside"):
         option("chat.top_p").parse("0")
+
+
+def test_a_changed_setting_reads_as_it_would_after_a_restart(file: Path) -> None:
+    for key, value in (("appearance.theme", "x"), ("chat.temperature", 0.5), ("keys.train.stop", "y")):
+        settings = load_settings(file=file).with_value(key, value)
+        set_value(key, value, file=file)
+        assert settings == load_settings(file=file)
+    for key in ("appearance.theme", "keys.train.stop"):
+        settings = load_settings(file=file).with_value(key, None)
+        set_value(key, None, file=file)
+        assert settings == load_settings(file=file)
+    with pytest.raises(UsageError):
+        load_settings(file=file).with_value("appearance.fps", 999)

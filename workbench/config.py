@@ -10,7 +10,7 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -168,6 +168,21 @@ class Settings:
         value = getattr(getattr(self, group), name)
         assert isinstance(value, (bool, int, float, str))
         return value
+
+    def with_value(self, key: str, value: SettingValue | None) -> Settings:
+        """These settings with one changed, as after ``set_value``; None is the default. ``keys.<id>`` sets keys."""
+        group, _, name = key.partition(".")
+        sources = {**self.sources, key: "config"}
+        if value is None:
+            del sources[key]
+        if group == KEYS_GROUP:
+            keys = {**self.keys, name: str(value)}
+            if value is None:
+                del keys[name]
+            return replace(self, keys=MappingProxyType(keys))
+        checked = option(key).default if value is None else option(key).check(value)
+        changed = replace(getattr(self, group), **{name: checked})
+        return replace(self, sources=MappingProxyType(sources), **{group: changed})
 
     def source(self, key: str) -> str:
         """Where a key's value comes from: ``flag``, ``environment``, ``config`` or ``default``."""

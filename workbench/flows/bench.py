@@ -46,7 +46,7 @@ class Bench:
         if engine is None:
             from workbench.jobs.engine import EngineClient  # not needed where a test brings its own
 
-            engine = EngineClient(workspace)
+            engine = EngineClient(workspace, idle_minutes=settings.engine.idle_minutes)
         store = Store.open(workspace)
         bench = cls(store, engine=engine, settings=settings, rater=rater or settings.labelling.rater_name)
         ensure_embedded(store)

@@ -124,17 +124,21 @@ def check_keymap(wanted: Mapping[str, str], known: Iterable[Bound], *, prefix: s
     return Keymap(good, tuple(problems))
 
 
-def apply_keymap(app: WorkbenchApp, wanted: Mapping[str, str]) -> tuple[KeyProblem, ...]:
-    """Check ``wanted``, use what is right of it from now on, and return what is wrong with the rest.
+def checked_keymap(app: WorkbenchApp, wanted: Mapping[str, str]) -> Keymap:
+    """``wanted`` checked against the bindings there are; for a thread, because it imports panes and asks tmux."""
+    return check_keymap(wanted, known_bindings(app), prefix=tmux_prefix()) if wanted else Keymap({})
 
-    Asks tmux for its prefix: call it once after the first paint and when the settings change, not in a loop.
-    """
-    if not wanted:
-        app.set_keymap({})
-        return ()
-    keymap = check_keymap(wanted, known_bindings(app), prefix=tmux_prefix())
+
+def use_keymap(app: WorkbenchApp, keymap: Keymap) -> None:
+    """Let a checked keymap work from now on, and keep its problems on the app for Settings to show."""
     app.set_keymap(dict(keymap.keys))
-    return keymap.problems
+    app.keymap_problems = keymap.problems
+
+
+def apply_keymap(app: WorkbenchApp, wanted: Mapping[str, str]) -> tuple[KeyProblem, ...]:
+    """Check ``wanted`` and use what is right of it; returns what is wrong with the rest. In the event loop."""
+    use_keymap(app, checked_keymap(app, wanted))
+    return app.keymap_problems
 
 
 def tmux_prefix() -> str:
@@ -226,4 +230,4 @@ def _live_together(mine: list[Bound], others: list[Bound]) -> bool:
 def _share_focus(a: Bound, b: Bound) -> bool:
     if "app" in {a.context, b.context} or a.owner == b.owner:
         return True
-    return a.pane == b.pane and (a.context == b.context or (a.pane != "" and (a.around or b.around)))
+    return a.pane != "" and a.pane == b.pane and (a.context == b.context or a.around or b.around)

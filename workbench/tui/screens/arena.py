@@ -41,6 +41,7 @@ PASTE_GUARD_S = 0.15
 """How long single keys are no votes after a paste, whose rest may arrive as keys."""
 BURST_KEYS, BURST_S = 8, 0.05
 FEW_VOTES = 20
+CLOSING_S = 5.0
 _SIGNS = {
     Verdict.LEFT: "← left is better",
     Verdict.RIGHT: "→ right is better",
@@ -121,6 +122,7 @@ class ArenaPane(Pane):
         self._busy = False
         self._keys: deque[float] = deque(maxlen=BURST_KEYS)
         self._progress = ""
+        self._idle = threading.Event()
         self._making: threading.Event | None = None
         self._waiting = 0
         self._before_score = "empty"
@@ -174,6 +176,13 @@ class ArenaPane(Pane):
         if self._making is not None:
             self._making.set()
             self.notice("no more answers are asked for; the pairs that are ready stay")
+
+    def closing(self) -> Sequence[Callable[[], object]]:
+        """Stop asking; the last pair may still reach the store."""
+        if self._making is None:
+            return ()
+        self._making.set()
+        return (partial(self._idle.wait, CLOSING_S),)
 
     # --- pairs -------------------------------------------------------------------------------------------------
 
@@ -357,6 +366,7 @@ class ArenaPane(Pane):
         if chosen is None:
             return
         self._round, self._making, self._view = chosen, threading.Event(), None
+        self._idle.clear()
         self._progress = "making the first pair"
         self.mode = "empty"
         self._draw()
@@ -365,21 +375,21 @@ class ArenaPane(Pane):
 
     def _make(self, chosen: Round, cancelled: threading.Event) -> int:
         """Ask both models every prompt, ahead of the rater; runs in a thread."""
-        made = 0
-        prompts = chosen.prompts_of(self.bench)
-        pairs = flow.prepare(
-            self.bench,
-            chosen.a,
-            chosen.b,
-            prompts,
-            sampling=chosen.sampling,
-            seed=chosen.seed,
-            on_progress=lambda done, total: self._hear(done, total),
-            cancelled=cancelled,
-        )
-        for made, _ in enumerate(pairs, start=1):
-            self._hear(made, len(prompts))
-        return made
+        try:
+            prompts = chosen.prompts_of(self.bench)
+            pairs = flow.prepare(
+                self.bench,
+                chosen.a,
+                chosen.b,
+                prompts,
+                sampling=chosen.sampling,
+                seed=chosen.seed,
+                on_progress=self._hear,
+                cancelled=cancelled,
+            )
+            return sum(1 for _ in pairs)
+        finally:
+            self._idle.set()
 
     def _hear(self, done: int, total: int) -> None:
         self.post_message(self.Prepared(done, total))

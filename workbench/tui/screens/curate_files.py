@@ -125,10 +125,10 @@ class _FileDialog(Dialog[str]):
 class ImportDialog(_FileDialog):
     """Asks for a file; the answer is the dataset that the rows went into."""
 
-    BINDINGS: ClassVar = [Binding("ctrl+b", "skip_bad", "Skip bad lines", id="form.skip_bad", priority=True)]
+    BINDINGS: ClassVar = [Binding("ctrl+t", "skip_bad", "Skip bad lines", id="form.skip_bad", priority=True)]
 
     def __init__(self, bench: Bench, dataset: str) -> None:
-        super().__init__(bench, "Import a file", "Enter imports · ^b imports and skips bad lines · Esc cancels")
+        super().__init__(bench, "Import a file", "Enter imports · ^t imports and skips bad lines · Esc cancels")
         self._dataset = dataset
         self._skip_bad = False
 
@@ -163,7 +163,7 @@ class ImportDialog(_FileDialog):
         if reports:
             self._answer = reports[0].dataset
         elif isinstance(error, DataError):
-            self.show_report("Ctrl+B imports the good lines and writes the bad ones beside the file.")
+            self.show_report("Ctrl+T imports the good lines and writes the bad ones beside the file.")
 
 
 class ExportDialog(_FileDialog):

@@ -45,12 +45,12 @@ def list_bindings(*, letters: bool) -> list[BindingType]:
     moves: list[BindingType] = [
         Binding(down, "move(1)", "Down", show=False, id="list.down", tooltip="Next row"),
         Binding(up, "move(-1)", "Up", show=False, id="list.up", tooltip="Previous row"),
-        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False, id="list.page_down", tooltip="Next page"),
-        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False, id="list.page_up", tooltip="Previous page"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="list.page_down", tooltip="Next page"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="list.page_up", tooltip="Previous page"),
         Binding("home,g", "go(0)", "First", show=False, id="list.first", tooltip="First row"),
         Binding("end,G", "go(-1)", "Last", show=False, id="list.last", tooltip="Last row"),
     ]
-    choose = Binding("enter", "choose", "Open", show=False, id="list.choose", tooltip="Open this row")
+    choose = Binding("enter", "choose", "Open", id="list.choose", tooltip="Open this row")
     return [*moves, choose] if letters else moves
 
 
