@@ -78,7 +78,7 @@ class Group:
         self.lanes = list(lanes)
         self._resident = resident
         self._end = end
-        self._cache = resident.new_cache()
+        self._cache: Any = None
         self._mask = torch.empty(0)
         self._next = torch.empty(0)
 
@@ -94,6 +94,7 @@ class Group:
         ids = torch.tensor([[0] * (width - len(lane.prompt)) + lane.prompt for lane in self.lanes])
         mask = torch.tensor([[0] * (width - len(p.prompt)) + [1] * len(p.prompt) for p in self.lanes])
         device = self._resident.device
+        self._cache = self._resident.new_cache()
         self._mask = mask.to(device)  # (rows, positions)
         self._advance(ids.to(device), (mask.cumsum(1) - 1).clamp(min=0).to(device))
 

@@ -133,8 +133,6 @@ class Resident:
 
     def forward(self, rows: Sequence[Loaded], inputs: dict[str, Any]) -> torch.Tensor:
         """Logits of the last position, ``(rows, vocabulary)`` in float32; each row through its own adapter."""
-        if self._model is None:
-            raise Refusal("the model was lost from memory", code="model_lost", status=503, hint="ask again")
         if not self._takes_positions:
             inputs.pop("position_ids", None)
         if self._takes_logits_to_keep:
@@ -144,13 +142,19 @@ class Resident:
         elif self._peft is not None:
             self._names = [row.inner or BASE_ROW for row in rows]
         try:
-            return self._model(**inputs, use_cache=True).logits[:, -1, :].float()
+            return self._there()(**inputs, use_cache=True).logits[:, -1, :].float()
         finally:
             self._names = None
 
     def new_cache(self) -> DynamicCache:
         """An empty key-value cache of the kind this model needs."""
-        return DynamicCache(config=self._model.config)
+        return DynamicCache(config=self._there().config)
+
+    def _there(self) -> Any:
+        """The model; raises ``Refusal`` when a failed load took it away under rows that were about to start."""
+        if self._model is None:
+            raise Refusal("the model was lost from memory", code="model_lost", status=503, hint="ask again")
+        return self._model
 
     @property
     def context_tokens(self) -> int | None:
@@ -161,6 +165,8 @@ class Resident:
     @property
     def can_batch(self) -> bool:
         """False for models whose memory of the past cannot lose single rows (state-space and hybrid ones)."""
+        if self._model is None:
+            return True
         kinds = getattr(self._model.config.get_text_config(decoder=True), "layer_types", None)
         return not kinds or set(kinds) <= SPLITTABLE_LAYERS
 

@@ -115,7 +115,7 @@ class Scheduler:
 
     def _plan(self, lanes: list[Lane]) -> list[list[Lane]]:
         """Which lanes start in one batch: those that can, and whose prompts do not drown in padding."""
-        if not self._resident.can_batch:
+        if lanes and not self._resident.can_batch:
             return [[lane] for lane in lanes]
         plans: list[list[Lane]] = []
         for lane in sorted(lanes, key=lambda each: -len(each.prompt)):
