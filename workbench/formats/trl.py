@@ -1,4 +1,4 @@
-"""TRL's dataset formats: prompt-completion, ``messages``, preference and unpaired preference.
+"""TRL's dataset formats: prompt-completion, ``messages``, preference, unpaired preference, text and prompt alone.
 
 Written as conversational rows with an explicit prompt, which every TRL trainer takes as they are. Read in that form,
 with ``messages``, with the prompt implicit in both dialogues, and with plain strings, where a prompt is one user turn.
@@ -7,15 +7,18 @@ Source: https://github.com/huggingface/trl/blob/main/docs/source/dataset_formats
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 
-from workbench.domain.chats import Role, Turn, turns_from_dicts
-from workbench.domain.examples import Content, Kind
+from workbench.domain.chats import Role, Turn, canonical_json, turns_from_dicts
+from workbench.domain.examples import TEXT_ROLE, Content, Kind
 from workbench.domain.formats import Format, Row
 from workbench.errors import DataError
 
 Turns = tuple[Turn, ...]
+_ANSWERS = {"completion", "chosen", "rejected"}
 _COLUMNS = frozenset({"prompt", "completion", "chosen", "rejected", "label", "messages", "text", "tools"})
 
 
@@ -26,21 +29,26 @@ def _fits(row: Row) -> bool:
 def _read(row: Row) -> Content:
     """The content of a row; a column that is null counts as absent, as in files that mix the kinds."""
     present = _present(row)
-    if row.get("tools"):
-        raise DataError("the row has tools, which cannot be kept", hint="leave out rows with tool calls")
     if present >= {"chosen", "rejected"}:
         content = _preference(row, "prompt" in present)
     elif present >= {"prompt", "completion"}:
         content = _answered(row, "label" in present)
     elif "messages" in present:
         content = _messages(_turns(row["messages"], "messages", Role.USER))
-    else:
+    elif present & _ANSWERS:
         raise DataError(_missing(present))
+    else:
+        content = _unanswered(row, present)
+    content = replace(content, tools=_tools(row.get("tools")))
     content.check()
     return content
 
 
 def _write(content: Content) -> dict[str, object]:
+    return _columns(content) | ({"tools": content.tools} if content.tools else {})
+
+
+def _columns(content: Content) -> dict[str, object]:
     parts = (content.prompt, content.chosen, content.rejected)
     prompt, chosen, rejected = ([turn.as_dict() for turn in turns] for turns in parts)
     match content.kind:
@@ -61,15 +69,34 @@ def _present(row: Row) -> set[str]:
 
 
 def _missing(present: set[str]) -> str:
-    if "text" in present:
-        return "plain 'text' does not say where the answer begins: an example needs 'prompt' and 'completion'"
-    if len(present & {"chosen", "rejected"}) == 1:
-        return f"there is no {'rejected' if 'chosen' in present else 'chosen'!r}"
     if "completion" in present:
         return "there is no 'prompt'"
+    return f"there is no {'rejected' if 'chosen' in present else 'chosen'!r}"
+
+
+def _unanswered(row: Row, present: set[str]) -> Content:
+    """A prompt alone, or a text without roles."""
     if "prompt" in present:
-        return "there is a prompt and no answer ('completion', or 'chosen' and 'rejected')"
-    return "there is neither a prompt nor an answer"
+        return Content(Kind.PROMPT, _turns(row["prompt"], "prompt", Role.USER), ())
+    if "text" not in present:
+        raise DataError("there is neither a prompt nor an answer nor a text")
+    if not isinstance(row["text"], str):
+        raise DataError("'text' is not a text")
+    return Content(Kind.TEXT, (), (Turn(TEXT_ROLE, row["text"]),))
+
+
+def _tools(value: object) -> str:
+    """The tools that a model is offered, as canonical JSON: TRL has them as a list, or as the JSON text of one."""
+    if isinstance(value, str) and value.strip():
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise DataError("'tools' is not JSON") from None
+    if not value:
+        return ""
+    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
+        raise DataError("'tools' is not a list of tools")
+    return canonical_json(value)
 
 
 def _messages(turns: Turns) -> Content:
@@ -133,8 +160,6 @@ def _turns(value: object, name: str, role: Role) -> Turns:
         return (Turn(role.value, value.removeprefix(" ") if role is Role.ASSISTANT else value),)
     if not isinstance(value, Sequence) or not all(isinstance(turn, Mapping) for turn in value):
         raise DataError(f"{name!r} is neither a text nor a list of turns")
-    if any(turn.get("tool_calls") for turn in value):
-        raise DataError(f"{name!r} has tool calls, which cannot be kept")
     try:
         return turns_from_dicts(value)
     except DataError as error:
