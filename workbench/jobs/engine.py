@@ -302,7 +302,7 @@ def _end(usage: dict[str, int], own: dict[str, Any]) -> AnswerEnd:
 
 def _progress(comment: str) -> EngineStatus:
     noted = json.loads(comment)
-    return EngineStatus(EngineState(noted["state"]), noted["detail"])
+    return EngineStatus(EngineState(noted["state"]), noted["detail"], base=noted["base"])
 
 
 def _status(health: dict[str, Any]) -> EngineStatus:

@@ -158,7 +158,8 @@ class Answer:
                 return
             await self.wait(KEEP_ALIVE_SECONDS)
             if not self._text and self._end is None:
-                yield keep_alive(self._desk.public.state, self._desk.public.detail)
+                public = self._desk.public
+                yield keep_alive(public.state, public.detail, base=public.base)
 
     def _emit(self, row_event: RowEvent) -> None:
         if not self._loop.is_closed():

@@ -127,9 +127,9 @@ def event(data: Mapping[str, Any]) -> bytes:
     return b"data: " + json.dumps(data).encode("ascii") + b"\n\n"
 
 
-def keep_alive(state: str, detail: str) -> bytes:
+def keep_alive(state: str, detail: str, *, base: str) -> bytes:
     """A comment that every SSE reader skips; ours finds the load progress in it."""
-    return b": keep-alive " + json.dumps({"state": state, "detail": detail}).encode("ascii") + b"\n\n"
+    return b": keep-alive " + json.dumps({"state": state, "detail": detail, "base": base}).encode("ascii") + b"\n\n"
 
 
 @dataclass(frozen=True, slots=True)
