@@ -61,7 +61,14 @@ METHOD = Method(
         Preset(
             "tiny",
             "for models under 50 M parameters: small matrices need a high rate to move at all",
-            {"learning_rate": 5e-4, "max_length": 512},
+            {
+                "learning_rate": 3e-4,
+                "num_train_epochs": 2.0,
+                "warmup_steps": 10.0,
+                "beta": 0.3,
+                "sft_weight": 1.0,
+                "max_length": 512,
+            },
         ),
         Preset(
             "gentle",

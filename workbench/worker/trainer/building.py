@@ -1,0 +1,157 @@
+"""From a method's description and a run's knobs to TRL's config and trainer objects."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.domain.methods import Method
+from workbench.domain.runs import RunSpec
+from workbench.errors import RefusedError
+from workbench.jobs.run_directory import RunDirectory, mark_complete
+from workbench.worker.trainer import loading, rows
+from workbench.worker.trainer.failures import TrainingFailed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
+
+CHECKPOINTS_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A trainer that is ready to run, and what belongs to it."""
+
+    trainer: Trainer
+    tokenizer: PreTrainedTokenizerBase
+    counts: rows.RowCounts
+
+
+def import_class(reference: str) -> Any:
+    """The class that ``"module:Class"`` names."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def config_values(method: Method, spec: RunSpec, directory: RunDirectory) -> dict[str, Any]:
+    """The keyword arguments of the method's config class for this run."""
+    values: dict[str, Any] = {k.name: spec.knobs[k.name] for k in method.knobs if k.target == "trainer"}
+    values |= method.fixed
+    if weight := float(spec.knobs.get("sft_weight", 0.0)):
+        values |= {"loss_type": [values["loss_type"], "sft"], "loss_weights": [1.0, weight]}
+    on_cpu = loading.device_name() == "cpu"
+    return values | {
+        "output_dir": str(directory.checkpoints),
+        "bf16": loading.precision(spec).bf16,
+        "use_cpu": on_cpu,
+        "dataloader_pin_memory": not on_cpu,
+        "eval_strategy": "no",
+        "save_strategy": "steps",
+        # One more than needed: the older checkpoint is deleted before the newer one is marked complete.
+        "save_total_limit": CHECKPOINTS_KEPT,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_nan_inf_filter": False,
+        "push_to_hub": False,
+    }
+
+
+def watched(trainer_class: type) -> type:
+    """The trainer class with three things added: a loss that is no number ends the run, a checkpoint gets its marker,
+    and grouping by length deals every epoch the same way again after a resume.
+    """
+    import torch
+    from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
+
+    class EpochSeeded(LengthGroupedSampler):
+        """transformers' own draws from the global generator, whose state at the epoch's start no checkpoint holds."""
+
+        def __init__(self, lengths: list[int], batch_size: int, seed: Callable[[], int]) -> None:
+            super().__init__(batch_size, lengths=lengths)
+            self._seed = seed
+
+        def __iter__(self) -> Iterator[int]:
+            generator = torch.Generator().manual_seed(self._seed())
+            return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+
+    class Watched(trainer_class):
+        def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+            loss = super().training_step(*args, **kwargs)
+            if not math.isfinite(value := float(loss)):
+                raise TrainingFailed(
+                    f"the loss became {value} at step {self.state.global_step + 1}",
+                    hint="lower learning_rate (a third of it), or max_grad_norm; bf16 or fp32 instead of a 4-bit base",
+                )
+            return loss
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            dataset = self.train_dataset if train_dataset is None else train_dataset
+            if self.args.train_sampling_strategy != "group_by_length":
+                return super()._get_train_sampler(train_dataset)
+            lengths = [len(ids) for ids in dataset["input_ids"]]
+            batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+            return EpochSeeded(lengths, batch, lambda: self.args.seed + int(self.state.epoch or 0))
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            super()._save_checkpoint(model, trial)
+            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+
+        def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+            """None: a checkpoint is no publication."""
+
+    Watched.__name__ = Watched.__qualname__ = trainer_class.__name__
+    return Watched
+
+
+def build(method: Method, spec: RunSpec, directory: RunDirectory, callbacks: list[TrainerCallback]) -> Built:
+    """The trainer of a run with model, rows and config in place; refuses rows that would teach the wrong thing."""
+    tokenizer = loading.load_tokenizer(spec)
+    train = rows.read_rows(directory.train_file)
+    if train is None:
+        raise RefusedError("there are no rows to train on")
+    config = import_class(method.config)(**_with_masks(config_values(method, spec, directory), train))
+    options: dict[str, Any] = {
+        "args": config,
+        "train_dataset": train,
+        "eval_dataset": rows.read_rows(directory.eval_file),
+        "processing_class": tokenizer,
+        "callbacks": callbacks,
+    }
+    trainer_class = import_class(method.trainer)
+    if spec.knobs["adapter"] == "full" and "ref_model" in inspect.signature(trainer_class).parameters:
+        options["ref_model"] = loading.load_model(spec, trainable=False)
+    if (adapter := loading.lora_config(spec)) is not None:
+        options["peft_config"] = adapter
+    trainer = watched(trainer_class)(model=loading.load_model(spec), **options)
+    trainer.remove_callback(_printer())
+    return Built(trainer, tokenizer, _checked(trainer, tokenizer, spec, len(train)))
+
+
+def _printer() -> type:
+    from transformers import PrinterCallback
+
+    return PrinterCallback
+
+
+def _with_masks(values: dict[str, Any], train: Any) -> dict[str, Any]:
+    # A completion of several turns: only the assistant's own may be learnt, for which the template's markers are used.
+    if values.get("completion_only_loss") and rows.has_other_speakers(train):
+        return values | {"assistant_only_loss": True}
+    return values
+
+
+def _checked(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, spec: RunSpec, before: int) -> rows.RowCounts:
+    max_length = int(spec.knobs["max_length"])
+    stops = rows.stop_ids(trainer.model, tokenizer)
+    counts = rows.count_rows(before, trainer.train_dataset, stops, max_length=max_length)
+    if not counts.kept:
+        raise RefusedError(
+            f"no row has an answer within max_length = {max_length} tokens", hint="raise max_length with --set"
+        )
+    rows.check_rows(trainer.train_dataset, tokenizer, stops, max_length=max_length)
+    return counts

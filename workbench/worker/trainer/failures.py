@@ -1,0 +1,64 @@
+"""Exceptions of the training libraries in plain words: what happened, and what to change."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from workbench.errors import WorkbenchError
+
+_MEMORY_HINT = (
+    "halve per_device_train_batch_size and double gradient_accumulation_steps; then gradient_checkpointing=true, "
+    "a smaller max_length, or adapter=qlora"
+)
+_DISK_HINT = "free some space and resume: the last complete checkpoint was kept"
+_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
+_DISK_SIGNS = ("no space left on device", "os error 28", "disk quota exceeded")
+
+
+class Stopped(Exception):
+    """The run was asked to stop, at a moment when nothing needs to be saved."""
+
+
+class TrainingFailed(WorkbenchError):
+    """The run cannot go on, for a reason that we found ourselves."""
+
+    kind = "run"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """True when this error, or what caused it, is a full disk."""
+    return any(
+        (isinstance(e, OSError) and e.errno in {errno.ENOSPC, errno.EDQUOT}) or _says(e, _DISK_SIGNS)
+        for e in _chain(error)
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True when this error, or what caused it, is a lack of memory, on a GPU or in main memory."""
+    return any(isinstance(e, MemoryError) or _says(e, _MEMORY_SIGNS) for e in _chain(error))
+
+
+def explain(error: BaseException, *, step: int) -> tuple[str, str]:
+    """One plain sentence on what went wrong, and what to do about it."""
+    at = f" at step {step}" if step else ""
+    if isinstance(error, WorkbenchError):
+        return error.message, error.hint
+    if is_disk_full(error):
+        return f"the disk is full{at}", _DISK_HINT
+    if is_out_of_memory(error):
+        return f"out of memory{at}", _MEMORY_HINT
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}{at}: {lines[0]}", "log.txt in the run's folder has the whole story"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _says(error: BaseException, signs: tuple[str, ...]) -> bool:
+    text = str(error).lower()
+    return any(sign in text for sign in signs)

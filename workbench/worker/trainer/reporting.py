@@ -1,0 +1,212 @@
+"""What the trainer says while it works: events, state, heartbeat, device figures; and how it hears that it should stop.
+
+Everything goes into the run directory. Knows nothing of models; the callback that feeds it is ``progress``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from workbench.domain.runs import RunState, RunStatus
+from workbench.jobs.processes import ProcessIdentity
+from workbench.jobs.run_directory import RunDirectory, now_utc
+
+BEAT_SECONDS = 1.0
+DEVICE_EVERY_BEATS = 2
+
+
+class Reporter:
+    """Writes a run's events and state. Safe to use from the training thread and from the heartbeat's."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        own = ProcessIdentity.own()
+        old = directory.status() or RunStatus(RunState.STARTING)
+        self._status = replace(
+            old,
+            state=RunState.STARTING,
+            pid=own.pid,
+            process_started=own.started,
+            started_utc=old.started_utc or now_utc(),
+            ended_utc="",
+            error="",
+            hint="",
+        )
+        _end_torn_line(directory)
+        self._events = directory.events_file.open("a", encoding="utf-8", buffering=1)
+        self._written_at = 0.0
+        # No event runs ahead of the state: a reader who takes the step from either never sees it go back.
+        self._written_step = self._status.step
+
+    @property
+    def step(self) -> int:
+        """The last optimiser step that was reported."""
+        return self._status.step
+
+    @property
+    def stop_requested(self) -> bool:
+        """True once a person or the system asked the run to end."""
+        return self._stop.is_set() or bool(self.directory.requested())
+
+    def event(self, kind: str, **values: Any) -> None:
+        """Append one event; numbers that JSON cannot say (not finite) become null."""
+        line = json.dumps({"event": kind, **_finite(values), "at_utc": now_utc()}, ensure_ascii=True)
+        with self._lock:
+            self._events.write(line + "\n")
+
+    def note(self, text: str) -> None:
+        """A sentence for the person who watches, also in the log."""
+        self.event("note", text=text)
+        say(text)
+
+    def state(self, state: RunState, *, error: str = "", hint: str = "") -> None:
+        """Change the run's state, in ``state.json`` and as an event."""
+        with self._lock:
+            ended = now_utc() if state.is_over else ""
+            self._status = replace(self._status, state=state, error=error, hint=hint, ended_utc=ended)
+            if state.is_over:
+                self._status = replace(self._status, pid=None, process_started=None)
+            self._write_status()
+            self.event("state", state=state.value, step=self._status.step, error=error)
+        say(f"{state.value}: {error}" if error else state.value)
+
+    def progress(self, step: int, total_steps: int, *, write: bool = False) -> None:
+        """Note how far the run is; written at most once a second unless ``write`` says now."""
+        with self._lock:
+            self._status = replace(self._status, step=step, total_steps=total_steps)
+            if write or time.monotonic() - self._written_at >= BEAT_SECONDS:
+                self._write_status()
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Beat each second, watch for a request to stop, and take SIGTERM and SIGINT as one, until the block ends."""
+        done = threading.Event()
+        before = {s: signal.signal(s, self._on_signal) for s in _signals()}
+        thread = threading.Thread(target=self._beat, args=(done,), name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._events.close()
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        # Only the flag: a handler runs between two bytecodes of the training thread, which may hold our lock.
+        self._stop.set()
+
+    def _beat(self, done: threading.Event) -> None:
+        figures = DeviceFigures()
+        beats = 0
+        while not done.is_set():
+            self.directory.beat()
+            if self.stop_requested:
+                self._show_stopping()
+            if beats % DEVICE_EVERY_BEATS == 0:
+                self.event("device", step=self._written_step, values=figures.read())
+            beats += 1
+            done.wait(BEAT_SECONDS)
+
+    def _show_stopping(self) -> None:
+        with self._lock:
+            if self._status.state is RunState.RUNNING:
+                self.state(RunState.STOPPING)
+
+    def _write_status(self) -> None:
+        self._status = self.directory.write_status(self._status)
+        self._written_step = self._status.step
+        self._written_at = time.monotonic()
+
+
+class DeviceFigures:
+    """Memory and load of this process and, where there is one, of the first GPU."""
+
+    def __init__(self) -> None:
+        import psutil
+
+        self._process = psutil.Process()
+        self._process.cpu_percent()
+        self._gpu = _first_gpu()
+
+    def read(self) -> dict[str, float]:
+        """The figures now; GPU ones only with a GPU that answers."""
+        figures = {
+            "memory_bytes": float(self._process.memory_info().rss),
+            "cpu_percent": self._process.cpu_percent(),
+        }
+        return figures | self._gpu_figures()
+
+    def _gpu_figures(self) -> dict[str, float]:
+        if self._gpu is None:
+            return {}
+        import pynvml
+
+        try:
+            memory = pynvml.nvmlDeviceGetMemoryInfo(self._gpu)
+            load = pynvml.nvmlDeviceGetUtilizationRates(self._gpu)
+        except pynvml.NVMLError:
+            return {}
+        return {
+            "gpu_memory_bytes": float(memory.used),
+            "gpu_memory_total_bytes": float(memory.total),
+            "gpu_percent": float(load.gpu),
+        }
+
+
+def say(text: str) -> None:
+    """One line in the log."""
+    print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
+
+
+def _first_gpu() -> Any:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return pynvml.nvmlDeviceGetHandleByIndex(0)
+    except ImportError:
+        return None
+    except pynvml.NVMLError:
+        return None
+
+
+def _signals() -> tuple[signal.Signals, ...]:
+    in_main = threading.current_thread() is threading.main_thread()
+    return (signal.SIGTERM, signal.SIGINT) if in_main else ()
+
+
+def _end_torn_line(directory: RunDirectory) -> None:
+    # A kill can leave half a line behind; the next event must not be glued to it.
+    try:
+        with directory.events_file.open("rb+") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+    except FileNotFoundError:
+        return
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

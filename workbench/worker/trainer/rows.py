@@ -1,0 +1,143 @@
+"""The frozen rows as the trainer has them in tokens, and the checks that they train what a chat will ask for.
+
+A row is only worth a step when its prompt is what the engine renders, the loss begins right behind that prompt, and the
+token that ends an answer is in the loss. The checks look at the trainer's own tokens, after everything it did to them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import RefusedError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+CHECKED_ROWS = 2000
+_TAIL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """One sequence of a row: ids as the model sees them, ``start`` of the completion, and which ids are learnt from.
+
+    ``learnt`` are the ids in the loss after truncation; ``whole`` is False when the end of the row was cut off.
+    """
+
+    prompt: list[dict[str, str]]
+    completion: list[dict[str, str]]
+    ids: list[int]
+    start: int
+    learnt: list[int]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """What became of the rows: how many are trained on, cut at the end, and dropped with nothing in the loss."""
+
+    kept: int
+    truncated: int
+    empty: int
+
+
+def read_rows(path: Path) -> Dataset | None:
+    """The rows of a JSON Lines file; None for an empty file."""
+    from datasets import Dataset
+
+    with path.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file if line.strip()]
+    return Dataset.from_list(rows) if rows else None
+
+
+def has_other_speakers(rows: Dataset) -> bool:
+    """True when a completion holds turns that are not the assistant's, which must stay out of the loss."""
+    if "completion" not in rows.column_names:
+        return False
+    return any(turn["role"] != "assistant" for turns in rows["completion"] for turn in turns)
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The tokens that end an answer: the tokenizer's, and those of the model's generation config."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    listed = configured if isinstance(configured, list) else [configured]
+    return {i for i in [tokenizer.eos_token_id, *listed] if i is not None}
+
+
+def check_rows(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, stops: set[int], *, max_length: int) -> None:
+    """Raise ``RefusedError`` when a row would teach something else than the chat asks for.
+
+    All rows are looked at up to ``CHECKED_ROWS``, then as many evenly spaced ones: templates err on all rows alike.
+    """
+    if not stops:
+        raise RefusedError("the model has no stop token", hint="set eos_token in its tokenizer_config.json")
+    step = max(1, len(dataset) // CHECKED_ROWS)
+    for position in range(0, len(dataset), step):
+        for row in token_rows(dataset[position], stops, max_length=max_length):
+            _check_prompt(row, tokenizer, position)
+            _check_stop(row, tokenizer, stops, position)
+
+
+def count_rows(before: int, dataset: Dataset, stops: set[int], *, max_length: int) -> RowCounts:
+    """What the trainer made of ``before`` rows."""
+    cut = sum(any(not t.whole for t in token_rows(row, stops, max_length=max_length)) for row in dataset)
+    return RowCounts(len(dataset), cut, before - len(dataset))
+
+
+def token_rows(row: dict[str, Any], stops: set[int], *, max_length: int) -> Iterator[TokenRow]:
+    """The sequences of one tokenised row: one of SFT and KTO, chosen and rejected of DPO."""
+    if "input_ids" in row:
+        yield _labelled(row, stops, max_length)
+        return
+    for name in ("chosen", "rejected", "completion"):
+        if (ids := row.get(f"{name}_ids")) is not None:
+            yield _split(row["prompt"], row[name], row["prompt_ids"], ids, max_length)
+
+
+def _labelled(row: dict[str, Any], stops: set[int], max_length: int) -> TokenRow:
+    labels: Sequence[int] = row["labels"]
+    start = next((i for i, label in enumerate(labels) if label != -100), len(labels))
+    learnt = [label for label in labels if label != -100]
+    # The trainer has cut the row already. One that fills the window may just have fitted: then its end is there.
+    whole = len(labels) < max_length or any(token in stops for token in learnt[-_TAIL:])
+    return TokenRow(row["prompt"], row["completion"], row["input_ids"], start, learnt, whole)
+
+
+def _split(
+    prompt: list[dict[str, str]],
+    completion: list[dict[str, str]],
+    prompt_ids: list[int],
+    completion_ids: list[int],
+    max_length: int,
+) -> TokenRow:
+    room = max(0, max_length - len(prompt_ids))
+    ids = (prompt_ids + completion_ids)[:max_length]
+    whole = len(completion_ids) <= room
+    return TokenRow(prompt, completion, ids, len(prompt_ids), completion_ids[:room], whole)
+
+
+def _check_prompt(row: TokenRow, tokenizer: PreTrainedTokenizerBase, position: int) -> None:
+    asked = tokenizer.apply_chat_template(row.prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+    if row.start == len(asked) and row.ids[: row.start] == asked:
+        return
+    raise RefusedError(
+        f"row {position + 1}: the chat template renders the prompt differently in training than in a chat",
+        hint="the template must give a prompt alone (add_generation_prompt) as it gives it before its answer",
+        where=f"train.jsonl:{position + 1}",
+    )
+
+
+def _check_stop(row: TokenRow, tokenizer: PreTrainedTokenizerBase, stops: set[int], position: int) -> None:
+    if not row.whole or any(token in stops for token in row.learnt):
+        return
+    names = ", ".join(repr(tokenizer.convert_ids_to_tokens(i)) for i in sorted(stops))
+    raise RefusedError(
+        f"row {position + 1}: the stop token {names} is not in the loss: the model would never learn to end an answer",
+        hint="the chat template must write it after each assistant turn, inside {% generation %} where it has that",
+        where=f"train.jsonl:{position + 1}",
+    )

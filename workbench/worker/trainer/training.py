@@ -1,0 +1,181 @@
+"""One training run from its directory to its weights: the order of things, and how each end is told.
+
+Load, build, check the rows, measure the start, train (from the last complete checkpoint when there is one), measure the
+end, save. Every end leaves a state that says what happened: finished, stopped, or failed with a reason.
+"""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench import methods
+from workbench.domain.runs import RunSpec, RunState
+from workbench.errors import BusyError, RefusedError, WorkbenchError
+from workbench.jobs.run_directory import RunDirectory, step_of
+from workbench.worker.trainer import environment
+from workbench.worker.trainer.failures import Stopped, explain
+from workbench.worker.trainer.reporting import Reporter, say
+
+if TYPE_CHECKING:
+    from workbench.worker.trainer.building import Built
+    from workbench.worker.trainer.held_out import HeldOut
+
+
+def train(root: Path) -> int:
+    """Run the run in ``root`` to an end; 0 when it finished or was stopped, 1 when it failed.
+
+    Raises ``BusyError`` when another trainer is at work in the same directory.
+    """
+    from filelock import FileLock, Timeout  # 20 ms
+
+    directory = RunDirectory(root)
+    spec = directory.spec()
+    environment.prepare(spec.base_path)
+    try:
+        with FileLock(root / ".trainer.lock", timeout=0):
+            reporter = Reporter(directory)
+            try:
+                with reporter.alive():
+                    return _told(reporter, spec)
+            finally:
+                reporter.close()
+    except Timeout:
+        raise BusyError(f"another trainer is at work in {root}") from None
+
+
+def _told(reporter: Reporter, spec: RunSpec) -> int:
+    try:
+        reporter.state(_walk(reporter, spec))
+    except Stopped:
+        reporter.state(RunState.STOPPED)
+    except WorkbenchError as error:
+        reporter.state(RunState.FAILED, error=error.message, hint=error.hint)
+        return 1
+    except Exception as error:  # noqa: BLE001 - the worker's door: whatever the libraries raise is told plainly
+        traceback.print_exc()
+        # What a full disk left half-written makes room for the state that says so.
+        reporter.directory.remove_torn_checkpoints()
+        message, hint = explain(error, step=reporter.step)
+        reporter.state(RunState.FAILED, error=message, hint=hint)
+        return 1
+    return 0
+
+
+def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
+    directory = reporter.directory
+    reporter.state(RunState.STARTING)
+    if directory.row_hash() != spec.row_hash:
+        raise RefusedError("the rows of this run were changed after it was made", hint="make a new run")
+    if torn := directory.remove_torn_checkpoints():
+        reporter.note(f"removed unfinished checkpoints: {', '.join(p.name for p in torn)}")
+    _check_stop(reporter)
+    built, held_out = _build(reporter, spec)
+    if not _has_base_measurement(directory):
+        _measure(reporter, held_out, "base", 0)
+    checkpoints = directory.complete_checkpoints()
+    if checkpoints:
+        reporter.note(f"resumed from step {step_of(checkpoints[-1])}")
+    _check_stop(reporter)
+    _train(built, checkpoints[-1] if checkpoints else None)
+    state = built.trainer.state
+    reporter.progress(state.global_step, state.max_steps)
+    if state.global_step < state.max_steps:
+        return RunState.STOPPED
+    _measure(reporter, held_out, "tuned", state.global_step)
+    _save(built, spec, directory)
+    reporter.event("saved", step=state.global_step, path="model" if spec.knobs["adapter"] == "full" else "adapter")
+    return RunState.FINISHED
+
+
+def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut]:
+    say(f"loading {spec.base} from {spec.base_path}")
+    from workbench.worker.trainer.building import build
+    from workbench.worker.trainer.held_out import HeldOut
+    from workbench.worker.trainer.progress import Progress
+
+    _silence()
+    progress = Progress(
+        reporter,
+        eval_steps=int(spec.knobs["eval_steps"]),
+        measure_held_out=lambda step: _measure(reporter, held_out, "during", step),
+    )
+    built = build(methods.get(spec.method), spec, reporter.directory, [progress])
+    held_out = HeldOut(
+        built.trainer,
+        batch_size=int(spec.knobs["per_device_train_batch_size"]),
+        beta=float(spec.knobs.get("beta", 1.0)),
+        check=lambda: _check_stop(reporter),
+    )
+    _tell_counts(reporter, built, spec)
+    return built, held_out
+
+
+def _tell_counts(reporter: Reporter, built: Built, spec: RunSpec) -> None:
+    counts = built.counts
+    reporter.note(f"training on {counts.kept} rows")
+    if counts.truncated:
+        reporter.note(
+            f"{counts.truncated} rows are longer than max_length = {spec.knobs['max_length']} and were cut at the end"
+        )
+    if counts.empty:
+        reporter.note(f"{counts.empty} rows have nothing in the loss within max_length and were left out")
+    if spec.adapter:
+        reporter.note(f"going on from {spec.adapter}: rank, alpha and target modules are those it was made with")
+
+
+def _train(built: Built, checkpoint: Path | None) -> None:
+    if checkpoint is None:
+        built.trainer.train()
+        return
+    from transformers import TrainerState
+
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if state.global_step < state.max_steps:
+        built.trainer.train(resume_from_checkpoint=str(checkpoint))
+        return
+    # Killed between its last step and its end. The training loop would make one step more than there are.
+    built.trainer._load_from_checkpoint(str(checkpoint))
+    built.trainer.state = state
+
+
+def _measure(reporter: Reporter, held_out: HeldOut, which: str, step: int) -> None:
+    if scores := held_out.measure():
+        reporter.event("eval", step=step, which=which, **scores)
+        said = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        say(f"held out, {which}: {said}")
+
+
+def _has_base_measurement(directory: RunDirectory) -> bool:
+    events, _ = directory.events()
+    return any(e["event"] == "eval" and e.get("which") == "base" for e in events)
+
+
+def _check_stop(reporter: Reporter) -> None:
+    if reporter.stop_requested:
+        raise Stopped
+
+
+def _save(built: Built, spec: RunSpec, directory: RunDirectory) -> None:
+    full = spec.knobs["adapter"] == "full"
+    target = directory.model if full else directory.adapter
+    aside = directory.root / f".{target.name}-new"
+    for folder in (aside, target):
+        shutil.rmtree(folder, ignore_errors=True)
+    model = built.trainer.accelerator.unwrap_model(built.trainer.model)
+    # The frozen copy that preference trainers keep as reference ("ref") is no part of the result.
+    options: dict[str, Any] = {} if full else {"selected_adapters": ["default"]}
+    model.save_pretrained(aside, **options)
+    built.tokenizer.save_pretrained(aside)
+    aside.rename(target)
+
+
+def _silence() -> None:
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
