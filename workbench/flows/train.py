@@ -1,0 +1,466 @@
+"""Training as a person does it: plan a run, start it, watch it, stop it, go on with it.
+
+Owns what goes into a run and what the store takes over from its folder. The work is done by other processes that know
+neither the store nor us, so everything here can be repeated: ``sync`` reads on from where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib import metadata
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench import methods as training_methods
+from workbench.domain.examples import Example, Kind, Split, Status
+from workbench.domain.methods import KnobValue, Method
+from workbench.domain.models import Model, ModelKind, check_name
+from workbench.domain.queries import Filter, Query
+from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus
+from workbench.domain.training import Dealt, TrainingRow, deal, shuffled, taken_kinds, training_rows, usable
+from workbench.errors import RefusedError, RunError
+from workbench.flows import registry
+from workbench.jobs import processes
+from workbench.jobs.launch import ensure_runner, runner_is_running
+from workbench.jobs.processes import ProcessIdentity
+from workbench.jobs.run_directory import KILL, STOP, Event, RunDirectory, now_utc
+from workbench.jobs.runner import is_at_work, settle
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+AUTO, TINY = "auto", "tiny"
+TINY_PARAMETERS = 50_000_000
+FEW_ROWS = 20
+KILL_PATIENCE_SECONDS = 10.0
+_PAGE = 500
+_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers")
+
+StartRunner = Callable[[Path], object]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """A run that could be started: its spec, its rows, what is worth knowing before, and the command that does it."""
+
+    spec: RunSpec
+    train_rows: tuple[TrainingRow, ...]
+    eval_rows: tuple[TrainingRow, ...]
+    findings: tuple[str, ...]
+    command: str
+
+
+def methods() -> dict[str, Method]:
+    """The training methods there are, by name."""
+    return training_methods.find()
+
+
+def plan(
+    bench: Bench,
+    *,
+    method: str,
+    dataset: str,
+    model: str = "",
+    preset: str = AUTO,
+    overrides: Mapping[str, str] | None = None,
+    name: str = "",
+    eval_dataset: str = "",
+) -> RunPlan:
+    """What a run would do; starts nothing and writes nothing.
+
+    ``model`` is a base, or an adapter to go on from (default: the workspace's default model). Only accepted examples
+    count, and none of the test split. Raises ``UsageError`` for a setting, ``NotFoundError`` for a name, and
+    ``RefusedError`` when there is nothing to train on, with what to do about it.
+    """
+    given = dict(overrides or {})
+    chosen = training_methods.get(method)
+    start = bench.store.models.get(model) if model else bench.store.models.default()
+    base = bench.store.models.get(start.base) if start.kind is ModelKind.ADAPTER else start
+    facts = registry.describe(bench, base)
+    taken = _preset(preset, facts)
+    knobs = _fitted(chosen.values(taken, given), facts, given)
+    dealt = _examples(bench, chosen, knobs, dataset, eval_dataset)
+    rows = _rows(chosen, dealt.train, int(knobs["seed"]))
+    held_out = training_rows(dealt.held_out, chosen.kinds[0])
+    _refuse_one_sided(chosen, rows)
+    run_name = _name(bench, name, method, dataset)
+    command = _command(
+        {
+            "--method": method,
+            "--dataset": dataset,
+            "--model": start.name,
+            "--preset": taken,
+            "--eval-dataset": eval_dataset,
+            "--name": run_name,
+        },
+        given,
+    )
+    spec = RunSpec(
+        name=run_name,
+        method=method,
+        base=base.name,
+        base_path=base.path,
+        dataset=bench.store.datasets.get(dataset).name,
+        knobs=knobs,
+        train_rows=len(rows),
+        eval_rows=len(held_out),
+        row_hash="",
+        example_ids=tuple(row.example_id for row in rows),
+        eval_example_ids=tuple(row.example_id for row in held_out),
+        adapter=start.name if start is not base else "",
+        adapter_path=start.path if start is not base else "",
+        preset=taken,
+        seed=int(knobs["seed"]),
+        created_utc=now_utc(),
+        versions=_versions(),
+        command=command,
+    )
+    return RunPlan(spec, tuple(rows), tuple(held_out), tuple(_findings(rows, held_out)), command)
+
+
+def launch(bench: Bench, planned: RunPlan, *, start_runner: StartRunner = ensure_runner) -> Run:
+    """Freeze the plan into a run directory, queue it, and see to it that a runner is at work.
+
+    The run is queued only once the store knows it, so a kill in between leaves no run that nobody sees.
+    """
+    runs_folder = bench.workspace.runs
+    with bench.store.write():
+        folder = _free_folder(runs_folder, bench.store.runs.next_id(), planned.spec.name)
+        directory = RunDirectory.create(folder, planned.spec, _lines(planned.train_rows), _lines(planned.eval_rows))
+        run = bench.store.runs.add(planned.spec, str(folder))
+    _free_the_gpu(bench)
+    directory.enqueue()
+    start_runner(runs_folder)
+    return run
+
+
+def runs(bench: Bench) -> list[Run]:
+    """Every run as the store last saw it, newest first; ``sync`` brings the news."""
+    return bench.store.runs.list()
+
+
+def spec(run: Run) -> RunSpec:
+    """What the run was told to do; raises ``RunError`` when its folder is gone."""
+    return RunDirectory(Path(run.directory)).spec()
+
+
+def sync(bench: Bench, *, start_runner: StartRunner = ensure_runner) -> list[Run]:
+    """Take over what is new in all run directories; gives back the runs that changed.
+
+    Runs whose process is gone are settled, finished ones get their model registered, and a queue that no runner works
+    on gets one. Repeating it, or two benches doing it at once, changes nothing.
+    """
+    before = bench.store.runs.list()
+    changed = [now for run in before if (now := _sync_run(bench, run)) != run]
+    folder = bench.workspace.runs
+    if any(run.state is RunState.QUEUED for run in bench.store.runs.list()) and not runner_is_running(folder):
+        start_runner(folder)
+    return changed
+
+
+def stop(bench: Bench, run: Run) -> Run:
+    """Ask the run to finish its step, save a checkpoint and end; a queued one is cancelled. Returns at once."""
+    directory, status = _present(run)
+    if not status.state.is_active and status.state is not RunState.QUEUED:
+        raise RunError(f"{run.name} is {status.state.value}: there is nothing to stop")
+    directory.request(STOP)
+    if status.state is RunState.QUEUED:
+        directory.write_status(replace(status, state=RunState.CANCELLED, ended_utc=now_utc()))
+    return _sync_run(bench, run)
+
+
+def kill(bench: Bench, run: Run) -> Run:
+    """End the run's trainer now, without a checkpoint; what was saved before can be resumed."""
+    directory, status = _present(run)
+    if status.pid is None or not status.state.is_active:
+        raise RunError(f"{run.name} is {status.state.value}: there is nothing to kill")
+    directory.request(KILL)
+    trainer = ProcessIdentity(status.pid, status.process_started or 0.0)
+    if trainer.is_alive():
+        with suppress(ProcessLookupError):
+            # The trainer leads a process group of its own, with its data loaders in it.
+            os.killpg(trainer.pid, signal.SIGKILL)
+    patience = time.monotonic() + KILL_PATIENCE_SECONDS
+    while trainer.is_alive() and time.monotonic() < patience:
+        time.sleep(0.05)
+    settle(directory)
+    return _sync_run(bench, run)
+
+
+def resume(bench: Bench, run: Run, *, start_runner: StartRunner = ensure_runner) -> Run:
+    """Queue the run again; it goes on from its last complete checkpoint, or from the beginning without one."""
+    directory = RunDirectory(Path(run.directory))
+    directory.spec()
+    status = directory.status()
+    if status is not None and not status.state.can_resume:
+        raise RunError(f"{run.name} is {status.state.value}: there is nothing to resume")
+    if status is not None and is_at_work(directory):
+        raise RunError(f"the trainer of {run.name} is still at work", hint="wait until it has ended")
+    _free_the_gpu(bench)
+    directory.enqueue()
+    start_runner(bench.workspace.runs)
+    return _sync_run(bench, run)
+
+
+def log_tail(bench: Bench, run: Run, *, lines: int = 20) -> list[str]:
+    """The last lines that the trainer printed; empty before it printed any."""
+    return processes.log_tail(RunDirectory(Path(run.directory)).log_file, lines=lines)
+
+
+def metrics(bench: Bench, run: Run, name: str) -> list[Metric]:
+    """One curve of the run by step: ``loss``, ``eval_loss``, ``tokens_per_second``, ``memory_bytes`` and so on."""
+    return bench.store.runs.metrics(run.id, name)
+
+
+def notes(run: Run) -> list[str]:
+    """The sentences that the trainer left for the person: rows cut, resumed from where, and the like."""
+    events, _ = RunDirectory(Path(run.directory)).events()
+    return [str(event.get("text", "")) for event in events if event["event"] == "note"]
+
+
+def metrics_of(events: Sequence[Event]) -> list[Metric]:
+    """The numbers in a run's events, by the names under which curves are asked for."""
+    return [metric for event in events for metric in _numbers(event)]
+
+
+# What goes into a run
+
+
+def _preset(preset: str, facts: Mapping[str, object]) -> str:
+    parameters = facts.get("parameters")
+    is_tiny = isinstance(parameters, int) and 0 < parameters < TINY_PARAMETERS
+    return TINY if preset == AUTO and is_tiny else preset
+
+
+def _fitted(knobs: dict[str, KnobValue], facts: Mapping[str, object], given: Mapping[str, str]) -> dict[str, KnobValue]:
+    """The knobs with ``max_length`` no longer than the model's context, unless a person set it."""
+    context = facts.get("context")
+    if isinstance(context, int) and "max_length" not in given and int(knobs["max_length"]) > context:
+        return knobs | {"max_length": context}
+    return knobs
+
+
+def _examples(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], dataset: str, eval_dataset: str) -> Dealt:
+    kinds = taken_kinds(method, knobs)
+    found = usable(_accepted(bench, dataset), kinds)
+    if eval_dataset:
+        train = tuple(e for e in found if e.split is not Split.VALIDATION)
+        dealt = Dealt(train, tuple(usable(_accepted(bench, eval_dataset), kinds)))
+    else:
+        dealt = deal(found, seed=int(knobs["seed"]), share=float(knobs["eval_share"]))
+    if not dealt.train:
+        raise _nothing_to_train_on(bench, method, dataset)
+    return dealt
+
+
+def _accepted(bench: Bench, dataset: str) -> Iterator[Example]:
+    after = 0
+    query = Query((Filter("status", Status.ACCEPTED.value),))
+    while page := bench.store.examples.list(query, dataset=dataset, after=after, limit=_PAGE):
+        yield from page
+        after = page[-1].id
+
+
+def _nothing_to_train_on(bench: Bench, method: Method, dataset: str) -> RefusedError:
+    there = bench.store.datasets.get(dataset)
+    counts = {
+        Kind.DEMONSTRATION: there.demonstrations,
+        Kind.PREFERENCE: there.preferences,
+        Kind.JUDGEMENT: there.judgements,
+    }
+    own, *others = method.kinds
+    if counts[own]:
+        hint = f"accept some of its {counts[own]} {own.value}s in Curate, or: workbench examples accept ID…"
+    elif others and counts[others[0]]:
+        knob = next(k.name for k in method.knobs if k.name.startswith("include_"))
+        hint = f"it has {counts[others[0]]} {others[0].value}s: --set {knob}=true trains on those"
+    else:
+        hint = {
+            Kind.DEMONSTRATION: "keep or edit answers in Chat, or import some",
+            Kind.PREFERENCE: "edit an answer, pick one of several, or vote in Arena",
+            Kind.JUDGEMENT: "give answers a thumb up or down in Chat",
+        }[own]
+    return RefusedError(f"{there.name} has no accepted {own.value} outside the test split", hint=hint)
+
+
+def _rows(method: Method, examples: Sequence[Example], seed: int) -> list[TrainingRow]:
+    rows = training_rows(examples, method.kinds[0])
+    for row in rows:
+        try:
+            json.dumps(row.row, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise RefusedError(
+                f"example {row.example_id} holds half a character (a lone surrogate), which no tokenizer takes",
+                hint="edit or reject it",
+                where=str(row.example_id),
+            ) from None
+    is_read_in_order = method.fixed.get("train_sampling_strategy") == "sequential"
+    return shuffled(rows, seed=seed) if is_read_in_order else rows
+
+
+def _refuse_one_sided(method: Method, rows: Sequence[TrainingRow]) -> None:
+    if method.kinds[0] is not Kind.JUDGEMENT:
+        return
+    labels = {row.row["label"] for row in rows}
+    if labels != {True, False}:
+        missing = "down" if labels == {True} else "up"
+        raise RefusedError(
+            f"there is no thumb {missing} among the rows: {method.name} learns from the difference",
+            hint=f"give some answers a thumb {missing}, or --set include_pairs=true",
+        )
+
+
+def _findings(rows: Sequence[TrainingRow], held_out: Sequence[TrainingRow]) -> Iterator[str]:
+    if len(rows) < FEW_ROWS:
+        yield f"only {len(rows)} rows: the model will repeat them rather than learn from them"
+    if not held_out:
+        yield "nothing is held out: there will be no held-out loss to tell learning from repeating"
+    seen = {json.dumps(row.row["prompt"]) for row in rows}
+    if shared := sum(json.dumps(row.row["prompt"]) in seen for row in held_out):
+        yield f"{shared} of {len(held_out)} held-out rows have a prompt that is also trained on"
+
+
+def _name(bench: Bench, wanted: str, method: str, dataset: str) -> str:
+    taken = {run.name for run in bench.store.runs.list()} | {model.name for model in bench.store.models.list()}
+    if wanted:
+        if wanted in taken:
+            raise RefusedError(f"a run or model called {wanted!r} is there already", hint="choose another --name")
+        return check_name(wanted, what="run")
+    stem = check_name(f"{dataset}-{method}"[:80], what="run")
+    return next(n for i in count(1) if (n := stem if i == 1 else f"{stem}-{i}") not in taken)
+
+
+def _command(flags: Mapping[str, str], given: Mapping[str, str]) -> str:
+    words = [word for flag, value in flags.items() if value for word in (flag, value)]
+    settings = [word for name, value in given.items() for word in ("--set", f"{name}={value}")]
+    return shlex.join(["workbench", "train", *words, *settings])
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _lines(rows: Sequence[TrainingRow]) -> Iterator[str]:
+    return (json.dumps(row.row, ensure_ascii=True) for row in rows)
+
+
+def _free_folder(runs_folder: Path, number: int, name: str) -> Path:
+    stem = f"{number}-{name.replace('/', '-')}"
+    folders = (runs_folder / (stem if i == 1 else f"{stem}-{i}") for i in count(1))
+    return next(folder for folder in folders if not folder.exists())
+
+
+def _free_the_gpu(bench: Bench) -> None:
+    if bench.engine.status().device.startswith("cuda"):
+        bench.engine.unload()
+
+
+# What the store takes over
+
+
+def _present(run: Run) -> tuple[RunDirectory, RunStatus]:
+    directory = RunDirectory(Path(run.directory))
+    status = directory.status()
+    if status is None:
+        raise RunError(f"{run.name} was never queued", hint="resume queues it")
+    return directory, status
+
+
+def _sync_run(bench: Bench, run: Run) -> Run:
+    store = bench.store.runs
+    directory = RunDirectory(Path(run.directory))
+    status = _status_now(bench, run, directory)
+    offset = store.offset(run.id)
+    events, upto = directory.events(offset)
+    if upto > offset:
+        numbers = metrics_of(events)
+        store.record(run.id, numbers, offset=upto)
+        if numbers and status.state.is_active:
+            # The events were read after the state, and may be ahead of it.
+            status = replace(status, step=numbers[-1].step)
+    if _differs(store.get(run.id), status):
+        store.update(run.id, status)
+    if status.state is RunState.FINISHED and not run.adapter:
+        _register(bench, run, directory)
+    return store.get(run.id)
+
+
+def _status_now(bench: Bench, run: Run, directory: RunDirectory) -> RunStatus:
+    if not directory.root.is_dir():
+        gone = RunStatus(RunState.LOST, step=run.step, total_steps=run.total_steps, started_utc=run.started_utc)
+        return replace(gone, ended_utc=run.ended_utc, error="the run's folder is gone", hint=str(directory.root))
+    status = directory.status()
+    if status is None:
+        return RunStatus(RunState.CANCELLED, error="the bench ended before the run was queued", hint="resume queues it")
+    if status.state.is_active and not is_at_work(directory) and not runner_is_running(bench.workspace.runs):
+        # With a runner at work it is the runner's to say: it knows the exit code.
+        return settle(directory) or status
+    return status
+
+
+def _differs(run: Run, status: RunStatus) -> bool:
+    said = (status.state, status.step, status.total_steps, status.error, status.hint)
+    times = (status.started_utc, status.ended_utc)
+    return said != (run.state, run.step, run.total_steps, run.error, run.hint) or times != (
+        run.started_utc,
+        run.ended_utc,
+    )
+
+
+def _register(bench: Bench, run: Run, directory: RunDirectory) -> Model | None:
+    is_adapter = directory.adapter.is_dir()
+    folder = directory.adapter if is_adapter else directory.model
+    weights = tuple(sorted(folder.glob("adapter_model*.safetensors" if is_adapter else "*.safetensors")))
+    if not weights:
+        return None
+    digest = registry.weights_hash(weights)
+    told = directory.spec()
+    with bench.store.write():
+        if bench.store.runs.get(run.id).adapter:
+            return None
+        taken = {model.name for model in bench.store.models.list()}
+        name = next(n for i in count(1) if (n := run.name if i == 1 else f"{run.name}-{i}") not in taken)
+        model = bench.store.models.add(
+            name,
+            ModelKind.ADAPTER if is_adapter else ModelKind.BASE,
+            str(folder),
+            base=told.base if is_adapter else "",
+            run_id=run.id,
+            sha256=digest,
+            note=f"{told.method} on {told.dataset}",
+        )
+        bench.store.runs.set_result(run.id, adapter=model.name)
+    return model
+
+
+def _numbers(event: Event) -> Iterator[Metric]:
+    step, at = event.get("step"), str(event.get("at_utc", ""))
+    if not isinstance(step, int):
+        return
+    match event["event"]:
+        case "metrics" | "device":
+            values: dict[str, Any] = event.get("values", {})
+            yield from (Metric(step, name, _number(value), at) for name, value in values.items())
+        case "eval":
+            prefix = "base_eval_" if event.get("which") == "base" else "eval_"
+            for name in ("loss", "perplexity", "accuracy", "margin"):
+                if name in event:
+                    yield Metric(step, prefix + name, _number(event[name]), at)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
