@@ -155,7 +155,7 @@ def _import(
         duplicates=counts[1],
         skipped=reader.bad,
         errors=tuple(reader.errors),
-        kinds={kind.value: reader.kinds[kind] for kind in Kind} | {"text": 0},
+        kinds={kind.value: reader.kinds[kind] for kind in Kind},
         notes=tuple(reader.notes()),
         skipped_file=str(reader.skipped.path) if reader.bad and reader.skipped.path else "",
         dry_run=dry_run,

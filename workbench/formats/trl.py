@@ -79,7 +79,8 @@ def _unanswered(row: Row, present: set[str]) -> Content:
     if "prompt" in present:
         return Content(Kind.PROMPT, _turns(row["prompt"], "prompt", Role.USER), ())
     if "text" not in present:
-        raise DataError("there is neither a prompt nor an answer nor a text")
+        columns = ", ".join(sorted(map(repr, present))[:8]) or "none"
+        raise DataError(f"there is neither a prompt nor an answer nor a text (columns: {columns})")
     if not isinstance(row["text"], str):
         raise DataError("'text' is not a text")
     return Content(Kind.TEXT, (), (Turn(TEXT_ROLE, row["text"]),))

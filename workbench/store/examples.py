@@ -403,7 +403,11 @@ def _set_tags(db: Database, example_id: int, tags: Iterable[str]) -> None:
 
 
 def _source_json(source: Source) -> str:
-    return storable(json.dumps({name: value for name, value in asdict(source).items() if value}, ensure_ascii=True))
+    return storable(
+        json.dumps(
+            {name: value for name, value in asdict(source).items() if value not in (None, "", ())}, ensure_ascii=True
+        )
+    )
 
 
 def _source(text: str) -> Source:

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import pytest
+
+from samples import IMPORTED, demo, pair, thumb
+from workbench.domain.chats import Turn
+from workbench.domain.examples import Content, Kind, Source, SourceKind, Split, Status, preference
+from workbench.errors import DataError, NotFoundError, UsageError
+from workbench.flows import curate
+from workbench.flows.bench import Bench
+
+
+def add(bench: Bench, *contents: Content, source: Source = IMPORTED, dataset: str = "d") -> list[int]:
+    """Added by somebody else, so that the bench's own undo does not reach them."""
+    return [
+        bench.store.examples.add(dataset, content, source=source, status=Status.PENDING, rater="setup")[0].id
+        for content in contents
+    ]
+
+
+def test_accepting_and_rejecting_set_the_status_and_say_so(bench: Bench) -> None:
+    one, two, three = add(bench, demo(1), demo(2), demo(3))
+    assert curate.accept(bench, [one, two]).said == "accepted 2 examples"
+    assert curate.reject(bench, [three]).said == f"rejected example {three}"
+    assert list(curate.ids(bench, "status:accepted")) == [one, two]
+    assert curate.counts(bench) == {Status.PENDING: 0, Status.ACCEPTED: 2, Status.REJECTED: 1}
+    assert curate.get(bench, one).rater == "rater"
+
+
+def test_skipping_leaves_the_status_and_is_remembered(bench: Bench) -> None:
+    (one,) = add(bench, demo())
+    curate.skip(bench, [one])
+    assert curate.get(bench, one).status is Status.PENDING
+    assert [d.action.value for d in curate.history(bench, one)] == ["create", "skip"]
+
+
+def test_one_undo_takes_one_gesture_back_whatever_its_size(bench: Bench) -> None:
+    ids = add(bench, demo(1), demo(2), demo(3))
+    curate.accept(bench, ids)
+    curate.tag(bench, ids[:2], add=("good", "short"))
+    undone = curate.undo(bench)
+    assert undone is not None and undone.text == "tagging 2 examples"
+    assert all(curate.get(bench, i).tags == () and curate.get(bench, i).status is Status.ACCEPTED for i in ids)
+    assert curate.undo(bench) is not None
+    assert curate.counts(bench)[Status.PENDING] == 3
+    assert curate.undo(bench) is None, "what others did is theirs"
+    assert curate.redo(bench) is not None
+    assert curate.counts(bench)[Status.ACCEPTED] == 3
+
+
+def test_tags_are_added_and_removed(bench: Bench) -> None:
+    (one,) = add(bench, demo())
+    assert curate.tag(bench, [one], add=("a", "b")).said == f"tagged example {one} +a +b"
+    curate.tag(bench, [one], add=("c",), remove=("a",))
+    assert curate.get(bench, one).tags == ("b", "c")
+    assert list(curate.ids(bench, "tag:c")) == [one]
+
+
+@pytest.mark.parametrize("tag", ["", "  ", "two words", "x" * 65, 'quo"te', "new\nline"])
+def test_a_tag_that_no_query_could_find_is_refused(bench: Bench, tag: str) -> None:
+    (one,) = add(bench, demo())
+    with pytest.raises(UsageError):
+        curate.tag(bench, [one], add=(tag,))
+    assert curate.get(bench, one).tags == ()
+
+
+def test_notes_ratings_and_splits_are_kept(bench: Bench) -> None:
+    (one,) = add(bench, demo())
+    curate.note(bench, [one], "  check the price \n")
+    curate.rate(bench, [one], 4)
+    curate.split(bench, [one], Split.TEST)
+    example = curate.get(bench, one)
+    assert (example.note, example.rating, example.split) == ("check the price", 4, Split.TEST)
+    assert list(curate.ids(bench, "has:note price")) == [one]
+    curate.note(bench, [one], "")
+    assert curate.get(bench, one).note == "" and list(curate.ids(bench, "price")) == []
+
+
+@pytest.mark.parametrize("rating", [0, 6, -1])
+def test_a_rating_outside_one_to_five_is_refused(bench: Bench, rating: int) -> None:
+    with pytest.raises(UsageError):
+        curate.rate(bench, add(bench, demo()), rating)
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ("chosen", preference((Turn("user", "question 1"),), "new", "bad answer 1")),
+        ("rejected", preference((Turn("user", "question 1"),), "good answer 1", "new")),
+        ("prompt", preference((Turn("user", "new"),), "good answer 1", "bad answer 1")),
+    ],
+)
+def test_each_part_can_be_edited_and_the_text_before_comes_back(bench: Bench, part: str, expected: Content) -> None:
+    (one,) = add(bench, pair())
+    curate.edit(bench, one, part=part, text="new")
+    assert curate.get(bench, one).content == expected
+    curate.undo(bench)
+    assert curate.get(bench, one).content == pair()
+
+
+def test_an_edit_that_spoils_an_example_is_refused(bench: Bench) -> None:
+    a_pair, a_demo = add(bench, pair(), demo(2))
+    with pytest.raises(DataError, match="empty"):
+        curate.edit(bench, a_pair, text="  ")
+    with pytest.raises(DataError, match="the same"):
+        curate.edit(bench, a_pair, text="bad answer 1")
+    with pytest.raises(UsageError, match="no rejected answer"):
+        curate.edit(bench, a_demo, part="rejected", text="x")
+    with pytest.raises(UsageError, match="same as before"):
+        curate.edit(bench, a_demo, text="answer 2")
+    with pytest.raises(UsageError, match="no part"):
+        curate.edit(bench, a_demo, part="tags", text="x")
+    assert curate.get(bench, a_pair).content == pair() and len(curate.history(bench, a_pair)) == 1
+
+
+def test_swapping_exchanges_the_answers_of_all_pairs_or_of_none(bench: Bench) -> None:
+    one, two, other = add(bench, pair(1), pair(2), demo(3))
+    with pytest.raises(DataError, match="nothing to swap"):
+        curate.swap(bench, [one, other])
+    assert curate.get(bench, one).content == pair(1)
+    curate.swap(bench, [one, two])
+    content = curate.get(bench, two).content
+    assert (content.chosen, content.rejected) == (pair(2).rejected, pair(2).chosen)
+    curate.undo(bench)
+    assert [curate.get(bench, i).content for i in (one, two)] == [pair(1), pair(2)]
+
+
+def test_a_gesture_on_nothing_is_refused(bench: Bench) -> None:
+    for gesture in (curate.accept, curate.reject, curate.skip, curate.swap):
+        with pytest.raises(UsageError, match="no example"):
+            gesture(bench, [])
+    with pytest.raises(NotFoundError):
+        curate.accept(bench, [99])
+
+
+def test_a_page_shows_what_ids_found_in_that_order(bench: Bench) -> None:
+    add(bench, demo(1), demo(2), thumb(3))
+    ids = curate.ids(bench, "", order="-id")
+    rows = curate.page(bench, ids)
+    assert [row and row.prompt for row in rows] == ["question 3", "question 2", "question 1"]
+    assert rows[0] is not None and rows[0].kind is Kind.JUDGEMENT
+    with pytest.raises(NotFoundError):
+        curate.ids(bench, "", dataset="missing")
+
+
+def test_splits_are_dealt_by_chat_and_repeatably(bench: Bench) -> None:
+    for chat_id in range(40):
+        for number in range(3):
+            source = Source(SourceKind.CHAT_KEEP, chat_id=chat_id, message_id=number)
+            add(bench, demo(100 * chat_id + number), source=source)
+    counts = curate.deal_splits(bench, "d", seed=7, validation_share=0.25)
+    assert counts["train"] + counts["validation"] == 120 and counts["validation"] > 0
+    splits: dict[int | None, set[Split]] = {}
+    for example in (curate.get(bench, i) for i in curate.ids(bench, "")):
+        splits.setdefault(example.source.chat_id, set()).add(example.split)
+    assert all(len(found) == 1 for found in splits.values()), "a chat is on one side"
+    dealt = list(curate.ids(bench, "split:validation"))
+    curate.undo(bench)
+    assert len(curate.ids(bench, "split:none")) == 120
+    curate.deal_splits(bench, "d", seed=7, validation_share=0.25)
+    assert list(curate.ids(bench, "split:validation")) == dealt
+
+
+def test_dealing_leaves_splits_that_were_set_before(bench: Bench) -> None:
+    ids = add(bench, *(demo(n) for n in range(30)))
+    curate.split(bench, ids[:1], Split.TEST)
+    curate.split(bench, ids[1:2], Split.VALIDATION)
+    first = curate.deal_splits(bench, "d", seed=1, validation_share=0.5)
+    before = {i: curate.get(bench, i).split for i in ids}
+    assert (before[ids[0]], before[ids[1]]) == (Split.TEST, Split.VALIDATION)
+    add(bench, *(demo(n) for n in range(30, 60)))
+    second = curate.deal_splits(bench, "d", seed=2, validation_share=0.5)
+    assert {i: curate.get(bench, i).split for i in ids} == before
+    assert (sum(first.values()), sum(second.values())) == (30, 60)
+
+
+def test_a_small_share_of_few_rows_still_holds_one_out(bench: Bench) -> None:
+    add(bench, *(demo(n) for n in range(5)))
+    assert curate.deal_splits(bench, "d", seed=1, validation_share=0.001) == {"train": 4, "validation": 1, "test": 0}
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
+def test_a_share_that_is_none_is_refused(bench: Bench, share: float) -> None:
+    add(bench, demo())
+    with pytest.raises(UsageError):
+        curate.deal_splits(bench, "d", seed=1, validation_share=share)
+
+
+def test_all_train_when_nothing_is_to_be_held_out(bench: Bench) -> None:
+    add(bench, *(demo(n) for n in range(5)))
+    assert curate.deal_splits(bench, "d", seed=1, validation_share=0.0)["train"] == 5
