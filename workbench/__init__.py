@@ -10,9 +10,9 @@ Four processes, each of which can die without the others losing anything:
 
 Layers, each importing only from those on its right (kept true by the import contracts in ``pyproject.toml``)::
 
-    cli > tui > flows > store | jobs | formats | methods > domain > errors
-                                        ^
-                 worker (another process, started by name, imported by nobody)
+    cli > tui > flows > store | jobs | formats | methods | checks > domain > errors
+                                                 ^
+                          worker (another process, started by name, imported by nobody)
 
 ``config`` and ``paths`` stand beside ``domain``: every layer above may read them. This module imports nothing.
 """

@@ -1,0 +1,62 @@
+"""Judgements and pairs that contradict each other: the same answer liked and disliked, a pair both ways round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from workbench.checks._likeness import digest, said
+from workbench.domain.checks import CheckedRow, Finding, SetCheck, Severity, Surroundings
+from workbench.domain.examples import Kind
+
+_LONGEST_LABEL = 3
+_SHORTEST_QUESTION = 6
+
+
+def look(rows: Iterable[CheckedRow], surroundings: Surroundings) -> Iterator[Finding]:
+    """A finding on the later one of two rows that contradict each other."""
+    seen: dict[bytes, tuple[int, object]] = {}
+    for row in rows:
+        key, value, reason, severity = _claim(row)
+        if not key:
+            continue
+        other_id, other = seen.setdefault(key, (row.id, value))
+        if other != value:
+            yield Finding(severity, f"{reason} example {other_id}", example_id=row.id)
+
+
+def _claim(row: CheckedRow) -> tuple[bytes, object, str, Severity]:
+    """What the row is about, what it says of it, and the words for when another says something else."""
+    content, dataset = row.content, row.dataset
+    prompt = said(content.prompt)
+    match content.kind:
+        case Kind.JUDGEMENT:
+            key = digest("judgement", dataset, prompt, said(content.chosen))
+            return key, content.label, "has the same answer with the opposite thumb as", Severity.WARNING
+        case Kind.PREFERENCE:
+            chosen, rejected = said(content.chosen), said(content.rejected)
+            key = digest("pair", dataset, prompt, *sorted((chosen, rejected)))
+            return key, chosen < rejected, "prefers the opposite of", Severity.WARNING
+        case Kind.DEMONSTRATION if _is_a_label(row):
+            key = digest("label", dataset, _scene(row), prompt)
+            return key, digest(said(content.chosen)), "gives the same question another short answer than", Severity.INFO
+        case _:
+            return b"", None, "", Severity.INFO
+
+
+def _is_a_label(row: CheckedRow) -> bool:
+    """True when the row looks like a classification: a question of some length, an answer of a few words."""
+    answer = sum(len(turn.content.split()) for turn in row.content.chosen)
+    question = sum(len(turn.content.split()) for turn in row.content.prompt)
+    return answer <= _LONGEST_LABEL and question >= _SHORTEST_QUESTION
+
+
+def _scene(row: CheckedRow) -> str:
+    return "".join(turn.content for turn in row.content.prompt if turn.role == "system")
+
+
+CHECK = SetCheck(
+    "conflicting_labels",
+    title="Contradictions",
+    summary="the same answer with both thumbs, a pair both ways round, one question with two labels",
+    look=look,
+)

@@ -1,0 +1,68 @@
+"""Pairs whose two answers say the same: there is nothing to prefer.
+
+A few changed words in long answers can lower the likelihood of both (Pal et al., "Smaug: Fixing failure modes of
+preference optimisation with DPO-Positive", 2024); as a corrected figure is a good pair all the same, that is only told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from workbench.domain.checks import REJECT, Finding, RowCheck, Severity
+from workbench.domain.examples import Content, Kind
+
+NEAR = 0.97
+"""Share of characters in common (Levenshtein, normalised) from which two answers count as nearly the same."""
+
+_FEWEST_CHARACTERS = 80
+_LONGEST = 20_000
+_PUNCTUATION = re.compile(r"[\s.,;:!?…\"'“”‘’„«»`_–—]+")
+# A sign between digits is part of the number.
+_FIGURES = re.compile(r"\d+(?:[.,:]\d+)+")
+
+
+def look(content: Content) -> Iterator[Finding]:
+    """At most one finding: the same, the same but for case and punctuation, or nearly the same."""
+    if content.kind is not Kind.PREFERENCE:
+        return
+    chosen, rejected = (_text(content, part) for part in ("chosen", "rejected"))
+    if chosen.split() == rejected.split():
+        if _calls(content, "chosen") == _calls(content, "rejected"):
+            reason = "chosen and rejected are the same text"
+            yield Finding(Severity.ERROR, reason, "rejected turn 1", fixable=True)
+    elif _words(chosen) == _words(rejected) and _FIGURES.findall(chosen) == _FIGURES.findall(rejected):
+        reason = "chosen and rejected differ only in case and punctuation"
+        yield Finding(Severity.WARNING, reason, "rejected turn 1")
+    elif (alike := _likeness(chosen, rejected)) >= NEAR:
+        yield Finding(Severity.INFO, f"chosen and rejected are {alike:.0%} the same: little to learn from DPO")
+
+
+def _text(content: Content, part: str) -> str:
+    return "\n".join(turn.content for turn in getattr(content, part))
+
+
+def _calls(content: Content, part: str) -> list[str]:
+    return [turn.extra for turn in getattr(content, part)]
+
+
+def _words(text: str) -> str:
+    return _PUNCTUATION.sub(" ", text).strip().casefold()
+
+
+def _likeness(chosen: str, rejected: str) -> float:
+    shorter, longer = sorted((len(chosen), len(rejected)))
+    if shorter < _FEWEST_CHARACTERS or shorter < NEAR * longer or longer > _LONGEST:
+        return 0.0
+    from rapidfuzz.distance import Levenshtein  # 20 ms
+
+    return Levenshtein.normalized_similarity(chosen, rejected, score_cutoff=NEAR)
+
+
+CHECK = RowCheck(
+    "identical_pair",
+    title="Identical pair",
+    summary="chosen and rejected are the same, or the same but for case and punctuation, or nearly the same",
+    look=look,
+    fix=REJECT,
+)
