@@ -2,8 +2,9 @@
 
 ``status:pending split:train tag:refund source:chat kind:preference refund order`` means: all filters hold, and the
 remaining words occur (full text). ``-status:rejected`` negates a filter; quotes keep words together. ``len>100`` and
-``turns<=2`` compare numbers (words of prompt and answer; turns), ``len<2k`` means 2,000. The words are split by
-``shlex`` from the standard library; what they mean in SQL is the store's business.
+``turns<=2`` compare numbers (words of prompt and answer; turns), ``len<2k`` means 2,000; ``check:NAME``,
+``severity:error`` and ``lang:en`` find what the last check found. The words are split by ``shlex`` from the
+standard library; what they mean in SQL is the store's business.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from workbench.domain.checks import Severity
 from workbench.domain.examples import Kind, SourceKind, Split, Status
 from workbench.domain.methods import nearest
 from workbench.errors import UsageError
@@ -21,10 +23,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "kind": tuple(Kind),
     "split": tuple(Split),
     "source": (*(s.value for s in SourceKind), "chat"),
-    "has": ("note", "rating", "tag", "flag"),
+    "has": ("note", "rating", "tag", "flag", "finding"),
     "label": ("true", "false"),
+    "severity": tuple(Severity),
 }
-_FREE = ("tag", "dataset", "rater", "model", "flag", "import")
+_FREE = ("tag", "dataset", "rater", "model", "flag", "import", "check", "lang")
 NUMBERS = ("len", "turns")
 FILTERS = (*_CHOICES, *_FREE, *NUMBERS)
 _COMPARED = re.compile(r"(-?)(\w+)(<=|>=|<|>|=)(.*)")

@@ -32,6 +32,7 @@ from workbench.domain.examples import (
 from workbench.domain.queries import Query
 from workbench.errors import NotFoundError
 from workbench.store.decisions import Decisions, Fields
+from workbench.store.findings import forget
 from workbench.store.queries import VISIBLE, order_by, where
 from workbench.store.rows import IDS_PER_STATEMENT, now_utc, placeholders, turns_from_json, turns_json
 
@@ -314,6 +315,7 @@ class Examples:
         if "content" in fields:
             content = _content(fields["content"])
             columns |= fields["content"] | _texts(content) | {"hash": bytes.fromhex(content.hash())}
+            forget(db, example_id)
         if "deleted" in fields:
             columns["deleted_utc"] = now if fields["deleted"] else None
         if "tags" in fields:

@@ -36,13 +36,15 @@ ORDERS = {
     "-status": "e.status DESC, e.id DESC",
 }
 
-_EQUALS = {"status": "e.status", "kind": "e.kind", "split": "e.split", "rater": "e.rater"}
+_EQUALS = {"status": "e.status", "kind": "e.kind", "split": "e.split", "rater": "e.rater", "lang": "e.lang"}
 _TESTS = {
     "tag": "EXISTS (SELECT 1 FROM example_tags t WHERE t.example_id = e.id AND t.tag = ?)",
     "flag": "EXISTS (SELECT 1 FROM example_flags f WHERE f.example_id = e.id AND f.flag = ?)",
     "model": "EXISTS (SELECT 1 FROM json_each(e.source, '$.models') m WHERE m.value = ?)",
     "dataset": "e.dataset_id IN (SELECT id FROM datasets WHERE name = ?)",
     "label": "e.label IS (? = 'true')",
+    "check": "e.id IN (SELECT example_id FROM findings WHERE check_name = ?)",
+    "severity": "e.id IN (SELECT example_id FROM findings WHERE severity = ?)",
 }
 _NUMBERS = {"len": "e.words", "turns": "e.turns"}
 _HAS = {
@@ -50,6 +52,7 @@ _HAS = {
     "rating": "e.rating IS NOT NULL",
     "tag": "EXISTS (SELECT 1 FROM example_tags t WHERE t.example_id = e.id)",
     "flag": "EXISTS (SELECT 1 FROM example_flags f WHERE f.example_id = e.id)",
+    "finding": "e.id IN (SELECT example_id FROM findings)",
 }
 _TEXTS = ("prompt_text", "answer_text", "context_text", "rejected_text", "note")
 # Scripts written without spaces, and everything the tokenizer drops (signs, emoji), begin here or are no letters.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 
 from workbench.domain.chats import Generation, Sampling, StopReason, Turn, storable
 
@@ -62,3 +63,10 @@ def search_words(words: Iterable[str]) -> str:
 def placeholders(count: int) -> str:
     """``?, ?, ?`` for an SQL list."""
     return ", ".join("?" * count)
+
+
+def chunks(ids: Iterable[int], size: int = IDS_PER_STATEMENT) -> Iterator[list[int]]:
+    """The ids in pieces small enough for one statement."""
+    iterator = iter(ids)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

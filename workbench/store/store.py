@@ -26,6 +26,7 @@ from workbench.store.comparisons import Comparisons
 from workbench.store.datasets import Datasets
 from workbench.store.drafts import Drafts
 from workbench.store.examples import Examples
+from workbench.store.findings import Findings
 from workbench.store.models import Models
 from workbench.store.runs import Runs
 
@@ -56,6 +57,7 @@ class Store:
         self.drafts = Drafts(self)
         self.datasets = Datasets(self)
         self.examples = Examples(self)
+        self.findings = Findings(self)
         self.models = Models(self)
         self.runs = Runs(self)
         self.comparisons = Comparisons(self)
