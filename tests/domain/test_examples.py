@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from samples import demo, pair, thumb, user
+from workbench.domain.chats import Turn
+from workbench.domain.examples import (
+    Content,
+    Kind,
+    demonstration,
+    judgement,
+    last_user_text,
+    plain_text,
+    preference,
+    swapped,
+    with_answer,
+    with_prompt,
+    with_rejected,
+)
+from workbench.errors import DataError
+
+ANSWER = (Turn("assistant", "a"),)
+
+
+def test_gestures_make_valid_examples() -> None:
+    for content in (demo(), pair(), thumb(), thumb(label=False), plain_text("t"), Content(Kind.PROMPT, user("q"), ())):
+        content.check()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (Content(Kind.DEMONSTRATION, (), ANSWER), "prompt is empty"),
+        (Content(Kind.DEMONSTRATION, user("  "), ANSWER), "prompt is empty text"),
+        (Content(Kind.DEMONSTRATION, (Turn("system", "s"),), ANSWER), "no user turn"),
+        (Content(Kind.DEMONSTRATION, (*user("q"), *ANSWER), ANSWER), "ends with an assistant turn"),
+        (Content(Kind.DEMONSTRATION, (*user("q"), Turn("system", "s"), *user("q")), ANSWER), "only come first"),
+        (Content(Kind.DEMONSTRATION, (Turn("human", "q"),), ANSWER), "'human' is not a role"),
+        (Content(Kind.DEMONSTRATION, user("q"), ()), "answer is empty"),
+        (Content(Kind.DEMONSTRATION, user("q"), (Turn("assistant", " \n"),)), "answer is empty"),
+        (Content(Kind.DEMONSTRATION, user("q"), (Turn("user", "a"),)), "begins with a user turn"),
+        (Content(Kind.DEMONSTRATION, user("q"), (*ANSWER, *user("q"))), "does not end with an assistant turn"),
+        (Content(Kind.DEMONSTRATION, user("q"), ANSWER, rejected=ANSWER), "has no rejected"),
+        (Content(Kind.DEMONSTRATION, user("q"), ANSWER, label=True), "only a judgement has one"),
+        (Content(Kind.JUDGEMENT, user("q"), ANSWER), "needs a label"),
+        (Content(Kind.PREFERENCE, user("q"), ANSWER), "rejected answer is empty"),
+        (Content(Kind.PREFERENCE, user("q"), ANSWER, ANSWER), "the same"),
+        (Content(Kind.TEXT, (), (Turn("text", " "),)), "text is empty"),
+        (Content(Kind.TEXT, user("q"), (Turn("text", "t"),)), "nothing but text"),
+        (Content(Kind.TEXT, (), ANSWER), "role 'text'"),
+        (Content(Kind.PROMPT, user("q"), ANSWER), "no answer"),
+    ],
+)
+def test_what_could_not_be_trained_on_is_refused_with_the_reason(content: Content, reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        content.check()
+
+
+def test_making_an_example_checks_it() -> None:
+    for make in (
+        lambda: demonstration(user("q"), " "),
+        lambda: preference(user("q"), "a", "a"),
+        lambda: judgement((), "a", True),
+        lambda: plain_text(""),
+    ):
+        with pytest.raises(DataError):
+            make()
+
+
+def test_equal_contents_have_equal_hashes_and_every_difference_shows() -> None:
+    contents = [
+        demo(1),
+        demo(2),
+        pair(1),
+        swapped(pair(1)),
+        thumb(1),
+        thumb(1, label=False),
+        replace(demo(1), prompt=(Turn("system", "s"), *demo(1).prompt)),
+        replace(demo(1), tools='[{"type":"function"}]'),
+        replace(demo(1), chosen=(Turn("assistant", "answer 1", '{"weight":0}'),)),
+    ]
+    assert len({content.hash() for content in contents}) == len(contents)
+    assert demo(1).hash() == demo(1).hash()
+
+
+def test_a_hash_takes_any_text() -> None:
+    assert len({demonstration(user("\ud83d"), "a").hash(), demonstration(user("🙂"), "a").hash()}) == 2
+
+
+def test_swapping_twice_is_the_same_pair_again() -> None:
+    assert swapped(pair()).chosen == pair().rejected
+    assert swapped(swapped(pair())) == pair()
+    with pytest.raises(DataError):
+        swapped(demo())
+
+
+def test_parts_are_replaced_in_their_last_turn() -> None:
+    long = replace(demo(), prompt=(*user("first"), *ANSWER, *user("second")))
+    assert with_prompt(long, "new").prompt == (*user("first"), *ANSWER, *user("new"))
+    assert with_answer(demo(), "new").chosen == (Turn("assistant", "new"),)
+    assert with_rejected(pair(), "new").rejected == (Turn("assistant", "new"),)
+    for change in (
+        lambda: with_answer(demo(), " "),
+        lambda: with_prompt(demo(), ""),
+        lambda: with_rejected(demo(), "x"),
+        lambda: with_rejected(pair(), "good answer 1"),
+        lambda: with_prompt(plain_text("t"), "x"),
+    ):
+        with pytest.raises(DataError):
+            change()
+
+
+def test_the_text_of_a_list_is_the_last_user_turn() -> None:
+    assert last_user_text((*user("first"), *ANSWER, *user("second"))) == "second"
+    assert last_user_text(ANSWER) == ""
