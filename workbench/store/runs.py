@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from workbench.domain.chats import storable
 from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus
 from workbench.errors import NotFoundError
 from workbench.store.naming import find
@@ -73,8 +74,8 @@ class Runs:
                     status.state.value,
                     status.step,
                     status.total_steps,
-                    status.error,
-                    status.hint,
+                    storable(status.error),
+                    storable(status.hint),
                     status.started_utc,
                     status.ended_utc,
                     run_id,
