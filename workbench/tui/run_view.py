@@ -230,7 +230,7 @@ def log_text(lines: Sequence[str], width: int) -> Text:
 def spec_text(seen: RunLook) -> Text:
     """What the run was given: rows, knobs by the method's own names, and where it lies."""
     run, spec = seen.run, seen.spec
-    lines = [("", f"held-out {number(run.base_eval_loss)} → {number(run.eval_loss)}")]
+    lines = [("", gain)] if (gain := held_out_gain(run)) else []
     if spec is not None:
         lines += [("rows ", f"{spec.train_rows:,} to train, {spec.eval_rows:,} held out"), ("preset ", spec.preset)]
         lines += [(f"{name} ", str(value)) for name, value in spec.knobs.items()]

@@ -223,8 +223,7 @@ class ArenaPane(Pane):
 
     def _draw(self) -> None:
         parts = [{"blind": "blind", "revealed": "voted", "score": "score"}.get(self.mode, "")]
-        if self._round is not None:
-            parts.append(f"{self._round.a} and {self._round.b}, sides shuffled")
+        parts.append("two models, sides shuffled" if self.mode == "blind" else "")
         parts += [f"{self._waiting} wait for you" if self._waiting else "", self._progress]
         self.query_one("#arena-head", Static).update(safe_cell("  ".join(part for part in parts if part)))
         if self.mode == "empty":
@@ -299,7 +298,6 @@ class ArenaPane(Pane):
         text = Text(f"{_SIGNS[verdict]}: {cell(reveal.said)}", "bold", no_wrap=True, overflow="ellipsis")
         text.append(f"\nEnter or any vote key goes on{keep}   u takes it back", "not bold")
         self.query_one("#arena-foot", Static).update(text)
-        self.notice(reveal.said)
         self.tell(ComparisonsChanged())
 
     def action_go_on(self) -> None:
@@ -309,8 +307,10 @@ class ArenaPane(Pane):
 
     def action_undo(self) -> None:
         """Take the last vote back and show its pair again."""
-        if self._is_guarded() or self._busy or self.mode == "score":
-            return
+        if not (self._is_guarded() or self._busy or self.mode == "score"):
+            self.workbench.call_when_open(self._undo_last)
+
+    def _undo_last(self) -> None:
         self._busy = True
         self.decide(partial(_undo, self.bench), self._undone)
 
@@ -429,6 +429,9 @@ class ArenaPane(Pane):
             return
         self._before_score = self.mode
         self.mode = "score"
+        self.workbench.call_when_open(self._read_score)
+
+    def _read_score(self) -> None:
         self.run_flow(partial(flow.results, self.bench), self._show_score, group="score")
 
     def action_back(self) -> None:

@@ -40,10 +40,13 @@ class Round:
     limit: int = LIMIT
     seed: int = 0
 
-    def prompts_of(self, bench: Bench) -> list[tuple[Turn, ...]]:
+    def prompts_of(self, bench: Bench) -> list[flow.Prompt]:
         """The prompts, at most ``limit``; raises what ``flows.compare.prompts_from`` raises. For a thread."""
         if self.source == TYPED:
-            return [(Turn("user", line.strip()),) for line in self.typed.splitlines() if line.strip()][: self.limit]
+            typed: list[flow.Prompt] = [
+                (Turn("user", line.strip()),) for line in self.typed.splitlines() if line.strip()
+            ]
+            return typed[: self.limit]
         return flow.prompts_from(bench, None if self.source == SAMPLES else self.source)[: self.limit]
 
 
@@ -131,14 +134,14 @@ class ArenaForm(Dialog[Round]):
         typed = self.query_one(Editor).text
         if source == TYPED and not typed.strip():
             raise UsageError("no prompt is typed", hint="one prompt a line")
-        temperature = option("chat.temperature").parse(self._text("temperature"))
-        max_tokens = option("chat.max_tokens").parse(self._text("max_tokens"))
+        temperature = option("chat.temperature").parse(self._entered("temperature"))
+        max_tokens = option("chat.max_tokens").parse(self._entered("max_tokens"))
         sampling = replace(self._given.sampling, temperature=float(temperature), max_tokens=int(max_tokens))
         return replace(
-            self._given, a=a, b=b, sampling=sampling, source=source, typed=typed, limit=_limit(self._text("limit"))
+            self._given, a=a, b=b, sampling=sampling, source=source, typed=typed, limit=_limit(self._entered("limit"))
         )
 
-    def _text(self, name: str) -> str:
+    def _entered(self, name: str) -> str:
         return self.query_one(f"#round-{name}", Input).value
 
 

@@ -6,6 +6,7 @@ not be added is the registry's rule, and its reason is shown as it says it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from textual import on
@@ -159,7 +160,7 @@ class ModelsPane(Pane):
 
     def action_add(self) -> None:
         """Ask for a path or a hub id."""
-        self._ask_for_model(("", ""), "")
+        self.workbench.call_when_open(partial(self._ask_for_model, ("", ""), ""))
 
     def _ask_for_model(self, given: Asked, problem: str) -> None:
         fields = [
@@ -222,7 +223,7 @@ class ModelsPane(Pane):
             return self.bench.engine.status()
 
         self.notice("starting the engine …")
-        self.run_flow(start, self._engine_done, group="engine")
+        self.workbench.call_when_open(partial(self._ask_engine, start))
 
     def _hear_engine(self, status: EngineStatus) -> None:
         self.app.post_message(EngineReported(status))
@@ -234,7 +235,10 @@ class ModelsPane(Pane):
             self.bench.engine.unload()
             return self.bench.engine.status()
 
-        self.run_flow(unload, self._engine_done, group="engine")
+        self.workbench.call_when_open(partial(self._ask_engine, unload))
+
+    def _ask_engine(self, ask: Callable[[], EngineStatus]) -> None:
+        self.run_flow(ask, self._engine_done, group="engine")
 
     def _engine_done(self, status: EngineStatus) -> None:
         self.notice(f"engine: {model_view.STATES[status.state]}")

@@ -254,20 +254,23 @@ class TrainPane(Pane):
 
     def action_zoom(self) -> None:
         """The curve alone, and back."""
-        self.view = "both" if self.view == "curve" else "curve"
+        self._look_at("both" if self.view == "curve" else "curve")
 
     def action_log(self) -> None:
         """The log alone (arrows scroll it), and back."""
-        self.view = "both" if self.view == "log" else "log"
-        box = self.query_one("#train-log-box", VerticalScroll)
-        box.can_focus = self.view == "log"
-        (box if self.view == "log" else self._listing).focus()
+        self._look_at("both" if self.view == "log" else "log")
 
     def action_back(self) -> None:
         """Escape: list and live view again."""
-        if self.view == "log":
-            self.action_log()
-        self.view = "both"
+        self._look_at("both")
+
+    def _look_at(self, view: str) -> None:
+        """Show a view and give the keys to what is shown in it."""
+        self.view = view
+        plot, log = self.query_one(LinePlot), self.query_one("#train-log-box", VerticalScroll)
+        plot.can_focus, log.can_focus = view == "curve", view == "log"
+        shown: dict[str, Widget] = {"curve": plot, "log": log}
+        shown.get(view, self._listing).focus()
 
     def action_log_scale(self) -> None:
         """Loss on a logarithmic axis, and back."""
@@ -287,7 +290,10 @@ class TrainPane(Pane):
         def opened(form: TrainForm) -> None:
             self.app.push_screen(form, self._launch)
 
-        self.run_flow(partial(load_form, self.bench, values), opened, group="form")
+        def read() -> None:
+            self.run_flow(partial(load_form, self.bench, values), opened, group="form")
+
+        self.workbench.call_when_open(read)
 
     def _launch(self, plan: RunPlan | None) -> None:
         if plan is not None:

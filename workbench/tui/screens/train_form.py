@@ -7,7 +7,7 @@ plan is made by the flow, in a thread, a moment after the last key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 from textual.worker import Worker, WorkerState
 
+from workbench.domain.datasets import Dataset
+from workbench.domain.examples import Kind
 from workbench.domain.methods import Knob, KnobGroup, KnobValue, Method
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import train as flow
@@ -65,16 +67,36 @@ def load_form(bench: Bench, values: FormValues) -> TrainForm:
 
     Raises ``NotFoundError`` when there is no dataset to train on.
     """
-    datasets = [dataset.name for dataset in bench.store.datasets.list()]
-    if not datasets:
+    found = bench.store.datasets.list()
+    if not found:
         raise NotFoundError("there is no dataset yet", hint="keep answers in Chat, or import a file in Curate")
+    datasets = [dataset.name for dataset in found]
     models = [model.name for model in bench.store.models.list()]
+    methods = flow.methods()
+    method, dataset = _most_rows(methods, found)
     filled = replace(
         values,
+        method=values.method if values.method in methods else method,
         model=values.model if values.model in models else bench.store.models.default().name,
-        dataset=values.dataset if values.dataset in datasets else datasets[0],
+        dataset=values.dataset if values.dataset in datasets else dataset,
     )
-    return TrainForm(bench, filled, methods=flow.methods(), models=models, datasets=datasets)
+    return TrainForm(bench, filled, methods=methods, models=models, datasets=datasets)
+
+
+def _most_rows(methods: Mapping[str, Method], datasets: Sequence[Dataset]) -> tuple[str, str]:
+    """The method and dataset that fit together with the most rows: a form that can be started as it opens."""
+
+    def rows(method: Method, dataset: Dataset) -> int:
+        counts = {
+            Kind.DEMONSTRATION: dataset.demonstrations,
+            Kind.PREFERENCE: dataset.preferences,
+            Kind.JUDGEMENT: dataset.judgements,
+        }
+        return counts[method.kinds[0]]
+
+    pairs = [(method, dataset) for method in methods.values() for dataset in datasets]
+    best = max(pairs, key=lambda pair: rows(*pair))
+    return best[0].name, best[1].name
 
 
 class KnobLine(Horizontal):
@@ -203,7 +225,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     def compose(self) -> ComposeResult:
         """What to train at the top, the knobs, and below what the plan says."""
         given = self._start_values
-        method = given.method if given.method in self._methods else next(iter(self._methods))
+        method = given.method
         presets = [preset.name for preset in self._methods[method].presets]
         with Vertical() as box:
             box.border_title = "New run"
