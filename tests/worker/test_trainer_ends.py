@@ -103,6 +103,27 @@ def test_a_stop_before_the_first_step_stops_without_a_checkpoint(
     assert directory.complete_checkpoints() == []
 
 
+def test_a_stop_during_a_measurement_gives_it_up_and_saves_what_was_learnt(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.trainer.held_out import HeldOut
+
+    directory = make_run(tmp_path / "run", tiny_llama, max_steps=8, save_steps=100, eval_steps=3)
+    measure = HeldOut._log_probs
+
+    def interrupted(self: HeldOut, *args: Any) -> Any:
+        if self._trainer.state.global_step == 3:
+            directory.request(STOP)
+        return measure(self, *args)
+
+    monkeypatch.setattr(HeldOut, "_log_probs", interrupted)
+    monkeypatch.setattr(HeldOut, "_batches", lambda self, all=HeldOut._batches: iter(2 * list(all(self))))
+    assert train(directory) == 0
+    assert status(directory).state is RunState.STOPPED
+    assert [p.name for p in directory.complete_checkpoints()] == ["checkpoint-3"]
+    assert [e["which"] for e in directory.events()[0] if e["event"] == "eval"] == ["base"]
+
+
 def test_a_torn_checkpoint_is_removed_and_the_complete_one_before_it_taken(
     tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +251,17 @@ def test_an_event_after_a_torn_line_stands_on_a_line_of_its_own(tmp_path: Path, 
     reporter.close()
     (event,), _ = directory.events()
     assert event["loss"] is None and event["values"] == {"margin": None}
+
+
+def test_telemetry_is_off_and_a_base_on_disk_needs_no_hub(train: Train, tmp_path: Path) -> None:
+    from workbench.worker.trainer import environment
+
+    os.environ.pop("HF_HUB_OFFLINE", None)
+    environment.prepare("org/on-the-hub")
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == os.environ["DO_NOT_TRACK"] == "1"
+    assert "HF_HUB_OFFLINE" not in os.environ
+    environment.prepare(str(tmp_path))
+    assert os.environ["HF_HUB_OFFLINE"] == os.environ["TRANSFORMERS_OFFLINE"] == "1"
 
 
 def test_a_checkpoint_counts_only_once_its_marker_is_written(tmp_path: Path, tiny_llama: Path) -> None:

@@ -110,8 +110,8 @@ def test_rows_that_are_cut_or_have_nothing_in_the_loss_are_counted_and_told(
     counts = built(directory).counts
     assert (counts.kept, counts.truncated, counts.empty) == (11, 1, 1)
     notes = " ".join(e["text"] for e in directory.events()[0] if e["event"] == "note")
-    assert "1 rows are longer than max_length = 90" in notes
-    assert "1 rows have nothing in the loss" in notes
+    assert "longer than max_length = 90 and cut at the end: 1 of" in notes
+    assert "no answer within max_length = 90, so left out: 1 of" in notes
 
 
 def test_a_window_too_short_for_any_answer_is_refused(tmp_path: Path, tiny_llama: Path, train: Train) -> None:

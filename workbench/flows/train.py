@@ -26,7 +26,7 @@ from workbench.domain.examples import Example, Kind, Split, Status
 from workbench.domain.methods import KnobValue, Method
 from workbench.domain.models import Model, ModelKind, check_name
 from workbench.domain.queries import Filter, Query
-from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus
+from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus, observed_state
 from workbench.domain.training import Dealt, TrainingRow, deal, shuffled, taken_kinds, training_rows, usable
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
@@ -406,7 +406,8 @@ def _status_now(bench: Bench, run: Run, directory: RunDirectory) -> RunStatus:
     status = directory.status()
     if status is None:
         return RunStatus(RunState.CANCELLED, error="the bench ended before the run was queued", hint="resume queues it")
-    if status.state.is_active and not is_at_work(directory) and not runner_is_running(bench.workspace.runs):
+    seen = observed_state(status.state, process_alive=is_at_work(directory))
+    if seen is not status.state and not runner_is_running(bench.workspace.runs):
         # With a runner at work it is the runner's to say: it knows the exit code.
         return settle(directory) or status
     return status

@@ -21,7 +21,6 @@ _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DATASETS_VERBOSITY": "error",
     "BITSANDBYTES_NOWELCOME": "1",
-    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
 }
 
 
@@ -32,6 +31,9 @@ def prepare(base_path: str) -> None:
         os.environ.setdefault(name, value)
     if Path(base_path).is_dir():
         os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+    if "WORLD_SIZE" not in os.environ:
+        # One process uses one GPU; with several in sight the trainers would refuse.
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     warnings.simplefilter("ignore")
     for name in ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "torch"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from workbench.domain.runs import RunState
+from workbench.worker.trainer.failures import Stopped
 from workbench.worker.trainer.reporting import Reporter, say
 
 SHORTEST_INTERVAL_SECONDS = 0.25
@@ -51,11 +53,12 @@ class Progress(TrainerCallback):
         self._seconds += time.monotonic() - self._step_began
         self._steps += 1
         self._reporter.progress(state.global_step, state.max_steps)
+        if self._is_time_to_measure(state) and not self._reporter.stop_requested:
+            with suppress(Stopped):  # in the middle of a measurement: what was learnt so far is saved below
+                self._measure_held_out(state.global_step)
         if self._reporter.stop_requested:
             control.should_save = True
             control.should_training_stop = True
-        elif self._eval_steps and state.global_step % self._eval_steps == 0 and state.global_step < state.max_steps:
-            self._measure_held_out(state.global_step)
 
     def on_log(
         self,
@@ -81,6 +84,10 @@ class Progress(TrainerCallback):
     ) -> None:
         """Write what was still held back."""
         self._flush(state.global_step)
+
+    def _is_time_to_measure(self, state: TrainerState) -> bool:
+        due = self._eval_steps > 0 and state.global_step % self._eval_steps == 0
+        return due and state.global_step < state.max_steps
 
     def _flush(self, step: int) -> None:
         if not self._pending:

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -115,11 +115,12 @@ class Reporter:
         figures = DeviceFigures()
         beats = 0
         while not done.is_set():
-            self.directory.beat()
-            if self.stop_requested:
-                self._show_stopping()
-            if beats % DEVICE_EVERY_BEATS == 0:
-                self.event("device", step=self._written_step, values=figures.read())
+            with suppress(OSError):  # a full disk is the training thread's to tell; the heart goes on
+                self.directory.beat()
+                if self.stop_requested:
+                    self._show_stopping()
+                if beats % DEVICE_EVERY_BEATS == 0:
+                    self.event("device", step=self._written_step, values=figures.read())
             beats += 1
             done.wait(BEAT_SECONDS)
 

@@ -58,6 +58,8 @@ def _told(reporter: Reporter, spec: RunSpec) -> int:
         traceback.print_exc()
         # What a full disk left half-written makes room for the state that says so.
         reporter.directory.remove_torn_checkpoints()
+        for folder in (reporter.directory.adapter, reporter.directory.model):
+            shutil.rmtree(_aside(folder), ignore_errors=True)
         message, hint = explain(error, step=reporter.step)
         reporter.state(RunState.FAILED, error=message, hint=hint)
         return 1
@@ -116,12 +118,11 @@ def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut]:
 def _tell_counts(reporter: Reporter, built: Built, spec: RunSpec) -> None:
     counts = built.counts
     reporter.note(f"training on {counts.kept} rows")
+    window = f"max_length = {spec.knobs['max_length']}"
     if counts.truncated:
-        reporter.note(
-            f"{counts.truncated} rows are longer than max_length = {spec.knobs['max_length']} and were cut at the end"
-        )
+        reporter.note(f"longer than {window} and cut at the end: {counts.truncated} of the rows")
     if counts.empty:
-        reporter.note(f"{counts.empty} rows have nothing in the loss within max_length and were left out")
+        reporter.note(f"no answer within {window}, so left out: {counts.empty} of the rows")
     if spec.adapter:
         reporter.note(f"going on from {spec.adapter}: rank, alpha and target modules are those it was made with")
 
@@ -161,7 +162,7 @@ def _check_stop(reporter: Reporter) -> None:
 def _save(built: Built, spec: RunSpec, directory: RunDirectory) -> None:
     full = spec.knobs["adapter"] == "full"
     target = directory.model if full else directory.adapter
-    aside = directory.root / f".{target.name}-new"
+    aside = _aside(target)
     for folder in (aside, target):
         shutil.rmtree(folder, ignore_errors=True)
     model = built.trainer.accelerator.unwrap_model(built.trainer.model)
@@ -170,6 +171,10 @@ def _save(built: Built, spec: RunSpec, directory: RunDirectory) -> None:
     model.save_pretrained(aside, **options)
     built.tokenizer.save_pretrained(aside)
     aside.rename(target)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}-new")
 
 
 def _silence() -> None:
