@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from fakes import FakeEngine
+from fakes import FakeEngine, StatusHandler
 from workbench.domain.chats import Message, Role, Sampling, StopReason, Turn
 from workbench.domain.examples import Kind, SourceKind, Status
 from workbench.domain.queries import parse_query
+from workbench.domain.serving import AnswerEvent, ChatRequest, TextPiece
 from workbench.errors import DataError, EngineError, RefusedError
 from workbench.flows import chat
 from workbench.flows.bench import Bench, recover_answers
@@ -161,6 +162,23 @@ def test_text_is_in_the_store_while_it_streams(
         next(news)
         assert _pending(bench) == [expected]
     news.close()
+
+
+def test_text_is_saved_also_while_the_engine_is_silent(
+    bench: Bench, engine: FakeEngine, opened: int, question: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[list[str]] = []
+
+    def stream(request: ChatRequest, *, on_status: StatusHandler, **_: object) -> Iterator[AnswerEvent]:
+        yield TextPiece("one")
+        saved.append(_pending(bench))
+        monkeypatch.setattr(chat, "SAVE_SECONDS", 0.0)  # as if time had passed
+        on_status(engine.status())
+        saved.append(_pending(bench))
+
+    engine.stream = stream  # type: ignore[method-assign, assignment]
+    list(chat.answer(bench, opened, parent_id=question.id, cancelled=threading.Event()))
+    assert saved == [[""], ["one"]]
 
 
 def test_the_text_of_a_killed_bench_becomes_a_message(

@@ -178,14 +178,16 @@ def test_an_undone_vote_is_shown_again_and_not_counted(bench: Bench, engine: Fak
     assert compare.undo_vote(bench) is None
 
 
-def test_a_decided_vote_becomes_a_pair_that_leads_back(bench: Bench, engine: FakeEngine) -> None:
+@pytest.mark.parametrize("vote", [Verdict.LEFT, Verdict.RIGHT])
+def test_a_decided_vote_becomes_a_pair_that_leads_back(bench: Bench, engine: FakeEngine, vote: Verdict) -> None:
     made = one_pair(bench, engine)
-    compare.rate(bench, made.id, Verdict.LEFT)
+    best, worst = (made.left, made.right) if vote is Verdict.LEFT else (made.right, made.left)
+    compare.rate(bench, made.id, vote)
     example = compare.promote(bench, made.id).examples[0]
-    assert example.content.chosen[0].content == made.left.text
-    assert example.content.rejected[0].content == made.right.text
+    assert example.content.chosen[0].content == best.text
+    assert example.content.rejected[0].content == worst.text
     assert (example.dataset, example.status) == ("votes", Status.ACCEPTED)
-    assert example.source == Source(SourceKind.VOTE, comparison_id=made.id, models=(made.left.model, made.right.model))
+    assert example.source == Source(SourceKind.VOTE, comparison_id=made.id, models=(best.model, worst.model))
 
 
 @pytest.mark.parametrize("vote", [Verdict.TIE, Verdict.BOTH_BAD, Verdict.SKIP])

@@ -195,6 +195,13 @@ class InProcess:
     def ask(self, name: str, text: str, **options: Any) -> Asked:
         return Asked(self.desk, name, text, **options)
 
+    def unload(self) -> None:
+        from workbench.worker.engine.desk import Unload
+
+        item = Unload()
+        self.desk.submit(item)
+        assert item.done.wait(60)
+
     def together(self, *questions: tuple[str, str], **options: Any) -> list[Asked]:
         """Several questions that the scheduler sees at the same moment."""
         with self.desk.changed:

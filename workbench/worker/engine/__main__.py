@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     path: Path = options.socket.absolute()
     make_private_folder(path.parent)
+    os.chdir(path.parent)  # hold no folder of the user's, and let no folder there pass for a hub id
     lock = FileLock(path.with_suffix(".lock"), mode=0o600)
     if not take(lock, path):
         print(f"an engine already serves {path}", file=sys.stderr)
