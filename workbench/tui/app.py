@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -47,7 +48,7 @@ class WorkbenchApp(TerminalApp):
     """The terminal workbench. ``source`` is a workspace, or a function that opens a bench (called in a thread)."""
 
     TITLE = "workbench"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     COMMANDS = {WorkbenchCommands}
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (MINIMUM_SIZE[0], "-narrow"), (120, "-wide"), (150, "-broad")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (MINIMUM_SIZE[1], "-tall")]
