@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import sqlite3
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from workbench.domain.datasets import Dataset
@@ -14,14 +17,9 @@ from workbench.store.rows import now_utc
 if TYPE_CHECKING:
     from workbench.store.store import Store
 
-# One pass over the covering index (dataset_id, status, kind); hidden examples are not in it.
-_WITH_COUNTS = f"""
-SELECT d.id, d.name, d.created_utc, count(e.dataset_id) AS total,
-    sum(e.status IS 'pending') AS pending, sum(e.status IS 'accepted') AS accepted,
-    sum(e.status IS 'rejected') AS rejected, sum(e.kind IS 'demonstration') AS demonstrations,
-    sum(e.kind IS 'preference') AS preferences, sum(e.kind IS 'judgement') AS judgements,
-    sum(e.kind IS 'text') AS texts, sum(e.kind IS 'prompt') AS prompts
-FROM datasets d LEFT JOIN examples e ON e.dataset_id = d.id AND {VISIBLE}
+# Answered by the covering index (dataset_id, status, kind) alone.
+_COUNTS = f"""
+SELECT e.dataset_id, e.status, e.kind, count(*) AS n FROM examples e WHERE {VISIBLE}
 """
 
 
@@ -33,24 +31,42 @@ class Datasets:
 
     def ensure(self, name: str) -> Dataset:
         """The dataset of this name, made now if there is none; raises ``DataError`` for a name that cannot be one."""
+        return self.get(self.ensure_id(name))
+
+    def ensure_id(self, name: str) -> int:
+        """The id of the dataset of this name, made now if there is none; counts nothing."""
         check_name(name, what="dataset")
         with self._store.write() as db:
             db.execute(
                 "INSERT INTO datasets (name, created_utc) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
                 [name, now_utc()],
             )
-            return self.get(name)
+            return int(db.execute("SELECT id FROM datasets WHERE name = ?", [name]).fetchone()["id"])
 
     def get(self, name_or_id: str | int) -> Dataset:
         """The dataset of this name or, failing that, id or unique start of a name; raises ``NotFoundError``."""
-        found = find(self._store.read(), "datasets", name_or_id)
-        row = self._store.read().execute(f"{_WITH_COUNTS} WHERE d.id = ? GROUP BY d.id", [found]).fetchone()
-        return _dataset(row)
+        dataset_id = self.id_of(name_or_id)
+        connection = self._store.read()
+        row = connection.execute("SELECT * FROM datasets WHERE id = ?", [dataset_id]).fetchone()
+        counts = connection.execute(f"{_COUNTS} AND e.dataset_id = ? GROUP BY 1, 2, 3", [dataset_id])
+        return _dataset(row, counts)
+
+    def id_of(self, name_or_id: str | int) -> int:
+        """The id of the dataset that is meant, as for ``get``; counts nothing."""
+        return find(self._store.read(), "datasets", name_or_id)
 
     def list(self) -> list[Dataset]:
         """Every dataset by name."""
-        return [_dataset(row) for row in self._store.read().execute(f"{_WITH_COUNTS} GROUP BY d.id ORDER BY d.name")]
+        connection = self._store.read()
+        counts: dict[int, builtins.list[sqlite3.Row]] = {}
+        for row in connection.execute(f"{_COUNTS} GROUP BY 1, 2, 3"):
+            counts.setdefault(row["dataset_id"], []).append(row)
+        rows = connection.execute("SELECT * FROM datasets ORDER BY name")
+        return [_dataset(row, counts.get(row["id"], ())) for row in rows]
 
 
-def _dataset(row: sqlite3.Row) -> Dataset:
-    return Dataset(**dict(row))
+def _dataset(row: sqlite3.Row, counts: Iterable[sqlite3.Row]) -> Dataset:
+    by_name: Counter[str] = Counter()
+    for found in counts:
+        by_name.update({"total": found["n"], found["status"]: found["n"], f"{found['kind']}s": found["n"]})
+    return Dataset(row["id"], row["name"], row["created_utc"], **by_name)

@@ -11,11 +11,11 @@ import json
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from workbench.domain.chats import storable
+from workbench.domain.chats import Turn, storable
 from workbench.domain.decisions import Action, Decision, Undone
 from workbench.domain.examples import (
     Content,
@@ -95,7 +95,7 @@ class Examples:
         new = NewExample(content, source, status, split, tuple(tags), note)
         with self._store.write() as db:
             group = group or self._decisions.begin(rater)
-            found, is_new = self._put(db, self._store.datasets.ensure(dataset).id, new, rater=rater, group=group)
+            found, is_new = self._put(db, self._store.datasets.ensure_id(dataset), new, rater=rater, group=group)
             if is_new is _INSERTED:
                 db.execute(_INDEX, [found, found])
             return self.get(found), is_new is not _PRESENT
@@ -109,7 +109,7 @@ class Examples:
         """How many were new and how many the dataset had already; all in one transaction, undone by one undo."""
         counts = {_INSERTED: 0, _REVIVED: 0, _PRESENT: 0}
         with self._store.write() as db:
-            dataset_id = self._store.datasets.ensure(dataset).id
+            dataset_id = self._store.datasets.ensure_id(dataset)
             group = self._decisions.begin(rater)
             last = db.execute("SELECT coalesce(max(id), 0) FROM examples").fetchone()[0]
             for new in rows:
@@ -244,11 +244,12 @@ class Examples:
         return self._decisions.history(example_id)
 
     def _dataset_id(self, dataset: str | int | None) -> int | None:
-        return None if dataset is None or dataset == "" else self._store.datasets.get(dataset).id
+        return None if dataset is None or dataset == "" else self._store.datasets.id_of(dataset)
 
     def _put(self, db: Database, dataset_id: int, new: NewExample, *, rater: str, group: int) -> tuple[int, str]:
         """Insert or revive ``new``, with its decision. The caller puts inserted rows into the text index."""
-        digest = bytes.fromhex(_stored(new.content).hash())
+        content = _stored(new.content)
+        digest = bytes.fromhex(content.hash())
         row = db.execute(
             f"SELECT e.id, e.deleted_utc FROM examples e WHERE e.dataset_id = ? AND e.hash = ? "
             f"AND (e.deleted_utc IS NOT NULL OR {VISIBLE}) ORDER BY e.deleted_utc IS NOT NULL, e.id LIMIT 1",
@@ -259,7 +260,7 @@ class Examples:
         if row is not None:
             self._revive(db, row["id"], new, rater=rater, group=group)
             return int(row["id"]), _REVIVED
-        example_id = _insert(db, dataset_id, new, digest, rater)
+        example_id = _insert(db, dataset_id, replace(new, content=content), digest, rater)
         self._decisions.add(group, example_id, Action.CREATE, before=_HIDDEN, after=_VISIBLE, rater=rater)
         return example_id, _INSERTED
 
@@ -345,7 +346,17 @@ def content_fields(content: Content) -> Fields:
 
 def _stored(content: Content) -> Content:
     """The content as it will be read back: hashes must be those of what is stored."""
-    return _content(content_fields(content))
+    return replace(
+        content,
+        prompt=tuple(map(_stored_turn, content.prompt)),
+        chosen=tuple(map(_stored_turn, content.chosen)),
+        rejected=tuple(map(_stored_turn, content.rejected)),
+        tools=storable(content.tools),
+    )
+
+
+def _stored_turn(turn: Turn) -> Turn:
+    return Turn(storable(turn.role), storable(turn.content), storable(turn.extra))
 
 
 def _content(row: sqlite3.Row | Fields) -> Content:
@@ -405,11 +416,8 @@ def _set_tags(db: Database, example_id: int, tags: Iterable[str]) -> None:
 
 
 def _source_json(source: Source) -> str:
-    return storable(
-        json.dumps(
-            {name: value for name, value in asdict(source).items() if value not in (None, "", ())}, ensure_ascii=True
-        )
-    )
+    values = {name: getattr(source, name) for name in Source.__slots__}
+    return json.dumps({name: value for name, value in values.items() if value not in (None, "", ())})
 
 
 def _source(text: str) -> Source:

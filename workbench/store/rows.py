@@ -24,7 +24,7 @@ def turns_json(turns: Iterable[Turn]) -> str:
 
 
 def _turn_fields(turn: Turn) -> list[str]:
-    fields = [turn.role, storable(turn.content)]
+    fields = [storable(turn.role), storable(turn.content)]
     return [*fields, storable(turn.extra)] if turn.extra else fields
 
 
