@@ -156,7 +156,9 @@ def test_a_short_training_run_repeats_bit_for_bit(world: World, tmp_path: Path) 
 
     files = []
     for attempt in ("first", "second"):
-        model, tokenizer = train(Recipe(seed=3, steps=20, warmup_steps=5, threads=1), world)
+        model, tokenizer = train(
+            Recipe(seed=3, steps=20, batch_size=2, warmup_steps=5, tokenizer_documents=500, threads=1), world
+        )
         save(model, tokenizer, tmp_path / attempt)
         files.append((tmp_path / attempt / "model.safetensors").read_bytes())
         files.append((tmp_path / attempt / "tokenizer.json").read_bytes())

@@ -60,6 +60,7 @@ _GROUPS = (
 INTENTS: tuple[Intent, ...] = tuple(intent for group, _ in _GROUPS for intent in group)
 _WEIGHTS = tuple(intent.weight * share for group, share in _GROUPS for intent in group)
 _COMPLAINT_SHARE = 0.07
+_COPYING = ("copy", "unknown_food", "unknown_item", "unknown_topic")
 _FOLLOWING = {
     "ingredient": tuple(intent for intent in INGREDIENT_INTENTS if intent.follow),
     "dish": tuple(intent for intent in DISH_INTENTS if intent.follow),
@@ -112,11 +113,15 @@ class PlainText:
 
 @dataclass(frozen=True)
 class Voice:
-    """How a chat sounds: the answers' style, whether held-out phrasings are asked, and whether words are invented."""
+    """How a chat sounds: the answers' style, whether held-out phrasings are asked, whether words are invented.
+
+    `copying` multiplies the share of questions where unknown words must be copied.
+    """
 
     style: str
     heldout: bool = False
     inventive: bool = True
+    copying: float = 1.0
 
 
 def holds_facts(answer: str, facts: tuple[str, ...]) -> bool:
@@ -125,9 +130,10 @@ def holds_facts(answer: str, facts: tuple[str, ...]) -> bool:
     return all(any(option in lowered for option in fact.lower().split("|")) for fact in facts)
 
 
-def draw_intent(rng: random.Random) -> Intent:
-    """An intent by its weight in the corpus."""
-    return rng.choices(INTENTS, _WEIGHTS)[0]
+def draw_intent(rng: random.Random, *, copying: float = 1.0) -> Intent:
+    """An intent by its weight in the corpus; `copying` multiplies those where unknown words must be copied."""
+    weights = [weight * copying if i.kind in _COPYING else weight for i, weight in zip(INTENTS, _WEIGHTS, strict=True)]
+    return rng.choices(INTENTS, weights)[0]
 
 
 def ask(
@@ -159,11 +165,13 @@ def complain(world: World, rng: random.Random, *, voice: Voice) -> Turn:
     return Turn("complaint", typed(case.message, rng), answer, case.facts())
 
 
-def chat(world: World, rng: random.Random, *, heldout: bool = False, concise: bool = False) -> Chat:
+def chat(
+    world: World, rng: random.Random, *, heldout: bool = False, concise: bool = False, copying: float = 1.0
+) -> Chat:
     """A chat of one to five turns in one style; `concise` leaves the rambling style out."""
     system, style = rng.choice(SYSTEMS) if rng.random() < 0.15 else (None, None)
     style = style or rng.choices(STYLES, CONCISE_WEIGHTS if concise else STYLE_WEIGHTS)[0]
-    voice = Voice(style, heldout)
+    voice = Voice(style, heldout, copying=copying)
     if not heldout and rng.random() < 0.05:
         return Chat(_remembering(world, rng, voice), system)
     count = 1 if heldout else rng.choices(TURN_COUNTS, TURN_WEIGHTS)[0]
@@ -180,12 +188,14 @@ def chats(world: World, seed: int, count: int, *, heldout: bool = False, concise
         yield chat(world, rng, heldout=heldout, concise=concise)
 
 
-def documents(world: World, seed: int, count: int, *, text_share: float = 0.14) -> Iterator[Chat | PlainText]:
+def documents(
+    world: World, seed: int, count: int, *, text_share: float = 0.14, copying: float = 1.0
+) -> Iterator[Chat | PlainText]:
     """The training corpus: chats, with a share of copying documents and articles among them."""
     rng = random.Random(f"documents-{seed}")
     for _ in range(count):
         if rng.random() >= text_share:
-            yield chat(world, rng)
+            yield chat(world, rng, copying=copying)
         elif rng.random() < 0.6:
             yield _copying(world, rng)
         else:
@@ -206,7 +216,7 @@ def _next_turn(world: World, rng: random.Random, voice: Voice, before: Turn | No
         return ask(world, rng.choice(intents), rng, voice=voice, subject=before.subject)
     if rng.random() < _COMPLAINT_SHARE:
         return complain(world, rng, voice=voice)
-    return ask(world, draw_intent(rng), rng, voice=voice)
+    return ask(world, draw_intent(rng, copying=voice.copying), rng, voice=voice)
 
 
 def _following(subject: Ingredient | Dish | Item) -> tuple[Intent, ...]:

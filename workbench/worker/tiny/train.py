@@ -12,6 +12,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,6 @@ from workbench.worker.tiny.tokenizer import train_tokenizer
 from workbench.worker.tiny.world import World, load_world
 
 ROW_LENGTH = 256
-TOKENIZER_DOCUMENTS = 12_000
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,15 @@ class Recipe:
     """What decides the weights."""
 
     seed: int = 7
-    steps: int = 4000
+    steps: int = 1600
     batch_size: int = 8
     muon_rate: float = 0.02
     embedding_rate: float = 1e-2
     warmup_steps: int = 60
+    tokenizer_documents: int = 12_000
     threads: int = 2
+    copying: float = 1.0
+    start: Path | None = None
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -66,11 +69,26 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 def train(recipe: Recipe, world: World, *, log_every: int = 100) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """A trained model in float32 and its tokenizer."""
+    with _deterministic(recipe):
+        return _train(recipe, world, log_every)
+
+
+@contextmanager
+def _deterministic(recipe: Recipe) -> Iterator[None]:
+    """The recipe's seed and thread count, and deterministic kernels; the process gets its own settings back."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(recipe.seed)
-    tokenizer = train_tokenizer(_texts(world, recipe.seed))
-    model = build_model(tokenizer).train()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+def _train(recipe: Recipe, world: World, log_every: int) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    tokenizer, model = _starting_point(recipe, world)
     muon, adam = optimisers(model, recipe)
     started, total, seen = time.monotonic(), 0.0, 0
     for step, batch in enumerate(_batches(world, tokenizer, recipe)):
@@ -93,6 +111,15 @@ def train(recipe: Recipe, world: World, *, log_every: int = 100) -> tuple[LlamaF
             )
             total = 0.0
     return model.eval(), tokenizer
+
+
+def _starting_point(recipe: Recipe, world: World) -> tuple[PreTrainedTokenizerFast, LlamaForCausalLM]:
+    """A new tokenizer and a random model, or both as an earlier run left them."""
+    if recipe.start is None:
+        tokenizer = train_tokenizer(_texts(world, recipe))
+        return tokenizer, build_model(tokenizer).train()
+    model = LlamaForCausalLM.from_pretrained(recipe.start, dtype=torch.float32)
+    return PreTrainedTokenizerFast.from_pretrained(recipe.start), model.train()
 
 
 def optimisers(model: LlamaForCausalLM, recipe: Recipe) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
@@ -126,22 +153,20 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        do_sample=True,
-        temperature=0.7,
         max_new_tokens=128,
     )
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _texts(world: World, seed: int) -> Iterator[str]:
-    for document in documents(world, seed, TOKENIZER_DOCUMENTS):
+def _texts(world: World, recipe: Recipe) -> Iterator[str]:
+    for document in documents(world, recipe.seed, recipe.tokenizer_documents):
         yield "".join(text for text, _ in segments(document))
 
 
 def _batches(world: World, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Iterator[dict[str, torch.Tensor]]:
     endless: Iterator[Chat | PlainText] = itertools.chain.from_iterable(
-        documents(world, recipe.seed * 1000 + part, 10_000) for part in itertools.count()
+        documents(world, recipe.seed * 1000 + part, 10_000, copying=recipe.copying) for part in itertools.count()
     )
     packed = rows(endless, tokenizer, length=ROW_LENGTH)
     for _ in range(recipe.steps):
@@ -156,10 +181,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--threads", type=int, default=Recipe.threads)
+    parser.add_argument("--start", type=Path, help="continue from this model instead of from random weights")
+    parser.add_argument("--rate", type=float, default=1.0, help="multiplies both learning rates")
+    parser.add_argument("--copying", type=float, default=1.0, help="multiplies the share of questions to copy from")
     parser.add_argument("--per-intent", type=int, default=12, help="questions of each intent in the examination")
     arguments = parser.parse_args()
     world = load_world()
-    recipe = Recipe(seed=arguments.seed, steps=arguments.steps, threads=arguments.threads)
+    recipe = Recipe(
+        seed=arguments.seed,
+        steps=arguments.steps,
+        threads=arguments.threads,
+        start=arguments.start,
+        copying=arguments.copying,
+        muon_rate=Recipe.muon_rate * arguments.rate,
+        embedding_rate=Recipe.embedding_rate * arguments.rate,
+    )
     model, tokenizer = train(recipe, world)
     save(model, tokenizer, arguments.out)
     model = model.float()
