@@ -28,7 +28,8 @@ class TerminalApp(App[int]):
 
     def __init__(self) -> None:
         self._net = ControlFilter()
-        super().__init__()
+        # Textual picks its filter for NO_COLOR here, by whether colours are the terminal's own; a theme comes later
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own filters, then the net that no control character passes."""
