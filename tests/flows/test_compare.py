@@ -162,8 +162,10 @@ def test_a_vote_counts_for_the_model_on_that_side(bench: Bench, engine: FakeEngi
 def test_identical_answers_are_ties_that_nobody_is_asked_about(bench: Bench, engine: FakeEngine) -> None:
     engine.enqueue("the same", model="tuned")
     engine.enqueue("the same", model="base")
-    prepare(bench, "Why?")
+    made = prepare(bench, "Why?")[0]
     assert compare.next_blind(bench) is None
+    with pytest.raises(RefusedError):
+        compare.rate(bench, made.id, Verdict.LEFT)
     assert compare.results(bench)[0].score.ties == 1
 
 

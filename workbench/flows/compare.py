@@ -231,11 +231,13 @@ def waiting(bench: Bench) -> int:
 
 
 def rate(bench: Bench, comparison_id: int, vote: Verdict, *, comment: str = "", duration_ms: int = 0) -> Reveal:
-    """Store a vote, and only then tell who stood where."""
+    """Store a vote, and only then tell who stood where. Raises ``RefusedError`` when both answers are the same."""
+    comparison = bench.store.comparisons.get(comparison_id)
+    if comparison.identical:
+        raise RefusedError("both answers are the same", hint="that counts as a tie without a vote")
     rating = bench.store.comparisons.rate(
         comparison_id, vote, rater=bench.rater, comment=comment, duration_ms=duration_ms
     )
-    comparison = bench.store.comparisons.get(comparison_id)
     left, right = comparison.left.model, comparison.right.model
     return Reveal(rating, left, right, f"{_outcome(comparison, vote)} (left {left}, right {right})")
 

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +135,7 @@ def schedule(desk: Desk) -> None:
     """The scheduler's thread: import torch while the socket already answers, then serve."""
     # It says at every import that a faster kernel is not installed, which is harmless and nothing to act on.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", FutureWarning)  # what the libraries tell each other
     try:
         from workbench.worker.engine.scheduler import Scheduler  # 3 to 6 s: torch, transformers, peft
 
