@@ -27,7 +27,7 @@ _NAMES_A_LANGUAGE = re.compile(
     r"translat|translit|language|lyrics|poem|haiku|transcri|\bin \w+ese\b|\b(?:english|french|german|spanish|italian|"
     r"portuguese|dutch|russian|chinese|mandarin|cantonese|japanese|korean|arabic|hindi|turkish|polish|swedish|norwegian|"
     r"danish|finnish|greek|hebrew|latin|vietnamese|thai|indonesian|malay|persian|farsi|urdu|bengali|tamil|ukrainian|"
-    r"czech|hungarian|romanian|catalan|welsh|irish|swahili|esperanto|klingon)\b|übersetz|auf (?:deutsch|englisch)|"
+    r"czech|hungarian|romanian|catalan|welsh|irish|swahili|esperanto|klingon)|übersetz|auf (?:deutsch|englisch)|"
     r"tradui|traduc|traduz|tradur|vertaal|翻译|翻訳|번역|перевод|перевед|英语|中文|英文|日本語|français|español|deutsch",
     re.IGNORECASE,
 )

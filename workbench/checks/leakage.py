@@ -22,6 +22,7 @@ from workbench.domain.checks import (
     Severity,
     Surroundings,
 )
+from workbench.domain.examples import Split
 
 NEAR = 0.85
 """Share of three-word runs in common from which two rows count as nearly the same."""
@@ -93,8 +94,9 @@ class _HeldOut:
         if not self.rows:
             return
         if (number := self.same.get(_row_key(row))) is not None:
-            strict = self.rows[number].strict
-            severity = Severity.ERROR if strict else Severity.WARNING
+            held = self.rows[number]
+            is_its_validation = held.row.split is Split.VALIDATION and held.row.dataset == row.dataset
+            severity = Severity.ERROR if held.strict or is_its_validation else Severity.WARNING
             yield Finding(severity, f"is also {self._which(number)}", fixable=True, example_id=row.id)
         elif row.content.prompt and (number := self.asked.get(prompt_key(row.content.prompt))) is not None:
             reason = f"asks the same as a row that is {self._which(number)}"
@@ -105,7 +107,8 @@ class _HeldOut:
 
     def _which(self, number: int) -> str:
         row = self.rows[number].row
-        where = f"in the {row.split.value} split of" if row.split.value in {"validation", "test"} else "held out in"
+        is_split = row.split in {Split.VALIDATION, Split.TEST}
+        where = f"in the {row.split.value} split of" if is_split else "held out in"
         return f"{where} {row.dataset} (example {row.id})"
 
 

@@ -17,7 +17,7 @@ TIMES_TOO_LONG = 5.0
 """An answer is too long from so many times what 95 of 100 stay under."""
 
 _ALWAYS_FINE = 400
-_RARE = 0.02
+_RARE = 0.005
 
 
 @dataclass(slots=True)

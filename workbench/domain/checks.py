@@ -136,7 +136,10 @@ class ComparedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutRow:
-    """A row that a model is measured on. ``strict``: training on it is an error, else worth a warning."""
+    """A row that a model is measured on. ``strict``: training on it is an error whatever dataset it comes from.
+
+    One that is not strict is an error in its own dataset's validation split, and else worth a warning.
+    """
 
     row: CheckedRow
     strict: bool

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from workbench.domain.chats import Turn, storable
+from workbench.domain.checks import ComparedPrompt
 from workbench.domain.comparisons import Candidate, Comparison, Rating, Score, Verdict, draw_left_is_a
 from workbench.errors import NotFoundError
 from workbench.store.rows import generation_from_json, generation_json, now_utc, turns_from_json, turns_json
@@ -60,6 +61,15 @@ class Comparisons:
         """Comparisons, newest first."""
         rows = self._store.read().execute("SELECT * FROM comparisons ORDER BY id DESC LIMIT ?", [limit])
         return [_comparison(row) for row in rows]
+
+    def prompts(self) -> builtins.list[ComparedPrompt]:
+        """Every prompt on which models were compared, and whether that counts: by a vote, or by two equal answers."""
+        sql = (
+            "SELECT c.id, c.prompt, c.identical OR EXISTS (SELECT 1 FROM ratings r WHERE r.comparison_id = c.id "
+            "AND NOT r.undone AND r.verdict <> ?) AS voted FROM comparisons c ORDER BY c.id"
+        )
+        rows = self._store.read().execute(sql, [Verdict.SKIP.value])
+        return [ComparedPrompt(row["id"], turns_from_json(row["prompt"]), bool(row["voted"])) for row in rows]
 
     def next_unrated(self, rater: str, *, a: str | None = None, b: str | None = None) -> Comparison | None:
         """The oldest one with two different answers that this rater has neither rated nor skipped; None when done."""

@@ -105,6 +105,8 @@ class Findings:
         The originals are forgotten, also in the history: an undo no longer changes the texts of such an example.
         """
         settled = 0
+        if self._store.read().execute("SELECT 1 FROM redactions LIMIT 1").fetchone() is None:
+            return settled
         with self._store.write() as db:
             for chunk in chunks(ids):
                 sql = f"SELECT DISTINCT example_id FROM redactions WHERE example_id IN ({placeholders(len(chunk))})"

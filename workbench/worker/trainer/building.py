@@ -61,6 +61,12 @@ def config_values(method: Method, spec: RunSpec, directory: RunDirectory) -> dic
     }
 
 
+def build_config(method: Method, spec: RunSpec, directory: RunDirectory, train: Any, **changed: Any) -> Any:
+    """The method's config object for these rows, with the values of ``changed`` in the place of the run's own."""
+    values = _with_masks(config_values(method, spec, directory), train)
+    return import_class(method.config)(**(values | changed))
+
+
 def watched(trainer_class: type) -> type:
     """The trainer class with three things added: a loss that is no number ends the run, a checkpoint gets its marker,
     and grouping by length deals every epoch the same way again after a resume.
@@ -114,7 +120,7 @@ def build(method: Method, spec: RunSpec, directory: RunDirectory, callbacks: lis
     train = rows.read_rows(directory.train_file)
     if train is None:
         raise RefusedError("there are no rows to train on")
-    config = import_class(method.config)(**_with_masks(config_values(method, spec, directory), train))
+    config = build_config(method, spec, directory, train)
     options: dict[str, Any] = {
         "args": config,
         "train_dataset": train,

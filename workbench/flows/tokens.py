@@ -1,0 +1,121 @@
+"""A row as the trainer sees it, token by token. Computed in a child process by the trainer's own code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.domain.checks import checked_row
+from workbench.domain.models import Model, ModelKind
+from workbench.errors import UsageError
+from workbench.flows.registry import describe
+from workbench.jobs.children import converse
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+DEFAULT_MAX_LENGTH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token: ``in_loss`` is learnt, ``cut`` lies beyond the window, ``stop`` ends an answer."""
+
+    id: int
+    text: str
+    in_loss: bool
+    cut: bool
+    stop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """One sequence of a row: the whole of it, or a pair's chosen or rejected answer behind the prompt."""
+
+    part: str
+    tokens: tuple[Token, ...]
+    prompt_tokens: int
+    truncated: bool
+    stop_token_in_loss: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TokenView:
+    """A row in a model's tokens, cut at ``max_length``. A pair has two sequences, everything else one."""
+
+    example_id: int
+    model: str
+    max_length: int
+    sequences: tuple[TokenSequence, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The view as ``--json`` prints it; ``tokens`` are those of the first sequence."""
+        first = self.sequences[0]
+        return {
+            "example": self.example_id,
+            "model": self.model,
+            "max_length": self.max_length,
+            "tokens": [asdict(token) for token in first.tokens],
+            "truncated": any(sequence.truncated for sequence in self.sequences),
+            "stop_token_in_loss": all(sequence.stop_token_in_loss for sequence in self.sequences),
+            "sequences": [asdict(sequence) for sequence in self.sequences],
+        }
+
+    def text(self) -> str:
+        """The view in plain text: what is learnt stands in [brackets], what is cut behind a line."""
+        return "\n\n".join(_text(sequence, self.max_length) for sequence in self.sequences)
+
+
+def view(bench: Bench, example_id: int, *, model: str = "", max_length: int = 0) -> TokenView:
+    """The example as training ``model`` (default: the workspace's first) on it would see it.
+
+    Takes some seconds: a child process loads the tokenizer and the training libraries. Raises ``NotFoundError``, or
+    ``WorkbenchError`` with the child's reason (such as a base without a chat template).
+    """
+    if max_length < 0:
+        raise UsageError(f"a row cannot have {max_length} tokens")
+    row = checked_row(bench.store.examples.get(example_id))
+    base = base_of(bench, model)
+    window = max_length or window_of(bench, base)
+    arguments = ("--model", base.path, "--max-length", str(window))
+    answers = list(converse("workbench.worker.tokens", arguments, [json.dumps(row.as_dict())]))
+    told = json.loads(answers[-1])
+    return TokenView(example_id, base.name, window, tuple(_sequence(sequence) for sequence in told["sequences"]))
+
+
+def base_of(bench: Bench, model: str) -> Model:
+    """The base whose tokenizer counts: the named model, or the base of the named adapter; empty is the default."""
+    found = bench.store.models.get(model) if model else bench.store.models.default()
+    return bench.store.models.get(found.base) if found.kind is ModelKind.ADAPTER else found
+
+
+def window_of(bench: Bench, base: Model) -> int:
+    """The tokens per row that training takes when nobody says otherwise: no more than the model's context."""
+    context = describe(bench, base).get("context")
+    return min(DEFAULT_MAX_LENGTH, context) if isinstance(context, int) and context > 0 else DEFAULT_MAX_LENGTH
+
+
+def _sequence(told: dict[str, Any]) -> TokenSequence:
+    return TokenSequence(**told | {"tokens": tuple(Token(**token) for token in told["tokens"])})
+
+
+def _text(sequence: TokenSequence, window: int) -> str:
+    kept = [token for token in sequence.tokens if not token.cut]
+    cut = sequence.tokens[len(kept) :]
+    stop = "in the loss" if sequence.stop_token_in_loss else "NOT in the loss"
+    lines = [f"{sequence.part}: {len(sequence.tokens):,} tokens, the stop token is {stop}", _marked(kept)]
+    if cut:
+        lines += [f"--- cut here, at {window:,} tokens ---", "".join(token.text for token in cut)]
+    return "\n".join(lines)
+
+
+def _marked(tokens: Sequence[Token]) -> str:
+    pieces: list[str] = []
+    for position, token in enumerate(tokens):
+        before = position > 0 and tokens[position - 1].in_loss
+        pieces.append(
+            ("[" if token.in_loss and not before else "]" if before and not token.in_loss else "") + token.text
+        )
+    return "".join(pieces) + ("]" if tokens and tokens[-1].in_loss else "")
