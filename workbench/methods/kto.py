@@ -69,7 +69,7 @@ METHOD = Method(
         Preset(
             "tiny",
             "for models under 50 M parameters: small matrices need a high rate to move at all",
-            {"learning_rate": 1e-3, "max_length": 512},
+            {"learning_rate": 3e-4, "warmup_steps": 10.0, "beta": 0.3, "max_length": 512},
         ),
         Preset(
             "gentle",
