@@ -485,6 +485,10 @@ class ChatPane(Pane):
 
     # --- gestures ----------------------------------------------------------------------------------------------
 
+    def path(self) -> tuple[Message, ...]:
+        """The messages that are shown, without what is on its way."""
+        return self.chat_tree.path() if self.chat_tree is not None else ()
+
     def _message(self) -> Message | None:
         key = self.transcript.current_key
         return self.chat_tree.messages.get(key) if self.chat_tree is not None and key is not None else None

@@ -1,0 +1,274 @@
+"""Chat by keys: what is stored, what is said, and what the screen shows after each gesture."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from showing import said, showing, text_of, until, until_text
+from textual.pilot import Pilot
+
+from fakes import FakeEngine
+from workbench.domain.chats import StopReason
+from workbench.domain.examples import Example, Kind, SourceKind, Status
+from workbench.domain.queries import parse_query
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.screens.chat import ChatPane
+from workbench.tui.widgets.composer import Composer
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+
+def chat_pane(app: WorkbenchApp) -> ChatPane:
+    """The pane."""
+    return app.query_one(ChatPane)
+
+
+def examples(bench: Bench) -> list[Example]:
+    """Everything that gestures made and did not take back."""
+    return bench.store.examples.list(parse_query(""))
+
+
+async def ask(pilot: Pilot[int], app: WorkbenchApp, question: str) -> None:
+    """Type a question, send it, and wait for the whole answer."""
+    app.query_one(Composer).load_text(question)
+    before = len(bench_tree(app))
+    await pilot.press("enter")
+    await until(pilot, lambda: len(bench_tree(app)) == before + 2 and not chat_pane(app).live)
+    await until(pilot, lambda: len(chat_pane(app).transcript.entries) >= len(chat_pane(app).path()))
+
+
+def bench_tree(app: WorkbenchApp) -> tuple[int, ...]:
+    """The ids of the messages of the chat that is shown."""
+    tree = chat_pane(app).chat_tree
+    return tuple(tree.messages) if tree else ()
+
+
+async def test_enter_sends_and_the_answer_is_stored_and_shown(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("Salt it **first**.")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "How do I cook pasta?")
+        shown = text_of(app)
+        assert "How do I cook pasta?" in shown and "Salt it first." in shown
+        chat = bench.store.chats.list()[0]
+        assert chat.title == "How do I cook pasta?"
+        question, answer = bench.store.chats.tree(chat.id).path()
+        assert (question.content, answer.content) == ("How do I cook pasta?", "Salt it **first**.")
+        assert answer.generation is not None and answer.generation.stop_reason is StopReason.STOP
+
+
+async def test_characters_typed_behind_enter_stay_in_the_next_draft(bench: Bench) -> None:
+    async with showing(bench) as (app, pilot):
+        await pilot.press("a", "b", "ctrl+j", "c", "enter", "d")
+        await until(pilot, lambda: bool(bench.store.chats.list()))
+        await until(pilot, lambda: app.query_one(Composer).text == "d")
+        chat = bench.store.chats.list()[0]
+        assert bench.store.chats.tree(chat.id).path()[0].content == "ab\nc"
+
+
+async def test_escape_stops_a_stream_and_keeps_what_came(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("one two three four")
+    async with showing(bench) as (app, pilot):
+        engine.hold()
+        app.query_one(Composer).load_text("count")
+        await pilot.press("enter")
+        await until(pilot, engine.waiting.is_set)
+        assert chat_pane(app).can_stop()
+        await pilot.press("escape")
+        await until(pilot, lambda: not chat_pane(app).live)
+        await until_text(pilot, "stopped")
+
+
+async def test_ctrl_c_stops_a_stream_too(bench: Bench, engine: FakeEngine) -> None:
+    async with showing(bench) as (app, pilot):
+        engine.hold()
+        app.query_one(Composer).load_text("count")
+        await pilot.press("enter")
+        await until(pilot, engine.waiting.is_set)
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: not chat_pane(app).live)
+        assert app.is_running
+
+
+async def test_another_answer_is_a_sibling_and_arrows_walk_them(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("first answer", "second answer")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "say something")
+        await pilot.press("ctrl+r")
+        await until_text(pilot, "2/2")
+        assert "second answer" in text_of(app)
+        await pilot.press("escape", "left")
+        await until_text(pilot, "1/2")
+        assert "first answer" in text_of(app) and "second answer" not in text_of(app)
+        await pilot.press("right")
+        await until_text(pilot, "2/2")
+
+
+async def test_picking_makes_a_pair_over_the_other_and_u_takes_it_back(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("worse", "better")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "which?")
+        await pilot.press("ctrl+r")
+        await until_text(pilot, "2/2")
+        await pilot.press("escape", "p")
+        await until(pilot, lambda: "u undoes" in said(app))
+        (pair,) = examples(bench)
+        assert pair.content.kind is Kind.PREFERENCE and pair.source.kind is SourceKind.CHAT_PICK
+        assert (pair.content.chosen[0].content, pair.content.rejected[0].content) == ("better", "worse")
+        await pilot.press("u")
+        await until(pilot, lambda: said(app).startswith("undone"))
+        assert examples(bench) == []
+        await pilot.press("U")
+        await until(pilot, lambda: said(app).startswith("done again"))
+        assert [one.id for one in examples(bench)] == [pair.id]
+
+
+async def test_saving_makes_a_demonstration_and_says_its_number(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("good")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q")
+        await pilot.press("escape", "s")
+        await until(pilot, lambda: "u undoes" in said(app))
+        (one,) = examples(bench)
+        assert one.content.kind is Kind.DEMONSTRATION and one.status is Status.ACCEPTED
+        assert str(one.id) in said(app) and "chats" in said(app)
+        await until_text(pilot, "kept")
+
+
+async def test_ctrl_s_saves_the_last_answer_from_the_composer(bench: Bench) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: len(examples(bench)) == 1)
+
+
+@pytest.mark.parametrize(("key", "label"), [("plus", True), ("minus", False)])
+async def test_thumbs_make_judgements(bench: Bench, key: str, label: bool) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q")
+        await pilot.press("escape", key)
+        await until(pilot, lambda: len(examples(bench)) == 1)
+        assert examples(bench)[0].content.label is label
+
+
+async def test_an_edited_answer_stays_beside_the_original_and_makes_a_pair(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("wrong")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q")
+        await pilot.press("escape", "e")
+        await until_text(pilot, "Edit this answer")
+        await pilot.press(*["backspace"] * 5, *"right", "ctrl+s")
+        await until(pilot, lambda: len(examples(bench)) == 1)
+        (pair,) = examples(bench)
+        assert (pair.content.chosen[0].content, pair.content.rejected[0].content) == ("right", "wrong")
+        await until_text(pilot, "edited by you")
+        assert "2/2" in text_of(app)
+
+
+async def test_branching_goes_on_from_an_earlier_answer(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("a1", "a2", "a3")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q1")
+        await ask(pilot, app, "q2")
+        await pilot.press("escape", "k", "k", "b")
+        await until(pilot, lambda: isinstance(app.focused, Composer))
+        await ask(pilot, app, "q3")
+        assert [m.content for m in chat_pane(app).path()] == ["q1", "a1", "q3", "a3"]
+
+
+async def test_when_the_engine_dies_the_part_stays_and_ctrl_r_asks_again(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("one two three", "whole answer")
+    engine.die_after(2)
+    async with showing(bench) as (app, pilot):
+        app.query_one(Composer).load_text("q")
+        await pilot.press("enter")
+        await until_text(pilot, "the engine died while it answered")
+        shown = text_of(app)
+        assert "one two" in shown and "Ctrl+R asks again" in shown
+        await pilot.press("ctrl+r")
+        await until_text(pilot, "whole answer")
+        assert "the engine died" not in text_of(app).replace(said(app), "")
+
+
+async def test_an_engine_that_cannot_start_is_said_and_the_question_is_kept(bench: Bench, engine: FakeEngine) -> None:
+    engine.fail_to_start("no memory left")
+    async with showing(bench) as (app, pilot):
+        app.query_one(Composer).load_text("q")
+        await pilot.press("enter")
+        await until_text(pilot, "no memory left")
+        assert bench.store.chats.tree(bench.store.chats.list()[0].id).path()[0].content == "q"
+
+
+async def test_a_draft_is_saved_and_restored_with_its_chat(bench: Bench) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q")
+        await pilot.press(*"half a th")
+        chat = chat_pane(app).chat
+        assert chat is not None
+        await until(pilot, lambda: bench.store.drafts.get(f"chat:{chat.id}") == "half a th", turns=600)
+    async with showing(bench) as (app, pilot):
+        await until(pilot, lambda: app.query_one(Composer).text == "half a th")
+
+
+async def test_an_unsent_first_message_is_kept_for_the_next_new_chat(bench: Bench) -> None:
+    async with showing(bench) as (app, pilot):
+        await pilot.press(*"hello")
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: app._exit)
+    assert bench.store.drafts.get("chat:new") == "hello"
+
+
+async def test_the_system_prompt_and_sampling_are_changed_by_a_form_that_checks(bench: Bench) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q")
+        await pilot.press("ctrl+t")
+        await until_text(pilot, "System prompt and sampling")
+        await pilot.press(*"be brief", "tab", "end", "backspace", "backspace", "backspace", *"99", "enter")
+        await until_text(pilot, "outside 0 to 5")
+        await pilot.press("backspace", "backspace", "0", "enter")
+        await until(pilot, lambda: bench.store.chats.list()[0].system == "be brief")
+        assert bench.store.chats.list()[0].sampling.temperature == 0
+
+
+async def test_an_earlier_chat_is_chosen_in_a_dialog_on_a_narrow_screen(bench: Bench) -> None:
+    async with showing(bench, size=(80, 24)) as (app, pilot):
+        await ask(pilot, app, "about pasta")
+        await pilot.press("ctrl+n")
+        await ask(pilot, app, "about soup")
+        await pilot.press("ctrl+l")
+        await until_text(pilot, "Chats")
+        await pilot.press(*"pasta", "enter")
+        await until(pilot, lambda: chat_pane(app).chat is not None and chat_pane(app).chat.title == "about pasta")
+
+
+async def test_an_earlier_chat_is_chosen_in_the_list_on_a_wide_screen(bench: Bench) -> None:
+    async with showing(bench, size=(160, 45)) as (app, pilot):
+        await ask(pilot, app, "about pasta")
+        await pilot.press("ctrl+n")
+        await ask(pilot, app, "about soup")
+        await pilot.press("ctrl+l", "G", "enter")
+        await until(pilot, lambda: chat_pane(app).chat is not None and chat_pane(app).chat.title == "about pasta")
+
+
+async def test_an_answer_goes_on_while_another_chat_is_shown(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("quick", "slow answer")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "first")
+        first = chat_pane(app).chat
+        assert first is not None
+        engine.hold()
+        app.query_one(Composer).load_text("second")
+        await pilot.press("enter")
+        await until(pilot, engine.waiting.is_set)
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: chat_pane(app).chat is None)
+        engine.release()
+        await until(pilot, lambda: not chat_pane(app).live)
+        assert "slow" not in text_of(app)
+        assert bench.store.chats.tree(first.id).path()[-1].content == "slow answer"
