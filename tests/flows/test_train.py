@@ -124,9 +124,20 @@ def test_another_dataset_can_be_held_out_whole(bench: Bench) -> None:
 
 def test_a_held_out_prompt_that_is_also_trained_on_is_told(bench: Bench) -> None:
     add(bench, asked(30))
-    add(bench, asked(2), dataset="held-out")
+    others = [demonstration((Turn("user", f"Question {n}"),), f"Another answer {n}.") for n in range(2)]
+    add(bench, others, dataset="held-out")
     plan = train.plan(bench, method="sft", dataset="chats", eval_dataset="held-out")
     assert any("2 of 2 held-out rows" in finding for finding in plan.findings)
+
+
+def test_a_held_out_row_is_not_trained_on_unless_that_is_allowed(bench: Bench) -> None:
+    add(bench, asked(30))
+    add(bench, asked(2), dataset="held-out")
+    with pytest.raises(RefusedError, match="2 of 30 rows must not be trained on") as refused:
+        train.plan(bench, method="sft", dataset="chats", eval_dataset="held-out")
+    assert "--allow leakage" in refused.value.hint
+    allowed = train.plan(bench, method="sft", dataset="chats", eval_dataset="held-out", allow=("leakage",))
+    assert allowed.spec.train_rows == 30 and "--allow leakage" in allowed.command
 
 
 def test_few_rows_and_nothing_held_out_are_told(bench: Bench) -> None:
@@ -394,6 +405,17 @@ def test_a_killed_run_is_cancelled_at_once(bench: Bench) -> None:
     assert train.kill(bench, run).state is RunState.CANCELLED
     assert ProcessIdentity.of(status.pid) is None
     assert RunDirectory(Path(run.directory)).requested() == KILL
+
+
+def test_a_run_on_another_machine_is_neither_lost_nor_killed_from_here(bench: Bench, run: Run) -> None:
+    directory = RunDirectory(Path(run.directory))
+    directory.write_status(RunStatus(RunState.RUNNING, step=3, total_steps=9, pid=1, process_started=1.0))
+    (directory.root / "heartbeat").write_text("another-machine")
+    (seen,) = train.sync(bench, start_runner=nobody)
+    assert seen.state is RunState.RUNNING
+    with pytest.raises(RunError, match="another-machine"):
+        train.kill(bench, run)
+    assert directory.requested() == ""
 
 
 def test_a_queue_without_a_runner_gets_one(bench: Bench, run: Run) -> None:

@@ -27,6 +27,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--preset", default="auto", metavar="P")
     one.add_argument("--set", action="append", default=[], metavar="K=V", dest="settings")
     one.add_argument("--name", default="", metavar="N")
+    one.add_argument("--allow", action="append", default=[], metavar="CHECK", help="train although this check says no")
     one.add_argument("--dry-run", action="store_true", help="plan and check, start nothing")
     one.add_argument("--wait", action="store_true", help="follow the run to its end")
 
@@ -60,6 +61,7 @@ def train(session: Session, args: argparse.Namespace) -> int:
         overrides=overrides,
         name=args.name,
         eval_dataset=args.eval_dataset,
+        allow=args.allow,
     )
     preflight = {"train_rows": plan.spec.train_rows, "eval_rows": plan.spec.eval_rows, "findings": list(plan.findings)}
     for finding in plan.findings:

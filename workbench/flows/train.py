@@ -30,6 +30,7 @@ from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus, obs
 from workbench.domain.training import Dealt, TrainingRow, deal, shuffled, taken_kinds, training_rows, usable
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
+from workbench.flows.gate import gate
 from workbench.jobs import processes
 from workbench.jobs.launch import ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity
@@ -75,12 +76,14 @@ def plan(
     overrides: Mapping[str, str] | None = None,
     name: str = "",
     eval_dataset: str = "",
+    allow: Sequence[str] = (),
 ) -> RunPlan:
     """What a run would do; starts nothing and writes nothing.
 
     ``model`` is a base, or an adapter to go on from (default: the workspace's default model). Only accepted examples
-    count, and none of the test split. Raises ``UsageError`` for a setting, ``NotFoundError`` for a name, and
-    ``RefusedError`` when there is nothing to train on, with what to do about it.
+    count, and none of the test split. ``allow`` names checks whose errors are meant so. Raises ``UsageError`` for a
+    setting, ``NotFoundError`` for a name, and ``RefusedError`` when there is nothing to train on or a check finds rows
+    that must not be trained on, with what to do about it.
     """
     given = dict(overrides or {})
     chosen = training_methods.get(method)
@@ -93,6 +96,7 @@ def plan(
     rows = _rows(chosen, dealt.train, int(knobs["seed"]))
     held_out = training_rows(dealt.held_out, chosen.kinds[0])
     _refuse_one_sided(chosen, rows)
+    found = gate(bench, dealt.train, dealt.held_out, evaluation=bool(eval_dataset), allow=allow)
     run_name = _name(bench, name, method, dataset)
     command = _command(
         {
@@ -104,6 +108,7 @@ def plan(
             "--name": run_name,
         },
         given,
+        allow,
     )
     spec = RunSpec(
         name=run_name,
@@ -125,7 +130,7 @@ def plan(
         versions=_versions(),
         command=command,
     )
-    return RunPlan(spec, tuple(rows), tuple(held_out), tuple(_findings(rows, held_out)), command)
+    return RunPlan(spec, tuple(rows), tuple(held_out), (*found, *_findings(rows, held_out)), command)
 
 
 def launch(bench: Bench, planned: RunPlan, *, start_runner: StartRunner = ensure_runner) -> Run:
@@ -184,6 +189,8 @@ def kill(bench: Bench, run: Run) -> Run:
     directory, status = _present(run)
     if status.pid is None or not status.state.is_active:
         raise RunError(f"{run.name} is {status.state.value}: there is nothing to kill")
+    if elsewhere := directory.heartbeat_elsewhere():
+        raise RunError(f"{run.name} runs on {elsewhere}: it can only be killed there", hint="stop works from here")
     directory.request(KILL)
     trainer = ProcessIdentity(status.pid, status.process_started or 0.0)
     if trainer.is_alive():
@@ -340,10 +347,11 @@ def _name(bench: Bench, wanted: str, method: str, dataset: str) -> str:
     return next(n for i in count(1) if (n := stem if i == 1 else f"{stem}-{i}") not in taken)
 
 
-def _command(flags: Mapping[str, str], given: Mapping[str, str]) -> str:
+def _command(flags: Mapping[str, str], given: Mapping[str, str], allow: Sequence[str]) -> str:
     words = [word for flag, value in flags.items() if value for word in (flag, value)]
     settings = [word for name, value in given.items() for word in ("--set", f"{name}={value}")]
-    return shlex.join(["workbench", "train", *words, *settings])
+    allowed = [word for name in allow for word in ("--allow", name)]
+    return shlex.join(["workbench", "train", *words, *settings, *allowed])
 
 
 def _versions() -> dict[str, str]:
