@@ -17,6 +17,7 @@ from workbench.domain.chats import Sampling, Turn
 from workbench.domain.models import Model, ModelKind
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import compare as flow
+from workbench.tui.safety import safe_cell
 from workbench.tui.widgets.dialogs import Dialog
 from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.picker import Picker
@@ -106,9 +107,9 @@ class ArenaForm(Dialog[Round]):
         )
         for name, value, help_text in numbers:
             with Horizontal(classes="arena-form--row"):
-                yield Label(name)
+                yield Label(safe_cell(name))
                 yield Input(value, id=f"round-{name}", compact=True, select_on_focus=False)
-                yield Static(help_text, markup=False)
+                yield Static(safe_cell(help_text), markup=False)
         yield Editor(given.typed)
 
     @on(Picker.Changed, "#round-source")

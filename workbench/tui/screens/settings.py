@@ -27,7 +27,7 @@ from workbench.tui import keymap
 from workbench.tui.keymap import Bound, Keymap
 from workbench.tui.messages import News, ThemeChosen
 from workbench.tui.pane import Pane
-from workbench.tui.safety import cell
+from workbench.tui.safety import cell, safe_cell
 from workbench.tui.terminal_facts import detected
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, TextDialog
 from workbench.tui.widgets.frame import key_sign
@@ -68,7 +68,7 @@ class SettingsPane(Pane):
         yield Static(id="settings-help", markup=False)
         with Horizontal(id="settings-sample"):
             for name in _SAMPLES:
-                yield Static(f" {name} ", classes=f"sample -{name}", markup=False)
+                yield Static(safe_cell(f" {name} "), classes=f"sample -{name}", markup=False)
         with VerticalScroll(id="settings-facts", can_focus=False):
             yield Static(id="settings-facts-text", markup=False)
 

@@ -26,7 +26,7 @@ from workbench.domain.examples import Kind
 from workbench.domain.methods import Knob, KnobGroup, KnobValue, Method
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import train as flow
-from workbench.tui.safety import cell, clean
+from workbench.tui.safety import cell, clean, safe_cell
 from workbench.tui.widgets.picker import Picker
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class KnobLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         """Name, value, help."""
-        yield Static(f"  {self.knob.name}", classes="knob--name", markup=False)
+        yield Static(safe_cell(f"  {self.knob.name}"), classes="knob--name", markup=False)
         choices = self.choices
         if choices:
             yield Picker(choices, self._text, title=self.knob.name)
@@ -283,7 +283,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         for knob in sorted(method.knobs, key=lambda knob: list(KnobGroup).index(knob.group)):
             if knob.group is not group:
                 group = knob.group
-                lines.append(Label(group.value, classes="form--group", markup=False))
+                lines.append(Label(safe_cell(group.value), classes="form--group", markup=False))
             lines.append(KnobLine(knob, base[knob.name], overrides.get(knob.name)))
         await box.mount_all(lines)
         self.query_one("#form-summary", Static).update(f"{method.title}: {method.summary}")

@@ -1,0 +1,281 @@
+"""Curate by keys: one key, one decision, one commit, next row; and everything can be taken back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from showing import said, showing, text_of, until, until_text
+from textual import events
+
+from workbench.domain.chats import Turn
+from workbench.domain.examples import Source, SourceKind, Split, Status, demonstration, preference
+from workbench.domain.queries import parse_query
+from workbench.flows.bench import Bench
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.screens.curate import PASTE_GUARD_S, CuratePane
+from workbench.tui.screens.curate_entries import Pace, session_line
+
+SOURCE = Source(SourceKind.IMPORT, file="rows.jsonl", line=1)
+
+
+@pytest.fixture
+def rows(bench: Bench) -> list[int]:
+    """Six pending demonstrations and one pair in the dataset "data"."""
+    contents = [demonstration((Turn("user", f"question {n}"),), f"answer {n}") for n in range(6)]
+    contents.append(preference((Turn("user", "which is better"),), "good", "bad"))
+    return [
+        bench.store.examples.add("data", content, source=SOURCE, status=Status.PENDING, rater="importer")[0].id
+        for content in contents
+    ]
+
+
+def pane(app: WorkbenchApp) -> CuratePane:
+    """The pane."""
+    return app.query_one(CuratePane)
+
+
+async def opened(app: WorkbenchApp, pilot: object, count: int) -> CuratePane:
+    """The pane once it shows its rows and the example under the cursor."""
+    await until(pilot, lambda: len(pane(app).rows.ids) == count and pane(app).example is not None)  # type: ignore[arg-type]
+    return pane(app)
+
+
+def status(bench: Bench, row: int) -> Status:
+    """What is stored."""
+    return bench.store.examples.get(row).status
+
+
+async def test_one_key_is_one_decision_and_the_next_row(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("a", "x", "space")
+        assert curate.rows.current_id == rows[3]
+        await until(pilot, lambda: said(app).startswith("skipped"))
+        assert [status(bench, row) for row in rows[:3]] == [Status.ACCEPTED, Status.REJECTED, Status.PENDING]
+        assert len(bench.store.examples.history(rows[0])) == 2  # its creation, and one decision
+        line = next(line for line in text_of(app).split("\n") if "question 0" in line)
+        assert " ok " in line
+
+
+async def test_every_decision_can_be_taken_back_one_by_one_and_done_again(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("a", "a", "x")
+        await until(pilot, lambda: status(bench, rows[2]) is Status.REJECTED)
+        await pilot.press("backspace", "u")
+        await until(pilot, lambda: status(bench, rows[1]) is Status.PENDING)
+        assert (status(bench, rows[0]), status(bench, rows[2])) == (Status.ACCEPTED, Status.PENDING)
+        await until(pilot, lambda: curate.rows.current_id == rows[1])
+        await pilot.press("U")
+        await until(pilot, lambda: status(bench, rows[1]) is Status.ACCEPTED)
+
+
+async def test_many_keys_typed_at_once_are_all_stored_in_order(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press(*"axaxax")
+        wanted = [Status.ACCEPTED, Status.REJECTED] * 3
+        await until(pilot, lambda: [status(bench, row) for row in rows[:6]] == wanted)
+
+
+async def test_marked_rows_are_decided_together_and_taken_back_together(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("m", "m", "j", "m")
+        await until_text(pilot, "3 marked")
+        await pilot.press("a")
+        chosen = (rows[0], rows[1], rows[3])
+        await until(pilot, lambda: all(status(bench, row) is Status.ACCEPTED for row in chosen))
+        assert status(bench, rows[2]) is Status.PENDING
+        assert curate.rows.marked == set()
+        await pilot.press("u")
+        await until(pilot, lambda: all(status(bench, row) is Status.PENDING for row in chosen))
+
+
+async def test_rating_stays_on_the_row(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("4")
+        await until(pilot, lambda: bench.store.examples.get(rows[0]).rating == 4)
+        assert curate.rows.current_id == rows[0]
+
+
+async def test_the_filter_narrows_and_escape_drops_it(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("slash", *"kind:preference", "enter")
+        await until(pilot, lambda: list(curate.rows.ids) == [rows[6]])
+        assert "filter: kind:preference" in text_of(app)
+        await pilot.press("slash", "home", *"xyz ", "enter")
+        await until(pilot, lambda: len(curate.rows.ids) == 0)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(curate.rows.ids) == 7)
+
+
+async def test_a_filter_that_cannot_be_read_is_said_on_enter(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press("slash", *"status:pendin", "enter")
+        await until(pilot, lambda: "status:pendin" in said(app))
+        assert "pending" in said(app)
+
+
+async def test_letters_typed_into_the_filter_decide_nothing(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press("slash", *"axu")
+        await pilot.pause()
+        assert {status(bench, row) for row in rows} == {Status.PENDING}
+
+
+async def test_keys_right_after_a_paste_decide_nothing(bench: Bench, rows: list[int]) -> None:
+    now = [100.0]
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        curate._clock = lambda: now[0]
+        curate.rows.post_message(events.Paste("aaa"))
+        await until(pilot, lambda: "pasted" in said(app))
+        await pilot.press("a", "x", "u")
+        now[0] += PASTE_GUARD_S * 0.9
+        await pilot.press("a")  # the rest of a long paste goes on guarding
+        now[0] += PASTE_GUARD_S * 0.9
+        await pilot.press("a")
+        assert {status(bench, row) for row in rows} == {Status.PENDING}
+        now[0] += PASTE_GUARD_S * 1.1
+        await pilot.press("a")
+        await until(pilot, lambda: status(bench, rows[0]) is Status.ACCEPTED)
+
+
+async def test_the_prompt_the_answer_and_the_rejected_answer_can_be_edited(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("G")
+        await until(pilot, lambda: curate.example is not None and curate.example.id == rows[6])
+        await pilot.press("e")
+        await until_text(pilot, "Edit what?")
+        await pilot.press(*"rejected", "enter")
+        await until_text(pilot, "^s saves")
+        await pilot.press(*" indeed", "ctrl+s")
+        await until(pilot, lambda: bench.store.examples.get(rows[6]).content.rejected[0].content == "bad indeed")
+        await until_text(pilot, "bad indeed")
+
+
+async def test_swap_note_tag_and_split(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate", size=(160, 45)) as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("G")
+        await until(pilot, lambda: curate.example is not None and curate.example.id == rows[6])
+
+        def stored() -> object:
+            return bench.store.examples.get(rows[6])
+
+        await pilot.press("w")
+        await until(pilot, lambda: bench.store.examples.get(rows[6]).answer_text == "bad")
+        await pilot.press("c", *"look again", "enter")
+        await until(pilot, lambda: bench.store.examples.get(rows[6]).note == "look again")
+        await pilot.press("t", *"hard math", "enter")
+        await until(pilot, lambda: set(bench.store.examples.get(rows[6]).tags) == {"hard", "math"})
+        await pilot.press("t", *"-hard", "enter")
+        await until(pilot, lambda: bench.store.examples.get(rows[6]).tags == ("math",))
+        await pilot.press("l", *"test", "enter")
+        await until(pilot, lambda: bench.store.examples.get(rows[6]).split is Split.TEST)
+
+
+async def test_the_dataset_is_chosen_from_those_there_are(bench: Bench, rows: list[int]) -> None:
+    other = demonstration((Turn("user", "elsewhere"),), "yes")
+    bench.store.examples.add("other", other, source=SOURCE, status=Status.PENDING, rater="importer")
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 8)
+        await pilot.press("D")
+        await until_text(pilot, "all datasets")
+        await pilot.press(*"other", "enter")
+        await until(pilot, lambda: len(curate.rows.ids) == 1 and curate.dataset == "other")
+
+
+async def test_a_file_is_imported_and_the_report_is_shown(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "new.jsonl"
+    row = {"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}
+    file.write_text(json.dumps(row) + "\n")
+    async with showing(bench, "curate", size=(140, 40)) as (app, pilot):
+        await pilot.press("i")
+        await until_text(pilot, "Import a file")
+        app.screen.query("Input").first().value = str(file)  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await until_text(pilot, "imported 1 row into new")
+        await pilot.press("enter")
+        await until(pilot, lambda: pane(app).dataset == "new" and len(pane(app).rows.ids) == 1)
+
+
+async def test_a_file_with_a_bad_line_is_refused_by_line_and_taken_only_when_asked(
+    bench: Bench, tmp_path: Path
+) -> None:
+    file = tmp_path / "half.jsonl"
+    row = {"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}
+    file.write_text(json.dumps(row) + "\n{broken\n")
+    async with showing(bench, "curate", size=(140, 40)) as (app, pilot):
+        await pilot.press("i")
+        app.screen.query("Input").first().value = str(file)  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await until_text(pilot, "half.jsonl:2")
+        assert len(bench.store.examples.ids(parse_query(""))) == 0
+        await pilot.press("ctrl+t")
+        await until_text(pilot, "skipped 1 bad line")
+        assert len(bench.store.examples.ids(parse_query(""))) == 1
+
+
+async def test_what_the_filter_shows_is_exported_and_a_file_is_replaced_only_when_asked_twice(
+    bench: Bench, rows: list[int], tmp_path: Path
+) -> None:
+    target = tmp_path / "out.jsonl"
+    target.write_text("mine\n")
+    async with showing(bench, "curate", size=(140, 40)) as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press("a")
+        await until(pilot, lambda: status(bench, rows[0]) is Status.ACCEPTED)
+        await pilot.press("X")
+        await until_text(pilot, "To file")
+        app.screen.query("Input").first().value = str(target)  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await until_text(pilot, "Enter again replaces it")
+        assert target.read_text() == "mine\n"
+        await pilot.press("enter")
+        await until_text(pilot, "exported 1 row")
+        assert "question 0" in target.read_text()
+
+
+async def test_what_another_pane_made_is_there_when_curate_is_shown_again(bench: Bench, rows: list[int]) -> None:
+    from workbench.tui.messages import ExamplesChanged
+
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("f2")
+        await until(pilot, lambda: app.front is not curate)
+        extra = demonstration((Turn("user", "more"),), "rows")
+        bench.store.examples.add("data", extra, source=SOURCE, status=Status.PENDING, rater="r")
+        app.post_message(ExamplesChanged())
+        await pilot.press("f3")
+        await until(pilot, lambda: len(curate.rows.ids) == 8)
+
+
+def test_the_pace_counts_the_last_decisions_and_leaves_pauses_out() -> None:
+    pace = Pace()
+    for second in (0, 10, 20):
+        pace.add(float(second))
+    assert pace.per_minute == pytest.approx(6.0)  # two gaps of ten seconds
+    pace.add(500.0)
+    pace.add(530.0)
+    assert pace.per_minute == pytest.approx(2.0)
+    assert pace.decided == 5
+
+
+def test_progress_counts_decided_rows_of_all() -> None:
+    counts = {Status.ACCEPTED: 30, Status.REJECTED: 20, Status.PENDING: 50}
+    line = session_line(counts, Pace(), "accepted example 3")
+    assert "50/100" in line and "50%" in line and "ok 30 no 20" in line and "accepted example 3" in line
+    assert "0/0" in session_line({}, Pace(), "")
