@@ -167,6 +167,13 @@ def test_a_broken_file_is_not_overwritten(file: Path) -> None:
     assert file.read_text() == "[appearance\n"
 
 
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError) as caught:
+        set_value("appearance.fps", 5, file=tmp_path / "file" / "config.toml")
+    assert str(tmp_path / "file") in caught.value.where
+
+
 def test_a_text_is_parsed_as_the_settings_pane_sends_it() -> None:
     assert option("appearance.fps").parse(" 12 ") == 12
     assert option("appearance.bell").parse("no") is False

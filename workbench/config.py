@@ -315,7 +315,7 @@ def set_value(key: str, value: SettingValue | None, *, file: Path | None = None)
 
     Comments and order stay, and the file is replaced at once, never half written. ``keys.<binding id>`` sets
     the keys of a binding.
-    Raises ``UsageError`` for an unknown setting or a wrong value.
+    Raises ``UsageError`` for an unknown setting, a wrong value, or a file that cannot be written.
     """
     import tomlkit  # 20 ms
 
@@ -335,7 +335,10 @@ def set_value(key: str, value: SettingValue | None, *, file: Path | None = None)
         table.pop(name, None)
     else:
         table[name] = value
-    _replace(path, tomlkit.dumps(document))
+    try:
+        _replace(path, tomlkit.dumps(document))
+    except OSError as error:
+        raise UsageError(f"the settings cannot be written: {error.strerror}", where=str(path)) from None
     return path
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.app import App, ComposeResult
 from textual.color import Color
 from textual.theme import Theme
+from textual.widgets import Checkbox, Footer, Input, Static, TextArea, Tree
 
 from workbench.errors import DataError
 from workbench.paths import shipped
@@ -96,6 +98,8 @@ def test_the_sixteen_colour_theme_names_no_other_colour() -> None:
         ('primary = "#fff"\ntext_alpha = 7\n', "text_alpha must be a number"),
         ('primary = "#fff"\nname = "My Theme"\n', "name must be"),
         ('primary = "#fff"\n[variables]\nborder = 3\n', "variables must be"),
+        ('primary = "#fff"\n[variables]\nborder = "bluish"\n', "variables.border must be a colour"),
+        ('primary = "#fff"\n[variables]\ntext-muted = "auto 3 %"\n', "variables.text-muted must be a colour"),
         ("dark = true\n", "'primary' is missing"),
     ],
 )
@@ -105,6 +109,28 @@ def test_a_wrong_theme_says_which_key_is_wrong(tmp_path: Path, text: str, reason
     with pytest.raises(DataError) as caught:
         read_theme(path)
     assert reason in caught.value.message
+
+
+def test_variables_may_be_colours_with_a_share_and_words_where_words_belong(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'primary = "#fff"\n[variables]\ntext-muted = "auto 50%"\nblock-cursor-text-style = "none"\nmy-own = "x"\n'
+    )
+    assert read_theme(path).variables["my-own"] == "x"
+
+
+@pytest.mark.parametrize("path", THEMES, ids=lambda path: path.stem)
+async def test_every_stock_widget_can_be_styled_by_a_theme(path: Path) -> None:
+    class Styled(App[None]):
+        def compose(self) -> ComposeResult:
+            yield from (Tree("tree"), Checkbox("box"), Input(), TextArea(), Static("text"), Footer())
+
+    app = Styled()
+    app.register_theme(read_theme(path))
+    async with app.run_test() as pilot:
+        app.theme = path.stem
+        await pilot.pause()
+        assert app.current_theme.name == path.stem
 
 
 def test_a_broken_file_leaves_the_other_themes(tmp_path: Path) -> None:

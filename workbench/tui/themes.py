@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,6 +19,7 @@ DEFAULT_THEME = "workbench-dark"
 NO_COLOR_THEME = "ansi-dark"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _FIELDS = {f.name for f in fields(Theme)}
+_SHARE = re.compile(r"(\d{1,3}%)?")
 _FLAGS = {"dark", "ansi"}
 _NUMBERS = {"luminosity_spread", "text_alpha"}
 
@@ -84,7 +85,25 @@ def read_theme(path: Path) -> Theme:
         raise DataError("the key 'primary' is missing", where=str(path))
     for key, value in table.items():
         _check(key, value, path)
-    return Theme(**{**table, "name": name})
+    variables = dict(table.get("variables", {}))
+    if table.get("ansi"):  # Textual's own style sheets use these two, and define them for other themes only
+        variables = {"ansi-background": "ansi_black", "ansi-foreground": "ansi_white"} | variables
+    _check_variables(Theme(**{**table, "name": name, "variables": {}}), variables, path)
+    return Theme(**{**table, "name": name, "variables": variables})
+
+
+def _check_variables(theme: Theme, variables: Mapping[str, str], path: Path) -> None:
+    """A colour that is none would end the app when its style sheet is read."""
+    known = theme.to_color_system().generate()
+    for name, value in variables.items():
+        if _is_colour_value(known.get(name, "")) and not _is_colour_value(value):
+            raise DataError(f"variables.{name} must be a colour such as '#4ebf71', not {value!r}", where=str(path))
+
+
+def _is_colour_value(text: str) -> bool:
+    """True for a colour, also with a share behind it (``#ffffff 50%``, ``auto 87%``)."""
+    colour, _, share = text.partition(" ")
+    return bool(_SHARE.fullmatch(share)) and (colour in {"auto", "transparent"} or _is_colour(colour))
 
 
 def _check(key: str, value: object, path: Path) -> None:

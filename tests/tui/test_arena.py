@@ -1,0 +1,325 @@
+"""The Arena: nothing tells the models apart before the vote, a key is a stored vote, the score stands elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+from textual import events
+
+from fakes import FakeEngine
+from pilots import app_at, screen_lines, screen_text, until, until_shown
+from samples import candidate, user
+from workbench.domain.comparisons import Score, Verdict
+from workbench.domain.examples import Kind, SourceKind
+from workbench.domain.models import ModelKind
+from workbench.domain.queries import parse_query
+from workbench.domain.statistics import win_rate
+from workbench.flows.bench import Bench
+from workbench.flows.compare import Result
+from workbench.tui.messages import ComparisonsChanged, ExamplesChanged, News
+from workbench.tui.screens import arena
+from workbench.tui.screens.arena import ArenaPane, interval_bar, score_text, verdict_line
+from workbench.tui.screens.arena_form import SAMPLES, TYPED, ArenaForm, default_pair
+from workbench.tui.widgets.editor import Editor
+from workbench.tui.widgets.picker import Picker
+
+NAMES = ("pip", "tuned")
+
+
+@pytest.fixture
+def models(bench: Bench) -> Bench:
+    bench.store.models.add("tuned", ModelKind.ADAPTER, "/nowhere/adapter", base="pip")
+    return bench
+
+
+def pairs(bench: Bench, count: int) -> None:
+    for number in range(count):
+        left, right = candidate("pip", f"plain answer {number}"), candidate("tuned", f"fancy answer {number}")
+        bench.store.comparisons.add(user(f"question {number}"), left, right, draw_seed=number)
+
+
+def votes(bench: Bench) -> list[Verdict]:
+    """The standing votes, in the order of the pairs."""
+    found = reversed(bench.store.comparisons.list())
+    return [r.verdict for c in found for r in bench.store.comparisons.ratings(c.id) if not r.undone]
+
+
+async def test_before_the_vote_no_model_is_named_anywhere(models: Bench) -> None:
+    pairs(models, 1)
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0", "plain answer 0", "fancy answer 0", "LEFT", "RIGHT", "blind")
+        assert not any(name in screen_text(app) for name in NAMES)
+
+
+async def test_the_names_come_after_the_vote_and_go_with_the_next_pair(models: Bench) -> None:
+    pairs(models, 2)
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        await pilot.press("right")
+        await until(pilot, lambda: votes(models) == [Verdict.RIGHT])
+        first = models.store.comparisons.get(1)
+        await until_shown(pilot, f"✓ {first.right.model}", f"{first.right.model} won", "S keeps it as a pair")
+        await pilot.press("enter")
+        await until_shown(pilot, "question 1")
+        assert not any(name in screen_text(app) for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("key", "verdict"),
+    [
+        ("left", Verdict.LEFT),
+        ("h", Verdict.LEFT),
+        ("right", Verdict.RIGHT),
+        ("l", Verdict.RIGHT),
+        ("equals_sign", Verdict.TIE),
+        ("t", Verdict.TIE),
+        ("0", Verdict.BOTH_BAD),
+        ("space", Verdict.SKIP),
+    ],
+)
+async def test_one_key_is_one_vote(models: Bench, key: str, verdict: Verdict) -> None:
+    pairs(models, 1)
+    app = app_at(models, "arena")
+    heard: list[object] = []
+    async with app.run_test(size=(80, 24), message_hook=heard.append) as pilot:
+        await until_shown(pilot, "question 0")
+        await pilot.press(key)
+        await until(pilot, lambda: votes(models) == [verdict])
+        await until(pilot, lambda: any(isinstance(message, ComparisonsChanged) for message in heard))
+        assert models.store.comparisons.ratings(1)[0].rater == "rater"
+
+
+async def test_a_vote_can_be_taken_back_also_after_a_restart(models: Bench) -> None:
+    pairs(models, 2)
+    models.store.comparisons.rate(1, Verdict.LEFT, rater="rater")
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 1")
+        await pilot.press("u")
+        await until_shown(pilot, "question 0", "the last vote is taken back")
+        assert votes(models) == []
+        assert not any(name in screen_text(app) for name in NAMES)
+        await pilot.press("t")
+        await until(pilot, lambda: votes(models) == [Verdict.TIE])
+        await pilot.press("u")
+        await until(pilot, lambda: votes(models) == [])
+        await until(pilot, lambda: app.query_one(ArenaPane).mode == "blind")
+        await pilot.press("u")
+        await until_shown(pilot, "there is no vote to take back")
+
+
+async def test_s_keeps_a_decided_vote_as_a_pair_and_says_so(models: Bench) -> None:
+    pairs(models, 1)
+    app = app_at(models, "arena")
+    news: list[News] = []
+    hook = lambda message: news.append(message) if isinstance(message, News) else None  # noqa: E731
+    async with app.run_test(size=(80, 24), message_hook=hook) as pilot:
+        await until_shown(pilot, "question 0")
+        await pilot.press("S")
+        await until_shown(pilot, "vote first")
+        await pilot.press("l")
+        await until_shown(pilot, "S keeps it as a pair")
+        await pilot.press("S")
+        await until_shown(pilot, "the vote is example")
+        (example,) = models.store.examples.list(parse_query(""), dataset="votes")
+        comparison = models.store.comparisons.get(1)
+        assert (example.content.kind, example.source.kind) == (Kind.PREFERENCE, SourceKind.VOTE)
+        assert example.content.chosen[0].content == comparison.right.text
+        assert any(isinstance(one, ExamplesChanged) and one.example_ids == (example.id,) for one in news)
+
+
+async def test_a_tie_makes_no_pair(models: Bench) -> None:
+    pairs(models, 1)
+    app = app_at(models, "arena")
+    async with app.run_test(size=(100, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        await pilot.press("t")
+        await until_shown(pilot, "a tie")
+        assert "S keeps it" not in screen_text(app)
+        await pilot.press("S")
+        await until_shown(pilot, "has no winner")
+        assert models.store.examples.count(parse_query("")) == 0
+
+
+async def test_keys_that_come_with_a_paste_are_no_votes(models: Bench) -> None:
+    pairs(models, 3)
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        app.query_one(ArenaPane)._clock = lambda: 100.0
+        app.post_message(events.Paste("hello l t 0"))
+        await until_shown(pilot, "pasted text is ignored here")
+        await pilot.press("l", "t", "0", "u", "S")
+        await pilot.pause()
+        assert votes(models) == []
+        app.query_one(ArenaPane)._clock = lambda: 101.0
+        await pilot.press("l")
+        await until(pilot, lambda: votes(models) == [Verdict.RIGHT])
+
+
+async def test_a_burst_of_keys_is_taken_for_a_paste(models: Bench) -> None:
+    pairs(models, 30)
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        app.query_one(ArenaPane)._clock = lambda: 100.0
+        await pilot.press(*"lt0lt0lt0lt0lt0")
+        await until_shown(pilot, "that looked like a paste")
+        assert len(votes(models)) < arena.BURST_KEYS
+
+
+async def test_a_round_asks_both_models_and_shows_the_first_pair_at_once(models: Bench, engine: FakeEngine) -> None:
+    for number in range(2):
+        engine.enqueue(f"plain words {number}", model="pip")
+        engine.enqueue(f"other words {number}", model="tuned")
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits for a vote")
+        await pilot.press("n")
+        await until_shown(pilot, "Ask two models the same")
+        form = app.screen
+        assert isinstance(form, ArenaForm)
+        assert [form.query_one(f"#round-{side}", Picker).value for side in ("a", "b")] == ["pip", "tuned"]
+        form.query_one("#round-source", Picker).choose(TYPED)
+        await until(pilot, lambda: isinstance(app.focused, Editor))
+        await pilot.press(*"one", "enter", *"two")
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "plain words 0", "other words 0")
+        await until(pilot, lambda: len(models.store.comparisons.list()) == 2)
+        await until_shown(pilot, "2 pairs of answers are ready")
+        asked = {(request.model.name, request.turns[-1].content, request.sampling.seed) for request in engine.requests}
+        assert {(name, text) for name, text, _ in asked} == {(n, t) for n in NAMES for t in ("one", "two")}
+        assert len({seed for _, text, seed in asked if text == "one"}) == 1
+        assert not any(name in screen_text(app) for name in NAMES)
+
+
+async def test_making_answers_can_be_stopped_and_keeps_what_is_there(models: Bench, engine: FakeEngine) -> None:
+    engine.hold()
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        await pilot.press("n")
+        await until_shown(pilot, SAMPLES)
+        await pilot.press("ctrl+s")
+        await until(pilot, engine.waiting.is_set)
+        assert app.query_one(ArenaPane).can_stop()
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: not app.query_one(ArenaPane).can_stop())
+        engine.release()
+        assert models.store.comparisons.list() == []
+
+
+async def test_an_engine_that_fails_is_said_and_the_pane_goes_on(models: Bench, engine: FakeEngine) -> None:
+    engine.fail_to_start("no memory is left")
+    app = app_at(models, "arena")
+    async with app.run_test(size=(100, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        await pilot.press("n")
+        await until_shown(pilot, SAMPLES)
+        app.screen.query_one("#round-limit").value = "1"  # type: ignore[attr-defined]
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "no memory is left")
+        await until_shown(pilot, "No pair waits for a vote")
+
+
+async def test_one_model_alone_cannot_be_compared(bench: Bench) -> None:
+    app = app_at(bench, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        await pilot.press("n")
+        await until_shown(pilot, "there is only one model here (train one (F4), or add one (F6))")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [("limit", "0", "at least 1"), ("temperature", "9", "outside 0 to 5"), ("max_tokens", "x", "whole number")],
+)
+async def test_a_wrong_round_is_said_in_the_form(models: Bench, field: str, value: str, problem: str) -> None:
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        await pilot.press("n")
+        await until_shown(pilot, SAMPLES)
+        app.screen.query_one(f"#round-{field}").value = value  # type: ignore[attr-defined]
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, problem)
+        app.screen.query_one("#round-b", Picker).choose("pip")
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "both sides are the same model")
+
+
+async def test_the_score_stands_on_a_view_of_its_own(models: Bench) -> None:
+    pairs(models, 12)
+    for number in range(1, 12):
+        comparison = models.store.comparisons.get(number)
+        vote = Verdict.LEFT if comparison.left.model == "tuned" else Verdict.RIGHT
+        models.store.comparisons.rate(number, vote, rater="rater")
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 11")
+        assert "decided" not in screen_text(app)
+        await pilot.press("v")
+        await until_shown(pilot, "pip against tuned", "0 to 11 in 11 decided votes", "DECIDED: tuned is better")
+        assert "question 11" not in screen_text(app)
+        await pilot.press("l")
+        assert len(votes(models)) == 11
+        await pilot.press("v")
+        await until_shown(pilot, "question 11")
+        await pilot.press("l")
+        await until(pilot, lambda: len(votes(models)) == 12)
+
+
+async def test_hostile_answers_are_only_looked_at(models: Bench) -> None:
+    evil = "\x1b]52;c;aGk=\x07 [@click=app.quit]x[/foo] \u202egnp"
+    models.store.comparisons.add(user(evil), candidate("pip", evil), candidate("tuned", "x" * 300_000), draw_seed=1)
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "[@click=app.quit]x[/foo]")
+        text = "".join(screen_lines(app))
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (160, 45), (240, 60)])
+async def test_two_columns_stand_side_by_side_at_every_size(models: Bench, size: tuple[int, int]) -> None:
+    pairs(models, 1)
+    app = app_at(models, "arena")
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "plain answer 0", "fancy answer 0", "F1 Help")
+        left, right = app.query_one("#arena-left").region, app.query_one("#arena-right").region
+        assert left.y == right.y
+        assert left.right == right.x
+        assert abs(left.width - right.width) <= 1
+        assert app.screen.region.contains_region(left.union(right))
+
+
+def test_the_newest_adapter_is_compared_with_its_base(models: Bench) -> None:
+    assert default_pair(models.store.models.list()) == ("pip", "tuned")
+
+
+def result(a_wins: int, b_wins: int, *, verdict: str = "undecided", more: int | None = None) -> Result:
+    score = Score("a", "b", a_wins, b_wins, 3, 2)
+    return Result(score, win_rate(score), verdict, more)
+
+
+def test_the_score_says_n_share_interval_and_what_is_missing() -> None:
+    text = score_text([result(7, 3, more=40)], 70).plain
+    assert "7 to 3 in 10 decided votes   ties 3   both bad 2" in text
+    assert "a wins 70 %   95 % interval 40 to 89 %   few votes" in text  # Wilson: 0.397 to 0.892
+    assert "NOT DECIDED" in text
+    assert "about 40 more decided votes" in text
+    assert "No vote counts yet" in score_text([], 70).plain
+    assert "wins" not in score_text([result(0, 0)], 70).plain
+
+
+def test_the_verdict_names_the_better_model() -> None:
+    assert verdict_line(result(30, 2, verdict="a")).startswith("DECIDED: a is better")
+    assert verdict_line(result(2, 30, verdict="b")).startswith("DECIDED: b is better")
+
+
+def test_the_interval_bar_spans_low_to_high() -> None:
+    bar = interval_bar(0.25, 0.5, 0.75, 41, True)
+    cells = bar.removeprefix("0 ").removesuffix(" 100 %")
+    assert len(cells) == 41
+    assert (cells.index("|"), cells.index("o"), cells.rindex("|")) == (10, 20, 30)
