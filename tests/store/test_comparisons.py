@@ -95,6 +95,11 @@ def test_skips_and_votes_taken_back_do_not_count_and_equal_answers_are_ties(stor
     assert store.comparisons.scores() == [Score("pip", "tuned", 0, 0, 2, 1)]
 
 
+def test_a_pair_that_was_only_skipped_has_no_score(store: Store) -> None:
+    store.comparisons.rate(ask(store, "pip", "tuned", 1).id, Verdict.SKIP, rater="r")
+    assert store.comparisons.scores() == []
+
+
 def test_a_vote_on_equal_answers_stays_a_tie(store: Store) -> None:
     comparison = ask(store, "pip", "tuned", 1, texts=("alike", "alike"))
     store.comparisons.rate(comparison.id, Verdict.LEFT, rater="r")

@@ -85,6 +85,14 @@ def test_content_with_half_a_surrogate_pair_is_the_same_when_it_comes_again(stor
     assert store.examples.add("d", broken, source=IMPORTED, status=Status.PENDING, rater="r") == (first, False)
 
 
+def test_notes_and_tags_with_half_a_surrogate_pair_are_stored(store: Store) -> None:
+    example = add(store, demo(), note="n \ud83d", tags=("t\ud83d",))
+    assert (example.note, example.tags) == ("n �", ("t�",))
+    store.examples.change([example.id], Action.NOTE, rater="r", note="\ud83d", add_tags=("\ude42",))
+    changed = store.examples.get(example.id)
+    assert (changed.note, changed.tags) == ("�", ("t�", "�"))
+
+
 def test_many_rows_are_one_transaction_and_one_undo(store: Store) -> None:
     add(store, demo(3))
     assert store.examples.add_many("d", rows(range(1, 7)), rater="r", status=Status.ACCEPTED) == (5, 1)

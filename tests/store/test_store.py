@@ -193,6 +193,15 @@ def test_connections_of_ended_threads_are_closed(store: Store) -> None:
     assert len(store._readers) <= 2
 
 
+def test_a_transaction_holds_the_database_from_its_beginning(store: Store) -> None:
+    with sqlite3.connect(store.workspace.database, timeout=0, isolation_level=None) as other:
+        with store.write(), pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    other.close()
+
+
 def test_a_lock_held_elsewhere_is_reported_as_busy(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_file_lock", FileLock(store.workspace.lock, timeout=0.02, thread_local=False))
     with FileLock(store.workspace.lock), pytest.raises(BusyError), store.write():

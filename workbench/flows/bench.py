@@ -48,10 +48,13 @@ class Bench:
 
             engine = EngineClient(workspace, idle_minutes=settings.engine.idle_minutes)
         store = Store.open(workspace)
-        bench = cls(store, engine=engine, settings=settings, rater=rater or settings.labelling.rater_name)
-        ensure_embedded(store)
-        recover_answers(store)
-        return bench
+        try:
+            ensure_embedded(store)
+            recover_answers(store)
+        except BaseException:
+            store.close()
+            raise
+        return cls(store, engine=engine, settings=settings, rater=rater or settings.labelling.rater_name)
 
     def close(self) -> None:
         """Close the store. The engine stays: it ends by itself when idle."""
