@@ -255,6 +255,7 @@ def test_a_remembered_process_that_lives_is_starting(workspace: Workspace, clien
     ("log", "said"),
     [
         ("engine 5 serves x\n", "killed"),
+        ("engine 5 serves x\nengine 5 ended\n", "ended at once"),
         ("Traceback (old)\nOldError\nengine 5 serves x\n", "killed"),
         (
             "engine 5 serves x\nTraceback (most recent call last):\n  ...\nImportError: no torch\n",

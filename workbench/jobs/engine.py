@@ -206,6 +206,8 @@ class EngineClient:
     def _cause_of_death(self) -> str:
         """The last line of the log when it tells of an error, else the usual suspect."""
         lines = [line for line in self.log_lines(200) if line.strip()]
+        if lines and lines[-1].startswith("engine ") and lines[-1].endswith(" ended"):
+            return "it ended at once"
         start = max((i for i, line in enumerate(lines) if line.startswith("engine ")), default=-1)
         own = lines[start + 1 :]
         crashed = any(line.startswith("Traceback ") for line in own) and "Error" in own[-1]

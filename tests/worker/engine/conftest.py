@@ -133,7 +133,7 @@ def _save_adapter(root: Path, name: str, config: Any, *, seed: int) -> None:
         for parameter_name, parameter in model.named_parameters():
             if "ia3_l" in parameter_name:
                 torch.nn.init.uniform_(parameter, 0.2, 2.0)
-    model.save_pretrained(root / name)
+    model.save_pretrained(root / name, save_embedding_layers=False)
 
 
 class Asked:

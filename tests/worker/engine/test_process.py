@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +21,9 @@ from workbench.domain.chats import Sampling, StopReason, Turn
 from workbench.domain.serving import AnswerEnd, AnswerEvent, ChatRequest, EngineState, TextPiece
 from workbench.errors import EngineError
 from workbench.jobs.engine import EngineClient
+from workbench.jobs.processes import ProcessIdentity
 from workbench.paths import Workspace
+from workbench.worker.engine.__main__ import answers, listen, make_private_folder
 
 pytestmark = pytest.mark.ml
 
@@ -218,7 +222,7 @@ def test_two_benches_that_start_it_at_once_get_one_engine(workspace: Workspace) 
 
 @pytest.mark.parametrize("ask_to_end", ["idle", "sigterm"])
 def test_an_engine_that_ends_as_it_should_is_off_and_leaves_nothing(workspace: Workspace, ask_to_end: str) -> None:
-    client = EngineClient(workspace, idle_minutes=0.01 if ask_to_end == "idle" else 2)
+    client = EngineClient(workspace, idle_minutes=0.05 if ask_to_end == "idle" else 2)
     client.ensure()
     pid = client.status().pid
     if ask_to_end == "sigterm" and pid is not None:
@@ -226,6 +230,37 @@ def test_an_engine_that_ends_as_it_should_is_off_and_leaves_nothing(workspace: W
     assert eventually(lambda: client.status().state is EngineState.OFF)
     assert not workspace.socket.exists()
     assert not workspace.socket.with_suffix(".pid").exists()
+
+
+def test_an_engine_whose_socket_was_taken_away_does_not_stay(workspace: Workspace) -> None:
+    client = EngineClient(workspace, idle_minutes=2)
+    client.ensure()
+    pid = client.status().pid
+    assert pid is not None
+    shutil.rmtree(workspace.socket.parent)
+    assert eventually(lambda: ProcessIdentity.of(pid) is None)
+
+
+def test_a_dead_engines_socket_is_replaced_and_a_living_servers_is_not(tmp_path: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="wb-"))
+    try:
+        first = listen(folder / "s")
+        with pytest.raises(SystemExit, match="answers"):
+            listen(folder / "s")
+        first.close()
+        with listen(folder / "s"):
+            assert answers(folder / "s")
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_folder_that_others_can_enter_is_closed_to_them(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir(mode=0o755)
+    make_private_folder(tmp_path / "open")
+    assert (tmp_path / "open").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "link").symlink_to(tmp_path / "open")
+    with pytest.raises(SystemExit, match="somebody else"):
+        make_private_folder(tmp_path / "link")
 
 
 def _engines(path: Path) -> set[int | None]:

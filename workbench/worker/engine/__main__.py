@@ -29,6 +29,7 @@ from workbench.worker.engine.wire import Refusal
 ALREADY_RUNNING = 6
 LOCK_PATIENCE_SECONDS = 20.0
 LAST_WORDS_SECONDS = 1.0
+WATCH_SECONDS = 2.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,9 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
         own = ProcessIdentity.own()
         pid_file.write_text(json.dumps({"pid": own.pid, "started": own.started}), encoding="utf-8")
         print(f"engine {own.pid} serves {path}", file=sys.stderr)
-        serve(listener, idle_seconds=60 * options.idle_minutes)
-        path.unlink(missing_ok=True)
-        pid_file.unlink(missing_ok=True)
+        inode = path.stat().st_ino
+        serve(listener, idle_seconds=60 * options.idle_minutes, is_reachable=lambda: inode_of(path) == inode)
+        if inode_of(path) == inode:  # else another engine has this place by now
+            path.unlink(missing_ok=True)
+            pid_file.unlink(missing_ok=True)
         print(f"engine {own.pid} ended", file=sys.stderr)
     return 0
 
@@ -104,8 +107,16 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket, *, idle_seconds: float) -> None:
-    """Run server and scheduler until the end is asked for."""
+def inode_of(path: Path) -> int | None:
+    """Which file is at ``path``; None when there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def serve(listener: socket.socket, *, idle_seconds: float, is_reachable: Callable[[], bool]) -> None:
+    """Run server and scheduler until the end is asked for, or nobody wants or finds this engine any more."""
     import uvicorn  # 0.1 s; not needed by an engine that finds another one running
 
     from workbench.worker.engine.server import Server
@@ -127,7 +138,7 @@ def serve(listener: socket.socket, *, idle_seconds: float) -> None:
         # uvicorn ends in order on these, and then raises them once more: that must not kill us before we cleaned up
         signal.signal(number, lambda *_: None)
     threading.Thread(target=schedule, args=(desk,), name="scheduler", daemon=True).start()
-    threading.Thread(target=watch_idle, args=(desk, idle_seconds, end), name="idle", daemon=True).start()
+    threading.Thread(target=watch_idle, args=(desk, idle_seconds, is_reachable, end), daemon=True).start()
     server.run(sockets=[listener])
 
 
@@ -149,12 +160,11 @@ def schedule(desk: Desk) -> None:
         os._exit(1)  # leaving the pid file: the bench then says that the engine died, and can start another
 
 
-def watch_idle(desk: Desk, idle_seconds: float, end: Callable[[], None]) -> None:
-    """Ask for the end once nobody has wanted anything for long enough."""
-    if idle_seconds <= 0:
-        return
-    while (remaining := idle_seconds - desk.idle_seconds()) > 0:
-        time.sleep(min(remaining, 5.0) + 0.01)
+def watch_idle(desk: Desk, idle_seconds: float, is_reachable: Callable[[], bool], end: Callable[[], None]) -> None:
+    """Ask for the end once nobody has wanted anything for long enough (0: never), or the socket was taken away."""
+    limit = idle_seconds or float("inf")
+    while is_reachable() and (remaining := limit - desk.idle_seconds()) > 0:
+        time.sleep(min(remaining, WATCH_SECONDS) + 0.01)
     end()
 
 
