@@ -259,16 +259,20 @@ def _compare_and_rate(bench: Bench, tuned: str, size: _Size) -> list[int]:
     sampling = Sampling(temperature=0.7, max_tokens=80)
     made = [c.id for c in compare.prepare(bench, tuned, base, prompts, sampling=sampling, seed=11)]
     while (view := compare.next_blind(bench, a=tuned, b=base)) is not None:
-        compare.rate(bench, view.comparison_id, _scripted_vote(view), comment="scripted: the shorter answer")
+        vote = _scripted_vote(view)
+        compare.rate(bench, view.comparison_id, vote, comment="scripted: the one at least a third shorter")
     return made
 
 
 def _scripted_vote(view: BlindView) -> Verdict:
-    """The clearly shorter answer wins; sides and models are unknown here, as they are to a person."""
-    left, right = len(view.left_text), len(view.right_text)
+    """The answer that is at least a third shorter wins: it does not ramble. Truth is not judged, only length.
+
+    Sides and models are unknown here, as they are to a person.
+    """
+    left, right = len(view.left_text.strip()), len(view.right_text.strip())
     if not left or not right:
         return Verdict.BOTH_BAD if left == right else (Verdict.LEFT if left else Verdict.RIGHT)
-    if abs(left - right) <= 5:
+    if 3 * min(left, right) > 2 * max(left, right):
         return Verdict.TIE
     return Verdict.LEFT if left < right else Verdict.RIGHT
 
