@@ -204,7 +204,7 @@ def test_half_surrogate_pairs_are_replaced_flagged_and_told(bench: Bench, tmp_pa
     assert "1 row had broken characters" in report.sentence()
     one, two = stored(bench)
     assert (one.prompt_text, one.answer_text) == ("question �", "fine 🙂")
-    assert (one.flags, two.flags) == (("repaired-text",), ())
+    assert "repaired-text" in one.flags and two.flags == ()
     assert list(curate.ids(bench, "flag:repaired-text")) == [one.id]
 
 

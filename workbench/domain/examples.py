@@ -11,9 +11,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from workbench.domain.chats import Role, Turn
 from workbench.errors import DataError
+
+if TYPE_CHECKING:
+    from workbench.domain.checks import Finding
 
 _ROLES = tuple(role.value for role in Role)
 
@@ -176,6 +180,7 @@ class NewExample:
     """An example on its way into a dataset.
 
     ``status`` None takes the status given for the whole batch; ``rater`` is who decided on it before, if anybody.
+    ``findings`` are what the checks of its content found on the way.
     """
 
     content: Content
@@ -187,6 +192,7 @@ class NewExample:
     rating: int | None = None
     rater: str = ""
     flags: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def last_user_text(prompt: Sequence[Turn]) -> str:

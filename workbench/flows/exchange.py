@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -20,12 +21,14 @@ from typing import IO, TYPE_CHECKING, TextIO
 
 from workbench import formats
 from workbench.domain.chats import storable
+from workbench.domain.checks import Severity
 from workbench.domain.examples import Example, Kind, NewExample, Source, SourceKind, Status
 from workbench.domain.formats import Format
 from workbench.domain.models import check_name
 from workbench.domain.provenance import COLUMNS, provenance_row, with_provenance
 from workbench.domain.queries import Filter, Query, parse_query
 from workbench.errors import DataError, NotFoundError, WorkbenchError
+from workbench.flows import check
 from workbench.flows.reading import Line, RowError, open_lines, read_rows
 
 if TYPE_CHECKING:
@@ -175,6 +178,7 @@ class _Reader:
         self._file = file
         self._repaired = 0
         self._ignored: set[str] = set()
+        self._flagged: Counter[str] = Counter()
 
     def rows(self, skip_bad: bool) -> Iterator[NewExample]:
         """The good rows; nothing more after the first bad line unless ``skip_bad``, but every line is looked at."""
@@ -205,6 +209,9 @@ class _Reader:
         """What a person should know about the rows that were taken."""
         if self._repaired:
             yield f"{_count(self._repaired, 'row')} had broken characters, now U+FFFD (flag:{REPAIRED})"
+        if self._flagged:
+            found = ", ".join(f"{name} {count:,}" for name, count in self._flagged.most_common())
+            yield f"checks flagged rows ({found}); `check` says why"
         if self._ignored:
             yield f"columns not taken: {', '.join(sorted(self._ignored))}"
 
@@ -223,6 +230,8 @@ class _Reader:
         path = self.name if self.name == STANDARD_INPUT else str(Path(self.name).absolute())
         source = Source(SourceKind.IMPORT, file=storable(path), line=line.number)
         new = with_provenance(content, line.row, source=source)
+        new = replace(new, findings=tuple(check.look_at(content)))
+        self._flagged.update({found.check for found in new.findings if found.severity is not Severity.INFO})
         self._ignored |= set(line.row) - self.format.columns - set(COLUMNS)
         if not line.repaired:
             return new
@@ -284,8 +293,11 @@ def export_lines(
     bench: Bench, query_text: str, *, dataset: str = "", format: str = "trl", provenance: bool = False
 ) -> Iterator[str]:
     """The lines that ``export_file`` writes, each with its newline."""
+    written = array("q")
     for example in _matching(bench, query_text, dataset):
         yield _line(example, formats.get(format), provenance)
+        written.append(example.id)
+    bench.store.findings.settle(written)
 
 
 def export_file(
@@ -301,9 +313,10 @@ def export_file(
 
     An empty query means ``status:accepted``. Rejected examples are written only when the query asks for a status.
     ``provenance`` adds id, dataset, status, split, tags, note, rating, rater, flags and source to each row; importing
-    such a file restores them. Raises ``NotFoundError`` when nothing matches.
+    such a file restores them. Redactions of what is written become final. Raises ``NotFoundError`` when nothing
+    matches.
     """
-    writer, kinds, digest = formats.get(format), Counter[str](), hashlib.sha256()
+    writer, kinds, digest, written = formats.get(format), Counter[str](), hashlib.sha256(), array("q")
     to = to.resolve()  # a link stays a link
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -317,11 +330,13 @@ def export_file(
                 digest.update(line)
                 file.write(line)
                 kinds[example.content.kind.value] += 1
+                written.append(example.id)
             file.flush()
             os.fsync(file.fileno())
         if not kinds:
             raise NotFoundError(f"no example matches {query_text or 'status:accepted'!r}", hint=_nothing_hint(dataset))
         temporary.replace(to)
+        bench.store.findings.settle(written)
     except OSError as error:
         raise WorkbenchError(f"the file cannot be written: {error.strerror}", where=str(to)) from None
     finally:

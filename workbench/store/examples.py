@@ -31,8 +31,8 @@ from workbench.domain.examples import (
 )
 from workbench.domain.queries import Query
 from workbench.errors import NotFoundError
+from workbench.store import findings
 from workbench.store.decisions import Decisions, Fields
-from workbench.store.findings import forget
 from workbench.store.queries import VISIBLE, order_by, where
 from workbench.store.rows import IDS_PER_STATEMENT, now_utc, placeholders, turns_from_json, turns_json
 
@@ -316,7 +316,7 @@ class Examples:
         if "content" in fields:
             content = _content(fields["content"])
             columns |= fields["content"] | _texts(content) | {"hash": bytes.fromhex(content.hash())}
-            forget(db, example_id)
+            findings.forget(db, example_id)
         if "deleted" in fields:
             columns["deleted_utc"] = now if fields["deleted"] else None
         if "tags" in fields:
@@ -405,6 +405,8 @@ def _insert(db: Database, dataset_id: int, new: NewExample, digest: bytes, rater
         _set_tags(db, example_id, [storable(tag) for tag in new.tags])
     for flag in new.flags:
         db.execute("INSERT OR IGNORE INTO example_flags (example_id, flag) VALUES (?, ?)", [example_id, storable(flag)])
+    if new.findings:
+        findings.add(db, (replace(found, example_id=example_id) for found in new.findings))
     return example_id
 
 

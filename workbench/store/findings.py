@@ -43,7 +43,7 @@ class Findings:
         with self._store.write() as db:
             for chunk in chunks(ids, IDS_PER_STATEMENT - len(checks)):
                 _remove(db, chunk, checks)
-            _add(db, findings)
+            add(db, findings)
 
     def of(self, example_id: int) -> list[Finding]:
         """What was found in an example, the worst first."""
@@ -133,14 +133,8 @@ def forget(db: Database, example_id: int) -> None:
     db.execute("UPDATE examples SET lang = '' WHERE id = ?", [example_id])
 
 
-def _remove(db: Database, ids: Sequence[int], checks: Collection[str]) -> None:
-    where = f"example_id IN ({placeholders(len(ids))})"
-    names = placeholders(len(checks))
-    db.execute(f"DELETE FROM findings WHERE {where} AND check_name IN ({names})", [*ids, *checks])
-    db.execute(f"DELETE FROM example_flags WHERE {where} AND flag IN ({names})", [*ids, *checks])
-
-
-def _add(db: Database, findings: Iterable[Finding]) -> None:
+def add(db: Database, findings: Iterable[Finding]) -> None:
+    """Keep findings of examples that are there; those without an example are passed over."""
     kept = [found for found in findings if found.example_id is not None]
     now = now_utc()
     db.conn.executemany(
@@ -152,3 +146,10 @@ def _add(db: Database, findings: Iterable[Finding]) -> None:
         "INSERT OR IGNORE INTO example_flags (example_id, flag) VALUES (?, ?)",
         [(f.example_id, f.check) for f in kept if f.severity is not Severity.INFO],
     )
+
+
+def _remove(db: Database, ids: Sequence[int], checks: Collection[str]) -> None:
+    where = f"example_id IN ({placeholders(len(ids))})"
+    names = placeholders(len(checks))
+    db.execute(f"DELETE FROM findings WHERE {where} AND check_name IN ({names})", [*ids, *checks])
+    db.execute(f"DELETE FROM example_flags WHERE {where} AND flag IN ({names})", [*ids, *checks])
