@@ -396,8 +396,12 @@ class Transcript(ScrollView, can_focus=True):
         return self.move_to(self.cursor + entries)
 
     def action_edge(self, last: bool) -> None:
-        """The first entry, or the last."""
+        """The beginning of the first entry, or the end of the last."""
         self.move_to(len(self.entries) - 1 if last else 0)
+        if last:
+            self._follows = self.follow
+            bottom = max(0, len(self._lines) - self.scrollable_content_region.height)
+            self.scroll_to(y=bottom, animate=False, immediate=True, force=True)
 
     def action_scroll_page(self, pages: int) -> None:
         """Scroll a page without moving the cursor."""
