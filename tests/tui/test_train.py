@@ -326,6 +326,16 @@ async def test_a_refused_plan_shows_the_reason_and_the_way_out(data: Bench) -> N
         await until_shown(pilot, "✗ pairs has no accepted demonstration", "include_chosen")
 
 
+async def test_another_method_goes_to_a_dataset_that_fits_it(data: Bench) -> None:
+    app = app_at(data, "train")
+    async with app.run_test(size=(120, 44)) as pilot:
+        await until_shown(pilot, "no runs yet")
+        await pilot.press("n")
+        await until_shown(pilot, "--method sft --dataset answers")
+        app.screen.query_one("#form-method", Picker).choose("dpo")
+        await until_shown(pilot, "--method dpo --dataset pairs")
+
+
 async def test_every_knob_of_every_method_has_a_line_in_the_form(data: Bench) -> None:
     app = app_at(data, "train")
     async with app.run_test(size=(120, 44)) as pilot:

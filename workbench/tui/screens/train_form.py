@@ -7,7 +7,7 @@ plan is made by the flow, in a thread, a moment after the last key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from workbench.domain.methods import Knob, KnobGroup, KnobValue, Method
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import train as flow
 from workbench.tui.safety import cell, clean, safe_cell
+from workbench.tui.widgets.dialogs import after_typing
 from workbench.tui.widgets.picker import Picker
 
 if TYPE_CHECKING:
@@ -70,32 +71,32 @@ def load_form(bench: Bench, values: FormValues) -> TrainForm:
     found = bench.store.datasets.list()
     if not found:
         raise NotFoundError("there is no dataset yet", hint="keep answers in Chat, or import a file in Curate")
-    datasets = [dataset.name for dataset in found]
     models = [model.name for model in bench.store.models.list()]
     methods = flow.methods()
-    method, dataset = _most_rows(methods, found)
+    method, dataset = _most_rows(methods.values(), found)
     filled = replace(
         values,
         method=values.method if values.method in methods else method,
         model=values.model if values.model in models else bench.store.models.default().name,
-        dataset=values.dataset if values.dataset in datasets else dataset,
+        dataset=values.dataset if values.dataset in {one.name for one in found} else dataset,
     )
-    return TrainForm(bench, filled, methods=methods, models=models, datasets=datasets)
+    return TrainForm(bench, filled, methods=methods, models=models, datasets=found)
 
 
-def _most_rows(methods: Mapping[str, Method], datasets: Sequence[Dataset]) -> tuple[str, str]:
+def own_rows(method: Method, dataset: Dataset) -> int:
+    """How many rows of the method's own kind the dataset has."""
+    counts = {
+        Kind.DEMONSTRATION: dataset.demonstrations,
+        Kind.PREFERENCE: dataset.preferences,
+        Kind.JUDGEMENT: dataset.judgements,
+    }
+    return counts[method.kinds[0]]
+
+
+def _most_rows(methods: Iterable[Method], datasets: Sequence[Dataset]) -> tuple[str, str]:
     """The method and dataset that fit together with the most rows: a form that can be started as it opens."""
-
-    def rows(method: Method, dataset: Dataset) -> int:
-        counts = {
-            Kind.DEMONSTRATION: dataset.demonstrations,
-            Kind.PREFERENCE: dataset.preferences,
-            Kind.JUDGEMENT: dataset.judgements,
-        }
-        return counts[method.kinds[0]]
-
-    pairs = [(method, dataset) for method in methods.values() for dataset in datasets]
-    best = max(pairs, key=lambda pair: rows(*pair))
+    pairs = [(method, dataset) for method in methods for dataset in datasets]
+    best = max(pairs, key=lambda pair: (own_rows(*pair), pair[0].kinds[0] is Kind.DEMONSTRATION))
     return best[0].name, best[1].name
 
 
@@ -212,7 +213,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         *,
         methods: Mapping[str, Method],
         models: list[str],
-        datasets: list[str],
+        datasets: Sequence[Dataset],
     ) -> None:
         super().__init__()
         self._bench, self._methods, self._models, self._datasets = bench, methods, models, datasets
@@ -242,10 +243,10 @@ class TrainForm(ModalScreen["RunPlan | None"]):
                 yield Input(given.name, placeholder="chosen for you", compact=True, id="form-name")
             with Horizontal(classes="form--row"):
                 yield Label("dataset")
-                yield Picker(self._datasets, given.dataset, title="Dataset", id="form-dataset")
+                names = [dataset.name for dataset in self._datasets]
+                yield Picker(names, given.dataset, title="Dataset", id="form-dataset")
                 yield Label("held-out")
-                held_out = [SHARE, *self._datasets]
-                yield Picker(held_out, given.eval_dataset or SHARE, title="Held-out rows", id="form-eval")
+                yield Picker([SHARE, *names], given.eval_dataset or SHARE, title="Held-out rows", id="form-eval")
             yield Static(id="form-summary", markup=False)
             yield VerticalScroll(id="form-knobs", can_focus=False)
             yield Static(id="form-plan", markup=False)
@@ -308,9 +309,16 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         kept = self.values().overrides
         presets = [preset.name for preset in self._method.presets]
         self.query_one("#form-preset", Picker).offer(presets)
+        self._fit_dataset()
         known = {knob.name for knob in self._method.knobs}
         await self._fill_knobs({name: text for name, text in kept.items() if name in known})
         self._plan_soon()
+
+    def _fit_dataset(self) -> None:
+        """Go to a dataset that the method can be trained on, unless the chosen one will do."""
+        here = next(dataset for dataset in self._datasets if dataset.name == self._picked("dataset"))
+        if not own_rows(self._method, here):
+            self.query_one("#form-dataset", Picker).value = _most_rows([self._method], self._datasets)[1]
 
     @on(Picker.Changed, "#form-preset")
     def _another_preset(self) -> None:
@@ -391,6 +399,9 @@ class TrainForm(ModalScreen["RunPlan | None"]):
 
     def action_start(self) -> None:
         """Start what stands in the form, once its plan is made."""
+        after_typing(self, self._start)
+
+    def _start(self) -> None:
         if self._plan is not None and self._planned == self.values():
             self.dismiss(self._plan)
             return
