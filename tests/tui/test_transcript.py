@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -117,7 +118,7 @@ async def test_the_view_follows_by_half_pages() -> None:
             app.transcript.append_text(f"line {number}  \n")
             await pilot.pause()
             tops.append(int(app.transcript.scroll_offset.y))
-        steps = [after - before for before, after in zip(tops, tops[1:], strict=False) if after != before]
+        steps = [after - before for before, after in itertools.pairwise(tops) if after != before]
         assert min(steps) >= 9 and len(steps) <= 100 // 9
         assert "line 99" in app.screen_text()
 
