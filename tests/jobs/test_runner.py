@@ -16,7 +16,7 @@ from workbench.domain.runs import RunSpec, RunState, RunStatus
 from workbench.jobs.launch import LOCK_NAME, ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity, child_environment, module_argv
 from workbench.jobs.run_directory import KILL, STOP, RunDirectory, mark_complete
-from workbench.jobs.runner import Runner, queue, serve, settle
+from workbench.jobs.runner import Runner, is_at_work, queue, serve, settle
 
 FAKE = Path(__file__).parent / "fake_trainer.py"
 PATIENCE_SECONDS = 30.0
@@ -158,6 +158,21 @@ def test_another_process_under_the_same_pid_is_not_taken_for_the_trainer(
     directory.write_status(RunStatus(RunState.RUNNING, pid=own.pid, process_started=own.started - 3600))
     Runner(runs, trainer=trainer("finish")).work()
     assert state(directory) is RunState.LOST
+
+
+def test_a_trainer_on_another_machine_lives_as_long_as_its_heart_beats(make: Callable[[str], RunDirectory]) -> None:
+    directory = make("a")
+    own = ProcessIdentity.own()
+    directory.write_status(RunStatus(RunState.RUNNING, pid=own.pid, process_started=own.started - 3600))
+    heartbeat = directory.root / "heartbeat"
+    heartbeat.write_text("another-machine")
+    assert directory.heartbeat_elsewhere() == "another-machine"
+    assert is_at_work(directory)
+    long_ago = time.time() - 3600
+    os.utime(heartbeat, (long_ago, long_ago))
+    assert not is_at_work(directory)
+    directory.beat()
+    assert directory.heartbeat_elsewhere() == "" and not is_at_work(directory)
 
 
 def test_a_second_runner_leaves_the_queue_to_the_first(runs: Path, make: Callable[[str], RunDirectory]) -> None:

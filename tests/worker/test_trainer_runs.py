@@ -50,6 +50,7 @@ def greedy(model: Any, tokenizer: Any, question: str) -> list[int]:
     return told[0, ids.shape[1] :].tolist()
 
 
+@pytest.mark.timeout(400)
 def test_queued_methods_run_through_the_runner_and_a_killed_one_goes_on_where_it_was(
     tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

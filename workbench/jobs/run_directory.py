@@ -151,8 +151,16 @@ class RunDirectory:
         (self.root / "stop").unlink(missing_ok=True)
 
     def beat(self) -> None:
-        """Say that the trainer is alive: the modification time of ``heartbeat``."""
-        (self.root / "heartbeat").touch()
+        """Say that the trainer is alive, and on which machine: the time and the text of ``heartbeat``."""
+        (self.root / "heartbeat").write_text(os.uname().nodename, encoding="utf-8")
+
+    def heartbeat_elsewhere(self) -> str:
+        """The other machine (or container) whose trainer beat last; "" when it was this one, or none ever did."""
+        try:
+            machine = (self.root / "heartbeat").read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return ""
+        return "" if machine == os.uname().nodename else machine
 
     def heartbeat_age(self) -> float | None:
         """Seconds since the last beat; None when there was none."""

@@ -22,6 +22,7 @@ from workbench.jobs.processes import ProcessIdentity, child_environment, log_tai
 from workbench.jobs.run_directory import KILL, RunDirectory, all_runs, now_utc, step_of
 
 LAST_LINES = 5
+SILENCE_SECONDS = 60.0
 LOCK_PATIENCE_SECONDS = 1.0
 
 
@@ -92,10 +93,13 @@ def queue(runs: Path) -> list[RunDirectory]:
 
 
 def is_at_work(directory: RunDirectory) -> bool:
-    """True while the process that the run's state names is alive."""
+    """True while the process that the run's state names is alive; of one on another machine, its heart tells."""
     status = directory.status()
     if status is None or not status.state.is_active or status.pid is None:
         return False
+    if directory.heartbeat_elsewhere():
+        age = directory.heartbeat_age()
+        return age is not None and age < SILENCE_SECONDS
     return ProcessIdentity(status.pid, status.process_started or 0.0).is_alive()
 
 
