@@ -64,6 +64,7 @@ _SECRET_WORDS = (
     *("-us", "_authToken", "T3BlbkFJ", "pypi-", "SG.", "xox", "hooks.slack", "sq0csp", "k_live_", ":AA"),
 )
 _SHORTEST_BARE_SECRET = 34
+_SHORTEST_SECRET = 16
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----.*?"
     r"(?:-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|\Z)",
@@ -213,6 +214,8 @@ def _secrets(text: str) -> Iterator[Recognised]:
     for pattern in _secret_patterns():
         for found in pattern.finditer(text):
             start, end = found.span(found.lastindex or 0)
+            if end - start < _SHORTEST_SECRET:  # the group was only the kind of token
+                start, end = found.span()
             if _looks_random(text[start:end]):
                 yield Recognised(start, end, "SECRET")
 
