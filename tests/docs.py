@@ -1,0 +1,102 @@
+"""The generated parts of the README: methods, checks, commands and keys, made from the code that they describe.
+
+``python -m tests.docs --write`` writes them; ``tests/test_docs.py`` fails when they are stale. A part stands between
+``<!-- generated: NAME -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+_PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def methods() -> str:
+    """A row for every training method."""
+    from workbench.methods import find
+
+    rows = [
+        f"| `{m.name}` | {m.summary} | {', '.join(k.value for k in m.kinds)} | `{m.trainer}` | "
+        f"{', '.join(p.name for p in m.presets)} |"
+        for m in find().values()
+    ]
+    return "\n".join(["| method | what it does | takes | trainer | presets |", "|---|---|---|---|---|", *rows])
+
+
+def checks() -> str:
+    """A row for every data check."""
+    from workbench.checks import find
+
+    rows = [f"| `{c.name}` | {c.summary} | {c.fix.said if c.fix else '-'} |" for c in find().values()]
+    return "\n".join(["| check | finds | `--fix` |", "|---|---|---|", *rows])
+
+
+def commands() -> str:
+    """A row for every command, with its verbs."""
+    from workbench.cli.main import build_parser
+
+    rows = ["| command | does |", "|---|---|"]
+    for action in build_parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            rows += [
+                f"| `workbench {name}{_verbs(action.choices[name])}` | {choice.help} |"
+                for name, choice in ((c.dest, c) for c in action._choices_actions)
+            ]
+    return "\n".join(rows)
+
+
+def _verbs(parser: argparse.ArgumentParser) -> str:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return " " + "/".join(action.choices)
+    return ""
+
+
+def keys() -> str:
+    """A row for every key that has an id, by screen."""
+    rows = ["| where | key | id | does |", "|---|---|---|---|"]
+    rows += [f"| {where} | {key} | `{name}` | {what} |" for where, key, name, what in _bindings()]
+    return "\n".join(rows)
+
+
+def _bindings() -> Iterator[tuple[str, str, str, str]]:
+    from textual.binding import Binding
+
+    from workbench.tui.app import WorkbenchApp
+    from workbench.tui.panes import PANES
+    from workbench.tui.widgets.frame import key_sign
+
+    sources = [("everywhere", WorkbenchApp), *((pane.title, pane.load()) for pane in PANES)]
+    for where, source in sources:
+        for binding in source.BINDINGS:
+            if isinstance(binding, Binding) and binding.id and (binding.tooltip or binding.description):
+                shown = " ".join(f"`{key_sign(key.strip())}`" for key in binding.key.split(","))
+                yield where, shown.replace("|", "\\|"), binding.id, binding.tooltip or binding.description
+
+
+PARTS: dict[str, Callable[[], str]] = {"methods": methods, "checks": checks, "commands": commands, "keys": keys}
+
+
+def rendered(text: str) -> str:
+    """``text`` with every generated part made anew; raises ``KeyError`` for a part nobody makes."""
+    return _PART.sub(lambda m: f"{m[1]}{PARTS[m[2]]()}\n{m[4]}", text)
+
+
+def main() -> int:
+    """Write the README with ``--write``; otherwise exit 1 when it is stale."""
+    before = README.read_text(encoding="utf-8")
+    after = rendered(before)
+    if "--write" in sys.argv:
+        README.write_text(after, encoding="utf-8")
+        return 0
+    return int(before != after)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
