@@ -22,6 +22,7 @@ from workbench.domain.chats import (
     storable,
 )
 from workbench.errors import DataError, NotFoundError
+from workbench.store.owners import process_started
 from workbench.store.rows import (
     generation_from_json,
     generation_json,
@@ -33,9 +34,6 @@ from workbench.store.rows import (
 
 if TYPE_CHECKING:
     from workbench.store.store import Store
-
-# An operating system reports a process's start to a hundredth of a second, and shifts it when the clock is set.
-_SAME_START_SECONDS = 2.0
 
 
 class Chats:
@@ -164,7 +162,15 @@ class Chats:
             cursor = db.execute(
                 "INSERT INTO answers (chat_id, parent_id, model, sampling, text, owner_pid, owner_started, "
                 "created_utc) VALUES (?, ?, ?, ?, '', ?, ?, ?)",
-                [chat_id, parent_id, model, sampling_json(sampling), os.getpid(), _started(os.getpid()), now_utc()],
+                [
+                    chat_id,
+                    parent_id,
+                    model,
+                    sampling_json(sampling),
+                    os.getpid(),
+                    process_started(os.getpid()),
+                    now_utc(),
+                ],
             )
             return _new_id(cursor)
 
@@ -181,23 +187,12 @@ class Chats:
     def lost_answers(self) -> builtins.list[PendingAnswer]:
         """Answers whose process is gone: nobody will finish them."""
         rows = self._store.read().execute("SELECT * FROM answers ORDER BY id").fetchall()
-        return [_pending(row) for row in rows if _started(row["owner_pid"], near=row["owner_started"]) == 0.0]
+        return [_pending(row) for row in rows if process_started(row["owner_pid"], near=row["owner_started"]) == 0.0]
 
     def _check_in_chat(self, chat_id: int, message_id: int | None) -> None:
         self.get(chat_id)
         if message_id is not None and self.message(message_id).chat_id != chat_id:
             raise DataError(f"message {message_id} is not in chat {chat_id}")
-
-
-def _started(pid: int, *, near: float | None = None) -> float:
-    """When a process began, in seconds since the epoch; 0.0 when there is none, or none that began ``near`` then."""
-    import psutil  # 20 ms
-
-    try:
-        started: float = psutil.Process(pid).create_time()
-    except psutil.Error:
-        return 0.0
-    return started if near is None or abs(started - near) < _SAME_START_SECONDS else 0.0
 
 
 def _new_id(cursor: sqlite3.Cursor) -> int:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _COUNTS = f"""
 SELECT e.dataset_id, e.status, e.kind, count(*) AS n FROM examples e WHERE {VISIBLE}
 """
+_IS_THERE = (
+    "NOT EXISTS (SELECT 1 FROM imports i WHERE i.state IN ('staging', 'removing') "
+    "AND i.dataset = d.name AND i.created_utc = d.created_utc)"
+)
 
 
 class Datasets:
@@ -33,13 +37,13 @@ class Datasets:
         """The dataset of this name, made now if there is none; raises ``DataError`` for a name that cannot be one."""
         return self.get(self.ensure_id(name))
 
-    def ensure_id(self, name: str) -> int:
+    def ensure_id(self, name: str, *, now: str = "") -> int:
         """The id of the dataset of this name, made now if there is none; counts nothing."""
         check_name(name, what="dataset")
         with self._store.write() as db:
             db.execute(
                 "INSERT INTO datasets (name, created_utc) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
-                [name, now_utc()],
+                [name, now or now_utc()],
             )
             return int(db.execute("SELECT id FROM datasets WHERE name = ?", [name]).fetchone()["id"])
 
@@ -56,12 +60,12 @@ class Datasets:
         return find(self._store.read(), "datasets", name_or_id)
 
     def list(self) -> list[Dataset]:
-        """Every dataset by name."""
+        """Every dataset by name, except one that was made for an import that is still on its way."""
         connection = self._store.read()
         counts: dict[int, builtins.list[sqlite3.Row]] = {}
         for row in connection.execute(f"{_COUNTS} GROUP BY 1, 2, 3"):
             counts.setdefault(row["dataset_id"], []).append(row)
-        rows = connection.execute("SELECT * FROM datasets ORDER BY name")
+        rows = connection.execute(f"SELECT * FROM datasets d WHERE {_IS_THERE} ORDER BY name")
         return [_dataset(row, counts.get(row["id"], ())) for row in rows]
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.domain.decisions import Action, Decision, Undone, undone
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 # What a decision changed, as JSON holds it: the example's fields by name.
 Fields = dict[str, Any]
-Apply = Callable[[Decision], None]
+Apply = Callable[[Decision], Sequence[int]]  # the ids of the examples that it touched
 
 
 class Decisions:
@@ -51,9 +52,14 @@ class Decisions:
         return self._turn(rater, "min(group_id)", "undone", "done", apply)
 
     def history(self, example_id: int) -> list[Decision]:
-        """The decisions about one example, oldest first."""
-        sql = "SELECT * FROM decisions WHERE example_id = ? ORDER BY id"
-        return [_decision(row) for row in self._store.read().execute(sql, [example_id])]
+        """The decisions about one example, oldest first; an import has one for all its examples, at its first."""
+        sql = (
+            "SELECT * FROM decisions WHERE example_id = :id OR (action = 'create' AND example_id = ("
+            "  SELECT min(o.id) FROM examples e JOIN examples o ON o.import_id = e.import_id WHERE e.id = :id"
+            ")) ORDER BY id"
+        )
+        found = [_decision(row) for row in self._store.read().execute(sql, {"id": example_id})]
+        return [replace(decision, example_id=example_id) for decision in found]
 
     def _turn(self, rater: str, which: str, state: str, into: str, apply: Apply) -> Undone | None:
         with self._store.write() as db:
@@ -64,14 +70,13 @@ class Decisions:
             direction = "DESC" if state == "done" else "ASC"
             sql = f"SELECT * FROM decisions WHERE group_id = ? AND rater = ? AND state = ? ORDER BY id {direction}"
             found = [_decision(row) for row in db.execute(sql, [group, rater, state]).fetchall()]
-            for decision in found:
-                apply(decision)
+            touched = {example_id: None for decision in found for example_id in apply(decision)}
             db.execute(
                 "UPDATE decisions SET state = ? WHERE group_id = ? AND rater = ? AND state = ?",
                 [into, group, rater, state],
             )
-        touched = tuple(dict.fromkeys(decision.example_id for decision in sorted(found, key=lambda d: d.id)))
-        return undone(found[0].action, touched)
+        ids = tuple(reversed(touched)) if state == "done" and len(found) > 1 else tuple(touched)
+        return undone(found[0].action, ids)
 
 
 def _decision(row: sqlite3.Row) -> Decision:

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from workbench.domain.chats import Turn, storable
+from workbench.domain.datasets import refuse_locked
 from workbench.domain.decisions import Action, Decision, Undone
 from workbench.domain.examples import (
     Content,
@@ -55,13 +56,7 @@ SELECT e.id, e.kind, e.status, e.split, e.rating, e.source_kind, substr(e.note, 
     {_TAGS} AS tags, {_FLAGS} AS flags
 FROM examples e
 """
-_INSERT = """
-INSERT INTO examples (dataset_id, kind, status, split, label, rating, rater, source_kind, source, hash, created_utc,
-    updated_utc, note, prompt_text, answer_text, context_text, rejected_text, words, turns, prompt, chosen, rejected,
-    tools)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_INDEX = """
+INDEX = """
 INSERT INTO examples_fts(rowid, prompt_text, answer_text, context_text, rejected_text, note)
 SELECT id, prompt_text, answer_text, context_text, rejected_text, note FROM examples WHERE id BETWEEN ? AND ?
 """
@@ -97,7 +92,7 @@ class Examples:
             group = group or self._decisions.begin(rater)
             found, is_new = self._put(db, self._store.datasets.ensure_id(dataset), new, rater=rater, group=group)
             if is_new is _INSERTED:
-                db.execute(_INDEX, [found, found])
+                db.execute(INDEX, [found, found])
             return self.get(found), is_new is not _PRESENT
 
     def new_group(self, rater: str) -> int:
@@ -117,7 +112,7 @@ class Examples:
                 _, outcome = self._put(db, dataset_id, new, rater=rater, group=group)
                 counts[outcome] += 1
             # Word by word indexing costs twice as much as one pass at the end.
-            db.execute(_INDEX, [last + 1, 2**63 - 1])
+            db.execute(INDEX, [last + 1, 2**63 - 1])
         return counts[_INSERTED] + counts[_REVIVED], counts[_PRESENT]
 
     def get(self, example_id: int) -> Example:
@@ -180,13 +175,16 @@ class Examples:
         note: str | None = None,
         rating: int | None = None,
         content: Content | None = None,
+        hidden: bool | None = None,
         group: int | None = None,
+        unlock: bool = False,
     ) -> int:
         """Change what is given on every one of these examples; returns the decision group that one undo takes back.
 
-        ``group`` joins the change to others; None begins a new group.
+        ``group`` joins the change to others; None begins a new group. ``hidden`` takes examples away until an undo.
 
-        All or nothing: raises ``NotFoundError`` when one of them is not there.
+        All or nothing: raises ``NotFoundError`` when one of them is not there, and ``RefusedError`` when the content
+        or split of one in the test split would change, unless ``unlock`` says that it is meant.
         """
         given: Fields = {"rater": rater}
         given |= {"status": status.value} if status else {}
@@ -194,6 +192,7 @@ class Examples:
         given |= {"note": storable(note)} if note is not None else {}
         given |= {"rating": rating} if rating is not None else {}
         given |= {"content": content_fields(content)} if content else {}
+        given |= {"deleted": hidden} if hidden is not None else {}
         with self._store.write() as db:
             group = group or self._decisions.begin(rater)
             for example_id in ids:
@@ -201,6 +200,8 @@ class Examples:
                 after = dict(before) | given
                 after["tags"] = sorted({*before["tags"], *map(storable, add_tags)} - {*remove_tags})
                 changed = [name for name in after if after[name] != before[name]]
+                if before["split"] == Split.TEST.value and not unlock:
+                    refuse_locked(example_id, changed)
                 self._write(db, example_id, {name: after[name] for name in changed})
                 self._decisions.add(
                     group,
@@ -248,8 +249,8 @@ class Examples:
 
     def _put(self, db: Database, dataset_id: int, new: NewExample, *, rater: str, group: int) -> tuple[int, str]:
         """Insert or revive ``new``, with its decision. The caller puts inserted rows into the text index."""
-        content = _stored(new.content)
-        digest = bytes.fromhex(content.hash())
+        new = replace(new, content=_stored(new.content))
+        digest = bytes.fromhex(new.content.hash())
         row = db.execute(
             f"SELECT e.id, e.deleted_utc FROM examples e WHERE e.dataset_id = ? AND e.hash = ? "
             f"AND (e.deleted_utc IS NOT NULL OR {VISIBLE}) ORDER BY e.deleted_utc IS NOT NULL, e.id LIMIT 1",
@@ -260,7 +261,7 @@ class Examples:
         if row is not None:
             self._revive(db, row["id"], new, rater=rater, group=group)
             return int(row["id"]), _REVIVED
-        example_id = _insert(db, dataset_id, replace(new, content=content), digest, rater)
+        example_id = _insert(db, dataset_id, new, rater)
         self._decisions.add(group, example_id, Action.CREATE, before=_HIDDEN, after=_VISIBLE, rater=rater)
         return example_id, _INSERTED
 
@@ -283,9 +284,14 @@ class Examples:
         before = {name: before[name] for name in after if name != "deleted"} | _HIDDEN
         self._decisions.add(group, example_id, Action.CREATE, before=before, after=after, rater=rater)
 
-    def _move(self, db: Database, decision: Decision, *, back: bool) -> None:
-        """Set the fields of a decision to what they were before (``back``) or after it."""
+    def _move(self, db: Database, decision: Decision, *, back: bool) -> Sequence[int]:
+        """Set the fields of a decision to what they were before (``back``) or after it; returns which rows it touched.
+
+        The one decision of an import stands for all its rows.
+        """
         before, after = json.loads(decision.before), json.loads(decision.after)
+        if "import" in after:
+            return show_import(db, after["import"], visible=not back)
         leaving, reaching = (after, before) if back else (before, after)
         for fields in (leaving, reaching):
             if "content" in fields:  # written before examples had tools
@@ -293,6 +299,7 @@ class Examples:
         now = self._fields(db, decision.example_id, hidden=True)
         changes = {name: value for name, value in reaching.items() if now[name] == leaving[name]}
         self._write(db, decision.example_id, changes)
+        return [decision.example_id]
 
     def _fields(self, db: Database, example_id: int, *, hidden: bool = False) -> Fields:
         """All that decisions can change, as it is now."""
@@ -323,6 +330,18 @@ class Examples:
             _set_tags(db, example_id, fields["tags"])
         assignments = ", ".join(f"{name} = ?" for name in columns)
         db.execute(f"UPDATE examples SET {assignments} WHERE id = ?", [*columns.values(), example_id])
+
+
+def show_import(db: Database, import_id: int, *, visible: bool) -> list[int]:
+    """Hide the rows of an import, or show those again that were hidden so; returns their ids."""
+    mark = f"import:{import_id}"
+    to, condition = (None, "deleted_utc = ?") if visible else (mark, "deleted_utc IS NULL")
+    values = [import_id, mark] if visible else [import_id]
+    sql = f"SELECT id FROM examples WHERE import_id = ? AND {condition} ORDER BY id"
+    ids = [int(row["id"]) for row in db.execute(sql, values)]
+    db.execute(f"UPDATE examples SET deleted_utc = ? WHERE import_id = ? AND {condition}", [to, *values])
+    db.execute("UPDATE imports SET state = ? WHERE id = ?", ["done" if visible else "undone", import_id])
+    return ids
 
 
 _INSERTED, _REVIVED, _PRESENT = "inserted", "revived", "present"
@@ -387,19 +406,34 @@ def _joined(texts: Iterable[str]) -> str:
     return storable("\n".join(texts))
 
 
-def _insert(db: Database, dataset_id: int, new: NewExample, digest: bytes, rater: str) -> int:
-    now, fields, texts = now_utc(), content_fields(new.content), _texts(new.content)
-    status = (new.status or Status.PENDING).value
-    cursor = db.execute(
-        _INSERT,
-        [
-            *(dataset_id, fields["kind"], status, new.split.value, fields["label"], new.rating, new.rater or rater),
-            *(new.source.kind.value, _source_json(new.source), digest, now, now, storable(new.note)),
-            *texts.values(),
-            *(fields["prompt"], fields["chosen"], fields["rejected"], fields["tools"]),
-        ],
-    )
-    example_id = cursor.lastrowid
+def new_fields(new: NewExample, *, rater: str, now: str) -> Fields:
+    """The columns of a new row, except those that say where it belongs."""
+    content = _stored(new.content)
+    return {
+        "status": (new.status or Status.PENDING).value,
+        "split": new.split.value,
+        "rating": new.rating,
+        "rater": new.rater or rater,
+        "source_kind": new.source.kind.value,
+        "source": _source_json(new.source),
+        "hash": bytes.fromhex(content.hash()),
+        "created_utc": now,
+        "updated_utc": now,
+        "note": storable(new.note),
+        **_texts(content),
+        **content_fields(content),
+    }
+
+
+def insert_sql(columns: Iterable[str]) -> str:
+    """The statement that adds a row with these columns."""
+    names = list(columns)
+    return f"INSERT INTO examples ({', '.join(names)}) VALUES ({placeholders(len(names))})"
+
+
+def _insert(db: Database, dataset_id: int, new: NewExample, rater: str) -> int:
+    fields: Fields = {"dataset_id": dataset_id} | new_fields(new, rater=rater, now=now_utc())
+    example_id = db.execute(insert_sql(fields), [*fields.values()]).lastrowid
     assert example_id is not None
     if new.tags:
         _set_tags(db, example_id, [storable(tag) for tag in new.tags])
@@ -424,8 +458,8 @@ def _source_json(source: Source) -> str:
 
 def _source(text: str) -> Source:
     values = json.loads(text)
-    kind, models = SourceKind(values.pop("kind")), tuple(values.pop("models", ()))
-    return Source(kind=kind, models=models, **values)
+    kind, models, origins = SourceKind(values.pop("kind")), values.pop("models", ()), values.pop("origins", ())
+    return Source(kind=kind, models=tuple(models), origins=tuple(origins), **values)
 
 
 def _example(row: sqlite3.Row) -> Example:

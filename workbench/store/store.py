@@ -27,6 +27,7 @@ from workbench.store.datasets import Datasets
 from workbench.store.drafts import Drafts
 from workbench.store.examples import Examples
 from workbench.store.findings import Findings
+from workbench.store.imports import Imports
 from workbench.store.models import Models
 from workbench.store.runs import Runs
 
@@ -57,6 +58,7 @@ class Store:
         self.drafts = Drafts(self)
         self.datasets = Datasets(self)
         self.examples = Examples(self)
+        self.imports = Imports(self)
         self.findings = Findings(self)
         self.models = Models(self)
         self.runs = Runs(self)
