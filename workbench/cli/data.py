@@ -1,16 +1,17 @@
-"""The data commands: import, export, and what a person decides about examples."""
+"""The data commands: what a person decides about examples, and datasets. Import and export are beside this."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.cli import exchange
 from workbench.cli.parsing import add, add_group, add_ids
-from workbench.cli.session import Session, existing_file
+from workbench.cli.session import Session
 from workbench.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -22,20 +23,7 @@ _COLUMNS = ["id", "dataset", "kind", "status", "split", "tags", "prompt", "chose
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the data commands."""
-    one = add(commands, common, "import", import_files, "bring examples in from files")
-    one.add_argument("files", nargs="+", metavar="FILE", help="JSONL or a JSON array; - for standard input")
-    one.add_argument("--dataset", default="", metavar="D", help="where they go (default: the file's name)")
-    one.add_argument("--format", default="", metavar="NAME", help="the format (default: detected by shape)")
-    one.add_argument("--dry-run", action="store_true", help="say what would happen, write nothing")
-    one.add_argument("--skip-bad", action="store_true", help="import the good lines, write the bad ones out beside")
-    one.add_argument("--status", choices=["pending", "accepted"], default="pending")
-
-    one = add(commands, common, "export", export, "write examples to a file, for any trainer")
-    one.add_argument("query", nargs="*", metavar="QUERY", help="which examples (default: status:accepted)")
-    one.add_argument("--to", required=True, metavar="FILE", help="where to; - for standard output")
-    one.add_argument("--format", default="trl", metavar="NAME")
-    one.add_argument("--dataset", default="", metavar="D")
-    one.add_argument("--provenance", action="store_true", help="with id, source, status, split, tags, note, rater")
+    exchange.register(commands, common)
 
     verbs = add_group(commands, common, "examples", "list, show and decide about examples")
     sub = add(verbs, common, "list", examples_list, "examples that a query finds")
@@ -86,51 +74,13 @@ def example_row(example: Example) -> dict[str, object]:
         "chosen": [t.as_dict() for t in content.chosen],
         "rejected": [t.as_dict() for t in content.rejected],
         "label": content.label,
+        "tools": json.loads(content.tools) if content.tools else [],
         "note": example.note,
         "rating": example.rating,
         "rater": example.rater,
         "flags": list(example.flags),
         "hash": content.hash(),
     }
-
-
-def import_files(session: Session, args: argparse.Namespace) -> None:
-    """Import each file; the first bad line ends it with nothing imported from that file, unless ``--skip-bad``."""
-    from workbench.domain.examples import Status
-    from workbench.flows import exchange
-
-    for name in args.files:
-        report = exchange.import_file(
-            session.bench,
-            sys.stdin if name == "-" else existing_file(name),
-            dataset=args.dataset,
-            format=args.format,
-            status=Status(args.status),
-            skip_bad=args.skip_bad,
-            dry_run=args.dry_run,
-        )
-        session.out.data(report.as_dict(), report.sentence())
-
-
-def export(session: Session, args: argparse.Namespace) -> None:
-    """Write what the query finds; standard output gets the rows themselves."""
-    from workbench.flows import exchange
-
-    if args.to == "-":
-        for line in exchange.export_lines(
-            session.bench, " ".join(args.query), dataset=args.dataset, format=args.format, provenance=args.provenance
-        ):
-            sys.stdout.write(line)
-        return
-    report = exchange.export_file(
-        session.bench,
-        " ".join(args.query),
-        Path(args.to).expanduser(),
-        dataset=args.dataset,
-        format=args.format,
-        provenance=args.provenance,
-    )
-    session.out.data(report.as_dict(), report.sentence())
 
 
 def examples_list(session: Session, args: argparse.Namespace) -> None:

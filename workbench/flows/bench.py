@@ -13,6 +13,9 @@ from workbench.store.store import Store
 if TYPE_CHECKING:
     from workbench.jobs.engine import Engine
 
+# What a killed import left is invisible; an opening spends so long on removing it, and the next import does the rest.
+SWEEP_SECONDS = 0.3
+
 
 class Bench:
     """Everything a flow needs. ``rater`` signs decisions; ``engine`` answers, and is started by its first use."""
@@ -39,8 +42,8 @@ class Bench:
     ) -> Self:
         """The bench on ``workspace``, made if it is new; its first model is the one shipped with the program.
 
-        Answers that a killed bench had begun become messages. Raises ``StoreError``, ``BusyError`` or ``UsageError``
-        (settings); starts no process.
+        Answers that a killed bench had begun become messages; what a killed import left goes, a part at each opening.
+        Raises ``StoreError``, ``BusyError`` or ``UsageError`` (settings); starts no process.
         """
         settings = settings or load_settings()
         if engine is None:
@@ -51,6 +54,7 @@ class Bench:
         try:
             ensure_embedded(store)
             recover_answers(store)
+            store.imports.sweep(seconds=SWEEP_SECONDS)
         except BaseException:
             store.close()
             raise

@@ -1,27 +1,27 @@
-"""From the bytes of a file to JSON rows: JSON Lines or one JSON array, row by row, each with its line number.
+"""From the bytes of a file to JSON rows: JSON Lines, one JSON array, or one object, each row with its line number.
 
-Owns what can be wrong before a row means anything: encodings, broken JSON, values that are no objects, and halves of
-surrogate pairs. Nothing here ends the reading of the other lines, except an array that breaks off.
+Owns what can be wrong before a row means anything: encodings, broken JSON, values that are no objects, lines without
+end, and halves of surrogate pairs. Nothing here ends the reading of the other lines, except an array that breaks off.
+Reads piece by piece, so that the size of a file is no matter. ``ijson`` streams arrays too, but says neither on which
+line an element begins nor what its text was.
 """
 
 from __future__ import annotations
 
-import contextlib
+import codecs
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TextIO
+from io import BufferedIOBase, BufferedRandom, BufferedReader
 
 from workbench.domain.chats import storable
-from workbench.errors import DataError, NotFoundError
 
 Row = dict[str, object]
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x1f\x8b": "gzip", b"PK": "zip", b"PAR1": "Parquet"}
-_SPOOLED_BYTES = 8_000_000
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LONGEST = 64_000_000
+PEEKED = 1 << 16
+_PIECE = 1 << 18
+_LONGEST_WORD = 16  # an error this near to the end of what was read may be a word that was cut, such as "fal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,120 +33,193 @@ class RowError:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row with the line it begins on. ``repaired``: some characters were halves of pairs and are U+FFFD now."""
+    """A row with the line it begins on. ``repaired``: some characters were halves of pairs and are U+FFFD now.
+
+    ``file`` is set where rows come from several files.
+    """
 
     number: int
     raw: bytes
     row: Row | RowError
     repaired: bool = False
+    file: str = ""
 
 
-@contextlib.contextmanager
-def open_lines(source: Path | TextIO) -> Iterator[IO[bytes]]:
-    """The bytes of a file or of a text stream; a stream is read to its end first, so that no lock waits for a pipe."""
-    if isinstance(source, Path):
-        try:
-            file = source.open("rb")
-        except FileNotFoundError:
-            raise NotFoundError(f"{source.name} does not exist", where=str(source)) from None
-        except OSError as error:
-            raise DataError(f"the file cannot be read: {error.strerror}", where=str(source)) from None
-        with file:
-            yield file
+def read_rows(file: BufferedIOBase, *, may_be_one: bool = False) -> Iterator[Line]:
+    """Every line or array element that is not blank, good or bad; ``may_be_one`` allows one object on many lines."""
+    if first_sign(file) == b"[":
+        return _array(file)
+    return _lines(file, may_be_one)
+
+
+def first_sign(file: BufferedIOBase) -> bytes:
+    """The first byte that is no space, which stays to be read; a byte order mark before it is taken away."""
+    if peek(file).startswith(BYTE_ORDER_MARK):
+        file.read(len(BYTE_ORDER_MARK))
+    return peek(file).lstrip()[:1]
+
+
+def peek(file: BufferedIOBase) -> bytes:
+    """The next bytes, which stay to be read: as many as the file has buffered."""
+    assert isinstance(file, BufferedReader | BufferedRandom)
+    return file.peek(PEEKED)
+
+
+def numbered_lines(file: BufferedIOBase) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file with their numbers; of one that is too long only the beginning, longer than ``LONGEST``."""
+    number = 0
+    while line := file.readline(LONGEST + 1):
+        number += 1
+        yield number, line
+        while len(line) > LONGEST and not line.endswith(b"\n") and (line := file.readline(LONGEST + 1)):
+            pass
+
+
+def decoded(number: int, raw: bytes) -> str | Line:
+    """A line's text, or what is wrong with it."""
+    if len(raw) > LONGEST:
+        return Line(number, raw[:1000], RowError(f"the line is longer than {LONGEST:,} bytes"))
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Line(number, raw, RowError(f"it is not UTF-8 (byte {error.start + 1} of the line)"))
+
+
+def checked(number: int, raw: bytes, value: object) -> Line:
+    """A JSON value as a line: it must be an object, and is valid Unicode afterwards."""
+    if not isinstance(value, dict):
+        return Line(number, raw, RowError(f"it is not a JSON object but {_named(value)}"))
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        return Line(number, raw, value)
+    repaired = _repaired(value)
+    assert isinstance(repaired, dict)
+    return Line(number, raw, repaired, repaired=repaired != value)
+
+
+def _lines(file: BufferedIOBase, may_be_one: bool) -> Iterator[Line]:
+    for number, raw in numbered_lines(file):
+        if not raw.strip():
+            continue
+        line = _line(number, raw)
+        if may_be_one and isinstance(line.row, RowError) and raw.lstrip().startswith(b"{"):
+            yield from _one(line, raw, file)
+            return
+        may_be_one = False
+        yield line
+
+
+def _one(first: Line, raw: bytes, file: BufferedIOBase) -> Iterator[Line]:
+    """One object over many lines; lines by themselves where that is not what it is."""
+    rest = file.read(LONGEST)
+    try:
+        yield checked(first.number, raw + rest, json.loads((raw + rest).decode("utf-8")))
         return
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOLED_BYTES) as spool:
-        raw = getattr(source, "buffer", None)
-        if raw is not None:
-            shutil.copyfileobj(raw, spool)
-        else:
-            for text in source:
-                spool.write(text.encode("utf-8", "surrogatepass"))
-        spool.seek(0)
-        yield spool
-
-
-def read_rows(file: IO[bytes]) -> Iterator[Line]:
-    """Every line or array element that is not blank, good or bad; raises ``DataError`` for what is not text at all."""
-    start = file.read(4)
-    for mark, name in _OTHER_ENCODINGS.items():
-        if start.startswith(mark):
-            raise DataError(f"this is {name}, not JSON in UTF-8", hint="convert it to JSONL first")
-    file.seek(len(_BYTE_ORDER_MARK) if start.startswith(_BYTE_ORDER_MARK) else 0)
-    position = file.tell()
-    is_array = _first_sign(file) == b"["
-    file.seek(position)
-    return _array(file) if is_array else _lines(file)
-
-
-def _first_sign(file: IO[bytes]) -> bytes:
-    while sign := file.read(1):
-        if not sign.isspace():
-            return sign
-    return b""
-
-
-def _lines(file: IO[bytes]) -> Iterator[Line]:
-    for number, raw in enumerate(file, start=1):
-        if raw.strip():
-            yield _line(number, raw)
+    except (ValueError, RecursionError):
+        yield first
+    for number, line in enumerate(rest.splitlines(keepends=True), start=first.number + 1):
+        if line.strip():
+            yield _line(number, line)
 
 
 def _line(number: int, raw: bytes) -> Line:
+    text = decoded(number, raw)
+    if isinstance(text, Line):
+        return text
     try:
-        return _checked(number, raw, json.loads(raw.decode("utf-8")))
-    except UnicodeDecodeError as error:
-        return Line(number, raw, RowError(f"it is not UTF-8 (byte {error.start + 1} of the line)"))
+        return checked(number, raw, json.loads(text))
     except json.JSONDecodeError as error:
         return Line(number, raw, RowError(f"it is not JSON: {error.msg} (column {error.colno})"))
     except (ValueError, RecursionError):
         return Line(number, raw, RowError("it is not JSON that can be read: a number or a nesting without end"))
 
 
-def _array(file: IO[bytes]) -> Iterator[Line]:
-    """The elements of one array; where its JSON breaks, the rest cannot be told and is one bad line."""
-    try:
-        text = file.read().decode("utf-8")
-    except UnicodeDecodeError as error:
-        yield Line(1, b"", RowError(f"the file is not UTF-8 (byte {error.start + 1})"))
-        return
-    decoder, position, number, counted = json.JSONDecoder(), text.index("[") + 1, 1, 0
-    while True:
-        position = _skip_space(text, position)
-        number, counted = number + text.count("\n", counted, position), position
-        if text.startswith("]", position):
-            break
+class _Window:
+    """The part of a text that is being looked at: what was read is dropped, more is read when asked for."""
+
+    def __init__(self, file: BufferedIOBase) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._file = file
+        self._read = 0
+        self.is_all = False
+        self.text = ""
+        self.at = 0
+        self.line = 1
+
+    def more(self) -> bool:
+        """Read on; False at the end of the file. Raises ``UnicodeDecodeError`` with the byte's place in the file."""
+        piece = self._file.read(max(_PIECE, len(self.text) - self.at))
+        self.is_all = not piece
         try:
-            value, end = decoder.raw_decode(text, position)
-            yield _checked(number, text[position:end].encode("utf-8"), value, one_line=True)
-            position = _skip_space(text, end)
-            if text.startswith(",", position):
-                position += 1
-            elif not text.startswith("]", position):
+            text = self._decoder.decode(piece, final=self.is_all)
+        except UnicodeDecodeError as error:
+            error.start += self._read
+            raise
+        self._read += len(piece)
+        self.text, self.at = self.text[self.at :] + text, 0
+        return not self.is_all
+
+    def take(self, end: int) -> str:
+        """The text up to ``end``, which is left behind."""
+        taken = self.text[self.at : end]
+        self.line += taken.count("\n")
+        self.at = end
+        return taken
+
+    def sign(self) -> str:
+        """The next character that is no space; empty at the end."""
+        while True:
+            end = self.at
+            while end < len(self.text) and self.text[end] in " \t\r\n":
+                end += 1
+            self.take(end)
+            if end < len(self.text):
+                return self.text[end]
+            if not self.more():
+                return ""
+
+
+def _array(file: BufferedIOBase) -> Iterator[Line]:
+    """The elements of one array; where its JSON breaks, the rest cannot be told and is one bad line."""
+    window = _Window(file)
+    window.sign()
+    window.take(window.at + 1)
+    try:
+        while (sign := window.sign()) != "]":
+            number = window.line
+            value, raw = _element(window)
+            yield checked(number, raw.encode("utf-8", "surrogatepass"), value)
+            if (sign := window.sign()) == ",":
+                window.take(window.at + 1)
+            elif sign != "]":
                 raise ValueError("a comma or the end of the array is missing")
-        except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            yield Line(number, text[position:].encode("utf-8"), RowError(f"the array breaks off here: {reason}"))
-            return
-    if text[position + 1 :].strip():
-        yield Line(number, text[position + 1 :].encode("utf-8"), RowError("something follows the end of the array"))
+        window.take(window.at + 1)
+        if window.sign():
+            yield Line(window.line, b"", RowError("something follows the end of the array"))
+    except UnicodeDecodeError as error:
+        yield Line(window.line, b"", RowError(f"it is not UTF-8 (about byte {error.start + 1} of the file)"))
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        rest = window.text[window.at : window.at + 1000].encode("utf-8", "surrogatepass")
+        yield Line(window.line, rest, RowError(f"the array breaks off here: {reason}"))
 
 
-def _skip_space(text: str, position: int) -> int:
-    while position < len(text) and text[position] in " \t\r\n":
-        position += 1
-    return position
+_DECODER = json.JSONDecoder()
 
 
-def _checked(number: int, raw: bytes, value: object, *, one_line: bool = False) -> Line:
-    if one_line:
-        raw = json.dumps(value).encode("ascii")
-    if not isinstance(value, dict):
-        return Line(number, raw, RowError(f"it is not a JSON object but {_named(value)}"))
-    if b"\\ud" not in raw.lower():
-        return Line(number, raw, value)
-    repaired = _repaired(value)
-    assert isinstance(repaired, dict)
-    return Line(number, raw, repaired, repaired=repaired != value)
+def _element(window: _Window) -> tuple[object, str]:
+    """The next value and its text, of which more is read as long as it may go on."""
+    while True:
+        try:
+            value, end = _DECODER.raw_decode(window.text, window.at)
+            if end < len(window.text) or window.is_all:
+                return value, window.take(end)
+        except json.JSONDecodeError as error:
+            is_open = error.msg.startswith("Unterminated string") or error.pos >= len(window.text) - _LONGEST_WORD
+            if window.is_all or not is_open:
+                raise
+        if len(window.text) - window.at > LONGEST:
+            raise ValueError(f"an element is longer than {LONGEST:,} characters")
+        window.more()
 
 
 def _repaired(value: object) -> object:

@@ -1,179 +1,167 @@
-"""TRL's dataset formats: prompt-completion, ``messages``, preference, unpaired preference, text and prompt alone.
+"""TRL's dataset formats, all of them: language modelling, prompt only, prompt-completion, both kinds of preference,
+unpaired preference and stepwise supervision, in the standard (texts) and the conversational form (lists of turns).
+A ``system`` column beside them, which TRL itself does not know, is taken as the first turn.
 
-Written as conversational rows with an explicit prompt, which every TRL trainer takes as they are. Read in that form,
-with ``messages``, with the prompt implicit in both dialogues, and with plain strings, where a prompt is one user turn.
+Written as conversational rows with an explicit prompt, which every TRL trainer takes as they are. A text as prompt is
+one user turn. Of stepwise supervision each step becomes a judgement on the answer up to and with that step.
 Source: https://github.com/huggingface/trl/blob/main/docs/source/dataset_formats.md
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from itertools import takewhile
+from collections.abc import Sequence
 
-from workbench.domain.chats import Role, Turn, canonical_json, turns_from_dicts
-from workbench.domain.examples import TEXT_ROLE, Content, Kind
-from workbench.domain.formats import Format, Row
+from workbench.domain.chats import Turn
+from workbench.domain.examples import Content, Example, Kind, plain_text
+from workbench.domain.formats import Format, Reading, Row
 from workbench.errors import DataError
+from workbench.formats import _turns as t
 
-Turns = tuple[Turn, ...]
-_ANSWERS = {"completion", "chosen", "rejected"}
-_COLUMNS = frozenset({"prompt", "completion", "chosen", "rejected", "label", "messages", "text", "tools"})
-
-
-def _fits(row: Row) -> bool:
-    return bool({"messages", "completion", "chosen", "prompt", "text"} & _present(row))
-
-
-def _read(row: Row) -> Content:
-    """The content of a row; a column that is null counts as absent, as in files that mix the kinds."""
-    present = _present(row)
-    if present >= {"chosen", "rejected"}:
-        content = _preference(row, "prompt" in present)
-    elif present >= {"prompt", "completion"}:
-        content = _answered(row, "label" in present)
-    elif "messages" in present:
-        content = _messages(_turns(row["messages"], "messages", Role.USER))
-    elif present & _ANSWERS:
-        raise DataError(_missing(present))
-    else:
-        content = _unanswered(row, present)
-    content = replace(content, tools=_tools(row.get("tools")))
-    content.check()
-    return content
+_COLUMNS = frozenset(
+    {
+        "prompt",
+        "completion",
+        "completions",
+        "chosen",
+        "rejected",
+        "label",
+        "labels",
+        "messages",
+        "text",
+        "tools",
+        "system",
+    }
+)
 
 
-def _write(content: Content) -> dict[str, object]:
-    return _columns(content) | ({"tools": content.tools} if content.tools else {})
+def _score(row: Row) -> int:
+    there = t.present(row)
+    if there >= {"prompt", "completions", "labels"}:
+        return 90
+    if there >= {"chosen", "rejected"} and (_is_side(row["chosen"]) and _is_side(row["rejected"])):
+        return 60
+    if there >= {"prompt", "completion"} and _is_side(row["prompt"]) and _is_side(row["completion"]):
+        return 60
+    if t.is_messages(row.get("messages")):
+        return 50
+    if isinstance(row.get("text"), str) and "label" not in there:
+        return 45
+    return 40 if there & {"prompt"} and not there & _ANSWERS and _is_side(row["prompt"]) else 0
 
 
-def _columns(content: Content) -> dict[str, object]:
-    parts = (content.prompt, content.chosen, content.rejected)
-    prompt, chosen, rejected = ([turn.as_dict() for turn in turns] for turns in parts)
+_ANSWERS = {"completion", "completions", "chosen", "rejected", "answer", "response", "output", "answers"}
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, str) or t.is_messages(value)
+
+
+def _read(row: Row) -> Sequence[Reading]:
+    there, tools = t.present(row), t.tools_of(row.get("tools"))
+    if there >= {"prompt", "completions"}:
+        return _steps(row)
+    if there >= {"chosen", "rejected"}:
+        return [Reading(_pair(row, tools, "prompt" in there))]
+    if there >= {"prompt", "completion"}:
+        return [Reading(_answered(row, tools, "label" in there))]
+    if "messages" in there:
+        said = t.system_turn(row.get("system")) + _said(row["messages"], "messages", t.USER)
+        return [Reading(t.demonstration(said, "messages", tools))]
+    if there & _ANSWERS:
+        raise DataError(_missing(there))
+    if "prompt" in there:
+        content = Content(Kind.PROMPT, _prompt(row), (), tools=tools)
+        return [Reading(t.checked(content))]
+    if "text" not in there:
+        raise DataError("there is neither a prompt nor an answer nor a text")
+    return [Reading(plain_text(t.text_of(row, "text")))]
+
+
+def _pair(row: Row, tools: str, has_prompt: bool) -> Content:
+    sides = [_side(row[name], has_prompt) for name in ("chosen", "rejected")]
+    chosen, rejected = (
+        _said(side, name, t.ASSISTANT) for side, name in zip(sides, ("chosen", "rejected"), strict=True)
+    )
+    if not has_prompt and isinstance(sides[0], str):
+        raise DataError("the answers are texts and there is no 'prompt': it cannot be told where the prompt ends")
+    if not has_prompt:
+        system = t.system_turn(row.get("system"))
+        return t.preference(None, system + chosen, system + rejected, tools)
+    return t.preference(_prompt(row), chosen, rejected, tools)
+
+
+def _side(value: object, has_prompt: bool) -> object:
+    """One answer; without a prompt beside it a transcript, as Anthropic's HH-RLHF has them, is taken apart."""
+    return value if has_prompt or not isinstance(value, str) else t.transcript(value) or value
+
+
+def _prompt(row: Row) -> t.Turns:
+    return t.system_turn(row.get("system")) + _said(row["prompt"], "prompt", t.USER)
+
+
+def _answered(row: Row, tools: str, is_judgement: bool) -> Content:
+    prompt, answer = _prompt(row), _said(row["completion"], "completion", t.ASSISTANT)
+    if not is_judgement:
+        return t.checked(Content(Kind.DEMONSTRATION, prompt, answer, tools=tools))
+    label = t.yes_or_no(row["label"], "label")
+    return t.checked(Content(Kind.JUDGEMENT, prompt, answer, label=label, tools=tools))
+
+
+def _steps(row: Row) -> list[Reading]:
+    prompt, steps, labels = _prompt(row), row["completions"], row.get("labels")
+    if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps) or not steps:
+        raise DataError("'completions' is not a list of texts")
+    if not isinstance(labels, list) or len(labels) != len(steps):
+        raise DataError("'labels' needs one label for each of 'completions'")
+    found = []
+    for number, label in enumerate(labels, start=1):
+        so_far = "\n".join(step.strip() for step in steps[:number])
+        answer = (Turn(t.ASSISTANT, so_far),)
+        content = Content(Kind.JUDGEMENT, prompt, answer, label=t.yes_or_no(label, "labels"))
+        found.append(Reading(t.checked(content), note=f"step {number} of {len(steps)}"))
+    return found
+
+
+def _missing(there: set[str]) -> str:
+    if there & {"completion", "completions"}:
+        return "there is no 'prompt'"
+    if len(there & {"chosen", "rejected"}) == 1:
+        return f"there is no {'rejected' if 'chosen' in there else 'chosen'!r}"
+    return "there is neither a 'completion' nor 'chosen' and 'rejected'"
+
+
+def _said(value: object, name: str, role: str) -> t.Turns:
+    """A column as turns. In TRL's string form the space between prompt and completion belongs to the completion; as a
+    turn it is no part of the answer."""
+    if isinstance(value, str) and role == t.ASSISTANT:
+        value = value.removeprefix(" ")
+    return t.turns(value, name, role)
+
+
+def _write(example: Example) -> dict[str, object]:
+    content = example.content
+    tools: dict[str, object] = {"tools": t.tools_list(content)} if content.tools else {}
+    prompt, chosen, rejected = map(t.dicts, (content.prompt, content.chosen, content.rejected))
     match content.kind:
         case Kind.DEMONSTRATION:
-            return {"prompt": prompt, "completion": chosen}
+            return {"prompt": prompt, "completion": chosen} | tools
         case Kind.PREFERENCE:
-            return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+            return {"prompt": prompt, "chosen": chosen, "rejected": rejected} | tools
         case Kind.JUDGEMENT:
-            return {"prompt": prompt, "completion": chosen, "label": content.label}
+            return {"prompt": prompt, "completion": chosen, "label": content.label} | tools
         case Kind.TEXT:
             return {"text": content.chosen[0].content}
         case Kind.PROMPT:
-            return {"prompt": prompt}
-
-
-def _present(row: Row) -> set[str]:
-    return {name for name, value in row.items() if value is not None}
-
-
-def _missing(present: set[str]) -> str:
-    if "completion" in present:
-        return "there is no 'prompt'"
-    return f"there is no {'rejected' if 'chosen' in present else 'chosen'!r}"
-
-
-def _unanswered(row: Row, present: set[str]) -> Content:
-    """A prompt alone, or a text without roles."""
-    if "prompt" in present:
-        return Content(Kind.PROMPT, _turns(row["prompt"], "prompt", Role.USER), ())
-    if "text" not in present:
-        columns = ", ".join(sorted(map(repr, present))[:8]) or "none"
-        raise DataError(f"there is neither a prompt nor an answer nor a text (columns: {columns})")
-    if not isinstance(row["text"], str):
-        raise DataError("'text' is not a text")
-    return Content(Kind.TEXT, (), (Turn(TEXT_ROLE, row["text"]),))
-
-
-def _tools(value: object) -> str:
-    """The tools that a model is offered, as canonical JSON: TRL has them as a list, or as the JSON text of one."""
-    if isinstance(value, str) and value.strip():
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise DataError("'tools' is not JSON") from None
-    if not value:
-        return ""
-    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
-        raise DataError("'tools' is not a list of tools")
-    return canonical_json(value)
-
-
-def _messages(turns: Turns) -> Content:
-    """A dialogue: its last turn is the answer, all before it the prompt, earlier answers included."""
-    if not turns:
-        raise DataError("'messages' is empty")
-    if turns[-1].role != Role.ASSISTANT.value:
-        raise DataError(f"the last turn is the {turns[-1].role}'s, not the assistant's")
-    return Content(Kind.DEMONSTRATION, turns[:-1], turns[-1:])
-
-
-def _answered(row: Row, is_judgement: bool) -> Content:
-    prompt = _turns(row["prompt"], "prompt", Role.USER)
-    completion = _turns(row["completion"], "completion", Role.ASSISTANT)
-    if not is_judgement:
-        return Content(Kind.DEMONSTRATION, prompt, completion)
-    label = row["label"]
-    if not isinstance(label, bool):
-        raise DataError(f"'label' is {label!r}, not true or false")
-    return Content(Kind.JUDGEMENT, prompt, completion, label=label)
-
-
-def _preference(row: Row, has_prompt: bool) -> Content:
-    chosen, rejected = (_turns(row[name], name, Role.ASSISTANT) for name in ("chosen", "rejected"))
-    if not has_prompt and isinstance(row["chosen"], str):
-        raise DataError("the answers are texts and there is no 'prompt': it cannot be told where the prompt ends")
-    prompt = _turns(row["prompt"], "prompt", Role.USER) if has_prompt else _common(chosen, rejected)
-    if _whole_dialogue(chosen) or _whole_dialogue(rejected) or not has_prompt:
-        chosen, rejected = (_after(prompt, turns, name) for turns, name in ((chosen, "chosen"), (rejected, "rejected")))
-    return Content(Kind.PREFERENCE, prompt, chosen, rejected)
-
-
-def _common(chosen: Turns, rejected: Turns) -> Turns:
-    """The turns with which both dialogues begin, but never the last turn of either: that is its answer."""
-    pairs = zip(chosen[:-1], rejected[:-1], strict=False)
-    prompt = tuple(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    while prompt and prompt[-1].role == Role.ASSISTANT.value:
-        prompt = prompt[:-1]
-    if not prompt:
-        raise DataError("'chosen' and 'rejected' do not begin with the same prompt")
-    return prompt
-
-
-def _whole_dialogue(turns: Turns) -> bool:
-    return bool(turns) and turns[0].role in {Role.USER.value, Role.SYSTEM.value}
-
-
-def _after(prompt: Turns, turns: Turns, name: str) -> Turns:
-    if turns[: len(prompt)] != prompt:
-        raise DataError(f"{name!r} does not begin with the row's prompt")
-    return turns[len(prompt) :]
-
-
-def _turns(value: object, name: str, role: Role) -> Turns:
-    """A column as turns: a list of them, or a text that is one turn of ``role``.
-
-    In TRL's string form the space between prompt and completion belongs to the completion; as a turn it is no part of
-    the answer.
-    """
-    if isinstance(value, str):
-        return (Turn(role.value, value.removeprefix(" ") if role is Role.ASSISTANT else value),)
-    if not isinstance(value, Sequence) or not all(isinstance(turn, Mapping) for turn in value):
-        raise DataError(f"{name!r} is neither a text nor a list of turns")
-    try:
-        return turns_from_dicts(value)
-    except DataError as error:
-        raise DataError(f"in {name!r} {error.message}", hint=error.hint) from None
+            return {"prompt": prompt} | tools
 
 
 FORMAT = Format(
     name="trl",
     title="TRL",
-    summary="TRL conversational JSONL, as Hugging Face trainers take it",
-    kinds=tuple(Kind),
+    summary="TRL conversational rows, as Hugging Face trainers take them; every kind",
     columns=_COLUMNS,
-    fits=_fits,
+    score=_score,
     read=_read,
+    kinds=tuple(Kind),
     write=_write,
 )

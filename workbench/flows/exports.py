@@ -1,0 +1,403 @@
+"""Examples out to files: which rows, in what form and container, and the card that says what they are.
+
+What a target format cannot hold is refused, or left out when asked and counted. Files appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from io import BufferedIOBase
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self, cast
+
+from workbench import formats
+from workbench.domain.chats import storable
+from workbench.domain.examples import Example, Kind, Status
+from workbench.domain.formats import Format
+from workbench.domain.provenance import provenance_row
+from workbench.domain.queries import Filter, Query, parse_query
+from workbench.errors import DataError, NotFoundError, UsageError, WorkbenchError
+from workbench.flows.card import Tally, card_text
+from workbench.flows.described import describe
+from workbench.flows.tables import write_table
+from workbench.formats import llama_factory
+from workbench.jobs.tables import write_lines
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+CONTAINERS = ("jsonl", "json", "csv", "tsv", "parquet", "dataset")
+_BY_SUFFIX = {
+    "": "dataset",
+    **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
+    **{f".{name}": name for name in ("json", "csv", "tsv", "parquet")},
+}
+_PACKINGS = (".gz", ".zst")
+_ROWS_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What was written where. ``flattened`` counts rows of which something was left out, because it was asked for."""
+
+    file: str
+    format: str
+    rows: int
+    sha256: str
+    kinds: dict[str, int] = field(default_factory=dict)
+    container: str = "jsonl"
+    flattened: int = 0
+    card: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as ``--json`` prints it."""
+        return asdict(self)
+
+    def sentence(self) -> str:
+        """The report for a person, with a word on files that most trainers will not take."""
+        said = f"exported {_count(self.rows, 'row')} to {self.file}"
+        if self.flattened:
+            said += f"; {_count(self.flattened, 'row')} flattened to what {self.format} can hold"
+        if len(self.kinds) > 1 and len(self.files) < 2:
+            mixed = ", ".join(f"{number:,} {kind}" for kind, number in self.kinds.items())
+            said += f"; it mixes kinds ({mixed}): for a trainer, export one, such as kind:{next(iter(self.kinds))}"
+        return said
+
+
+def export_file(
+    bench: Bench,
+    query_text: str,
+    to: Path,
+    *,
+    dataset: str = "",
+    format: str = "trl",
+    provenance: bool = False,
+    container: str = "",
+    flatten: bool = False,
+    card: bool = False,
+) -> ExportReport:
+    """Write the examples that the query finds to ``to``, which appears whole or not at all.
+
+    The container follows from the file's name (``.jsonl .json .csv .tsv .parquet``, the line formats also with ``.gz``
+    or ``.zst``; a name without an ending is a folder that ``datasets`` loads). An empty query means
+    ``status:accepted``. Rejected examples are written only when the query asks for a status. ``provenance`` adds id,
+    dataset, status, split, tags, note, rating, rater, flags and source to each row; importing such a file restores
+    them. ``card`` writes ``<file>.README.md`` beside it, in a folder ``README.md``. LLaMA-Factory's files get their
+    entry in ``dataset_info.json``; into a folder, each kind is a file of its own. Redactions of what is written become
+    final.
+
+    Raises ``NotFoundError`` when nothing matches, ``DataError`` when the format cannot hold all of it and not
+    ``flatten``.
+    """
+    to = to.resolve()  # a link stays a link
+    writer, container = _writer(format), container or _container(to, format)
+    with _Rows(bench, query_text, dataset, writer, provenance=provenance, flatten=flatten) as rows:
+        rows.check(flatten=flatten)
+        targets = _targets(to, writer, container, rows, dataset)
+        _make_folder(to if len(targets) > 1 or next(iter(targets)) != to else to.parent)
+        digests: dict[str, str] = {}
+        for target, kind in targets.items():
+            digests[target.name] = _write(rows, target, "jsonl" if target.parent == to else container, kind)
+            if writer is llama_factory.FORMAT:
+                _describe(rows, target, kind)
+        said = ""
+        if card:
+            said = _write_card(rows, to, digests, writer, container, query_text, dataset)
+        bench.store.findings.settle(rows.ids)
+    digest = next(iter(digests.values())) if len(digests) == 1 else _digest_of(digests)
+    return ExportReport(
+        *(str(to), writer.name, rows.tally.rows, digest, dict(rows.tally.counts["kind"]), container),
+        flattened=rows.lost.total(),
+        card=said,
+        files=digests,
+    )
+
+
+def export_lines(
+    bench: Bench,
+    query_text: str,
+    *,
+    dataset: str = "",
+    format: str = "trl",
+    provenance: bool = False,
+    container: str = "jsonl",
+    flatten: bool = False,
+) -> Iterator[str]:
+    """The lines that ``export_file`` writes, each with its newline, for standard output."""
+    if container not in CONTAINERS[:4]:
+        raise UsageError(
+            f"{container} cannot be written to standard output", hint=f"known: {', '.join(CONTAINERS[:4])}"
+        )
+    with _Rows(bench, query_text, dataset, _writer(format), provenance=provenance, flatten=flatten) as rows:
+        rows.check(flatten=flatten, may_be_empty=True)
+        with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:
+            _fill(rows, file, container, None)
+            file.seek(0)
+            yield from file
+        bench.store.findings.settle(rows.ids)
+
+
+def export_query(text: str) -> Query:
+    """The query of an export: accepted examples when ``text`` is empty, rejected ones only when it names a status."""
+    query = parse_query(text)
+    if not text.strip():
+        return Query((Filter("status", Status.ACCEPTED.value),))
+    if any(found.field == "status" for found in query.filters):
+        return query
+    return Query((*query.filters, Filter("status", Status.REJECTED.value, negated=True)), query.words)
+
+
+class _Rows:
+    """The rows of an export in an unlinked file, and what was found out while they were written there."""
+
+    def __init__(
+        self, bench: Bench, query_text: str, dataset: str, writer: Format, *, provenance: bool, flatten: bool
+    ) -> None:
+        self.tally = Tally()
+        self.lost: Counter[str] = Counter()
+        self.has_tools: set[str] = set()
+        self.has_system: set[str] = set()
+        self.columns: dict[str, None] = {}
+        self.ids = array("q")
+        self._file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed by __exit__
+        self._first: dict[str, int] = {}
+        self._homeless: Counter[str] = Counter()
+        self._writer, self._query_text, self._dataset = writer, query_text, dataset
+        for example in _matching(bench, query_text, dataset):
+            self._add(example, provenance, flatten)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _add(self, example: Example, provenance: bool, flatten: bool) -> None:
+        kind = example.content.kind
+        if kind not in self._writer.kinds:
+            self._homeless[kind.value] += 1
+            self._first.setdefault(kind.value, example.id)
+            return
+        if lost := self._writer.lost(example.content):
+            self.lost[lost] += 1
+            self._first.setdefault(lost, example.id)
+        self.tally.add(example)
+        self.ids.append(example.id)
+        assert self._writer.write is not None
+        if lost and not flatten:
+            return
+        row = self._writer.write(example)
+        self.has_tools |= {kind.value} if "tools" in row else set()
+        self.has_system |= {kind.value} if "system" in row else set()
+        row |= provenance_row(example) if provenance else {}
+        self.columns |= dict.fromkeys(row)
+        line = storable(json.dumps([kind.value, row], ensure_ascii=False))
+        self._file.write(line.encode("utf-8") + b"\n")
+
+    def check(self, *, flatten: bool, may_be_empty: bool = False) -> None:
+        """Raise what stands against writing these rows."""
+        if self._homeless:
+            kind, number = self._homeless.most_common(1)[0]
+            held = " or ".join(f"kind:{one.value}" for one in self._writer.kinds)
+            raise DataError(
+                f"{self._writer.name} has no form for a {kind} ({_count(number, 'row')})",
+                hint=f"export {held}",
+                where=f"example {self._first[kind]}",
+            )
+        if self.lost and not flatten:
+            lost, number = self.lost.most_common(1)[0]
+            more = f", and {self.lost.total() - number:,} more" if len(self.lost) > 1 else ""
+            raise DataError(
+                f"{self._writer.name} cannot hold {lost} ({_count(number, 'row')}{more})",
+                hint="--flatten writes the rest of these rows",
+                where=f"example {self._first[lost]}",
+            )
+        if not self.tally.rows and not may_be_empty:
+            raise NotFoundError(
+                f"no example matches {self._query_text or 'status:accepted'!r}", hint=_nothing_hint(self._dataset)
+            )
+
+    def rows(self, kind: str | None) -> Iterator[dict[str, Any]]:
+        """The rows, of one kind only when it is given."""
+        self._file.seek(0)
+        for line in self._file:
+            of, row = json.loads(line)
+            if kind in (None, of):
+                yield row
+
+
+def _matching(bench: Bench, query_text: str, dataset: str) -> Iterator[Example]:
+    query, after = export_query(query_text), 0
+    while rows := bench.store.examples.list(query, dataset=dataset or None, after=after, limit=_ROWS_AT_ONCE):
+        yield from rows
+        after = rows[-1].id
+
+
+def _writer(name: str) -> Format:
+    found = formats.get(name)
+    if found.write is None:
+        raise UsageError(f"{found.name} is only read", hint=f"to write: {', '.join(formats.writable())}")
+    return found
+
+
+def _container(to: Path, format: str) -> str:
+    """The container that a file's name asks for; a format that is no container stands for JSON Lines."""
+    suffix = Path(to.stem).suffix if to.suffix in _PACKINGS else to.suffix
+    if suffix not in _BY_SUFFIX:
+        return "jsonl"
+    return _BY_SUFFIX[suffix]
+
+
+def _targets(to: Path, writer: Format, container: str, rows: _Rows, dataset: str) -> dict[Path, str | None]:
+    """Which files are written, and which kind goes into each; None for all kinds."""
+    if writer is not llama_factory.FORMAT:
+        return {to: None}
+    kinds = list(rows.tally.counts["kind"])
+    if container == "dataset":
+        return {to / f"{dataset or 'workbench'}_{kind}.jsonl": kind for kind in kinds}
+    if len(kinds) > 1:
+        mixed = " or ".join(f"kind:{kind}" for kind in kinds)
+        raise DataError(
+            "LLaMA-Factory takes one kind per file", hint=f"export {mixed}, or into a folder (a name without an ending)"
+        )
+    return {to: kinds[0]}
+
+
+def _describe(rows: _Rows, target: Path, kind: str | None) -> None:
+    assert kind is not None
+    tools, system = kind in rows.has_tools, kind in rows.has_system
+    entry = llama_factory.entry(target.name, Kind(kind), tools=tools, system=system)
+    describe(target.parent, target.name.partition(".")[0], entry)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkbenchError(f"the file cannot be written: {error.strerror}", where=str(folder)) from None
+
+
+def _write(rows: _Rows, to: Path, container: str, kind: str | None) -> str:
+    """Write one target under another name and move it into its place; returns its SHA-256."""
+    temporary = to.with_name(f".{to.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        if to.is_dir():
+            raise IsADirectoryError(21, "Is a directory")
+        if container in ("parquet", "dataset"):
+            lines = (json.dumps(_for_arrow(row), ensure_ascii=False) for row in rows.rows(kind))
+            write_lines(lines, container, temporary)
+        else:
+            with _packed(temporary, to.suffix) as file:
+                _fill(rows, file, container, kind)
+        digest = _digest(temporary)
+        temporary.replace(to)
+    except OSError as error:
+        raise WorkbenchError(f"the file cannot be written: {error.strerror}", where=str(to)) from None
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        temporary.unlink(missing_ok=True)
+    return digest
+
+
+@contextlib.contextmanager
+def _packed(path: Path, suffix: str) -> Iterator[IO[str]]:
+    """A text file, packed as its name will say, and on the disk before it is closed."""
+    with path.open("xb") as raw:
+        packed: BufferedIOBase = raw
+        if suffix == ".gz":
+            packed = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
+        elif suffix == ".zst":
+            import zstandard  # 8 ms
+
+            packed = cast(BufferedIOBase, zstandard.ZstdCompressor().stream_writer(cast(BinaryIO, raw), closefd=False))
+        text = io.TextIOWrapper(cast(BinaryIO, packed), encoding="utf-8", newline="")
+        yield text
+        text.flush()
+        if packed is raw:
+            text.detach()
+        else:
+            text.close()
+        raw.flush()
+        os.fsync(raw.fileno())
+
+
+def _fill(rows: _Rows, file: IO[str], container: str, kind: str | None) -> None:
+    match container:
+        case "csv" | "tsv":
+            write_table(file, rows.rows(kind), list(rows.columns), "," if container == "csv" else "\t")
+        case "json":
+            separator = "[\n"
+            for row in rows.rows(kind):
+                file.write(separator + json.dumps(row, ensure_ascii=False))
+                separator = ",\n"
+            file.write("\n]\n")
+        case _:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.rows(kind))
+
+
+def _for_arrow(value: Any, name: str = "") -> Any:
+    """The value with what differs from row to row as JSON text: columns of Arrow have one type for all rows."""
+    if name in ("tools", "arguments", "parameters") and isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        return {key: _for_arrow(item, key) for key, item in value.items()}
+    return [_for_arrow(item) for item in value] if isinstance(value, list) else value
+
+
+def _write_card(
+    rows: _Rows, to: Path, digests: dict[str, str], writer: Format, container: str, query: str, dataset: str
+) -> str:
+    path = to / "README.md" if to.is_dir() else to.with_name(f"{to.name}.README.md")
+    text = card_text(
+        dataset or to.name,
+        rows.tally,
+        format=writer.title,
+        container=container,
+        query=query or "status:accepted",
+        files=digests,
+    )
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise WorkbenchError(f"the card cannot be written: {error.strerror}", where=str(path)) from None
+    return str(path)
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file; of a folder, that of its files' names and digests."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return _digest_of({str(file.relative_to(path)): _digest(file) for file in files})
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_of(digests: dict[str, str]) -> str:
+    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _nothing_hint(dataset: str) -> str:
+    where = f" in {dataset}" if dataset else ""
+    return f"`workbench examples list` shows what there is{where}; without a query only accepted examples are exported"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
