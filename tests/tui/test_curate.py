@@ -279,3 +279,24 @@ def test_progress_counts_decided_rows_of_all() -> None:
     line = session_line(counts, Pace(), "accepted example 3")
     assert "50/100" in line and "50%" in line and "ok 30 no 20" in line and "accepted example 3" in line
     assert "0/0" in session_line({}, Pace(), "")
+
+
+async def test_letters_that_come_in_one_burst_behind_the_key_of_a_field_go_into_the_field(
+    bench: Bench, rows: list[int]
+) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        for key in ("slash", *"axa"):  # all in the app's queue before the first is looked at
+            app.simulate_key(key)
+        await until(pilot, lambda: curate.search.value == "axa")
+        for key in ("escape", "escape", "c", *"axu", "enter"):
+            app.simulate_key(key)
+        await until(pilot, lambda: any(bench.store.examples.get(row).note == "axu" for row in rows))
+        assert {status(bench, row) for row in rows} == {Status.PENDING}
+        for key in ("ctrl+o", "c"):
+            app.simulate_key(key)
+        await until(pilot, lambda: app.front is not None and app.front.id == "chat")
+        for key in ("h", "i", "enter", "y", "o"):
+            app.simulate_key(key)
+        await until(pilot, lambda: bool(bench.store.chats.list()))
+        assert bench.store.chats.list()[0].title == "hi"

@@ -12,18 +12,18 @@ import signal
 from collections.abc import Sequence
 from functools import partial
 
-from textual.app import App
 from textual.filter import LineFilter
 from textual.widgets import Input, TextArea
 
 from workbench.tui.clipboard import copy_text
 from workbench.tui.crash import write_crash_log
+from workbench.tui.key_order import OrderedKeysApp
 from workbench.tui.safety import ControlFilter
 
 TERMINAL_CHECK_S = 5.0
 
 
-class TerminalApp(App[int]):
+class TerminalApp(OrderedKeysApp):
     """An app that leaves the terminal as it found it."""
 
     def __init__(self) -> None:

@@ -1,0 +1,79 @@
+"""Keys one after another: the next key is looked at when everything that the one before it did is done.
+
+Textual runs a binding only after the keys typed behind it have gone to the widget that had the focus. When a slow line
+delivers several at once, the letters meant for a field that the first key opens would act as single-key decisions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from textual.app import App
+from textual.dom import DOMNode
+from textual.events import Event, Key, Paste
+from textual.screen import Screen
+
+PATIENCE_S = 0.5
+SETTLE_S = 0.01
+
+
+class OrderedKeysApp(App[int]):
+    """An app that handles typed keys and pastes strictly in their order."""
+
+    def __init__(self, *, ansi_color: bool | None = None) -> None:
+        self._typed: deque[Key | Paste] = deque()
+        self._turn = 0
+        self._since: float | None = None
+        super().__init__(ansi_color=ansi_color)
+
+    async def on_event(self, event: Event) -> None:
+        """Queue what is typed; everything else goes its usual way."""
+        if not isinstance(event, Key | Paste) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        self._typed.append(event)
+        if self._since is None:
+            await self._take()
+        else:  # should the one before never be done, as when its widget went away, this gives up on it
+            self.set_timer(PATIENCE_S, partial(self._give_up, self._turn))
+
+    async def _take(self) -> None:
+        if not self._typed:
+            return
+        event = self._typed.popleft()
+        self._turn += 1
+        self._since = time.monotonic()
+        screen = self.screen
+        target: DOMNode = self.focused or screen
+        await super().on_event(event)
+        # it bubbles from the focused widget to the app, through the queue of each: follow it there
+        self._follow([*target.ancestors_with_self], self._turn, screen)
+
+    def _follow(self, nodes: Sequence[DOMNode], turn: int, screen: Screen[Any]) -> None:
+        if turn != self._turn:
+            return
+        for position, node in enumerate(nodes):
+            if node.call_later(partial(self._follow, nodes[position + 1 :], turn, screen)):
+                return
+        self._done(turn, screen)
+
+    def _done(self, turn: int, screen: Screen[Any]) -> None:
+        if turn != self._turn or self._since is None:
+            return
+        now = self.screen
+        is_ready = now.is_mounted and (now.focused is not None or not now.focus_chain)
+        if now is not screen and not is_ready and time.monotonic() - self._since < PATIENCE_S:
+            self.set_timer(SETTLE_S, partial(self._done, turn, screen))  # a dialog that opens will have the focus soon
+            return
+        self._since = None
+        if self._typed:
+            self.call_later(self._take)
+
+    def _give_up(self, turn: int) -> None:
+        if turn == self._turn and self._since is not None and self._typed:
+            self._since = None
+            self.call_later(self._take)
