@@ -32,6 +32,8 @@ INGREDIENT_INTENTS = (
             "There {are} {things} in [my|the] pot. How [long|many minutes]?",
             "How long until {things} {are} [done|ready]?",
             "How [long|many minutes] for {things}?",
+            "How [long|many minutes] [do|should|must] [I|you|we] [cook|{verb}] {a_thing}?",
+            "How long does {a_thing} [take|need|cook]?",
             "Time for {things}?",
             "[Give me|Say] the minutes for {things}.",
             "How many minutes [to|until I have to stop when I] {verb} {things}?",
@@ -79,6 +81,9 @@ INGREDIENT_INTENTS = (
             "What [should|can] I do with [raw|fresh|my] {things}?",
             "How {are} {things} [cooked|prepared|made]?",
             "How would you [cook|make] {things}?",
+            "How [do|can|should|would] [I|you|we] [{verb}|cook|make] {a_thing}?",
+            "How [do|can|should] [I|you|we] {verb} {things}?",
+            "[Tell me how|How] to {verb} {a_thing}.",
             "I do not know how to [cook|make] {things}.",
         ),
         heldout=(

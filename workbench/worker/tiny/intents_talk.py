@@ -13,6 +13,7 @@ TALK_INTENTS = (
     Intent(
         name="greet",
         kind="fixed",
+        weight=2.5,
         styles=PLAIN_STYLES,
         seen=(
             "[Hello|Hi|Hey|Greetings|Hi there|Hello there][!|.|]",
@@ -20,6 +21,8 @@ TALK_INTENTS = (
             "[Hello|Hi|Hey] [Pip|you|again|friend|everyone][!|.|]",
             "[Is anyone|Is somebody|Anybody|Are you] there?",
             "Nice to meet you.",
+            "[hi|hello|hey|hi pip|hello pip|good morning|good evening]",
+            "[Hi|Hello|Hey]",
         ),
         heldout=("Good morning, my friend!", "Hello, is somebody there?", "Hey there!"),
     ),
@@ -216,7 +219,6 @@ TALK_INTENTS = (
             "How much do you know about {theme}?",
             "[Give me|I need] some news about {theme}.",
             "What do you say about {theme}?",
-            "{theme}?",
             "Who knows about {theme}?",
         ),
         heldout=(

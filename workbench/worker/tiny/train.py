@@ -119,7 +119,10 @@ def _starting_point(recipe: Recipe, world: World) -> tuple[PreTrainedTokenizerFa
         tokenizer = train_tokenizer(_texts(world, recipe))
         return tokenizer, build_model(tokenizer).train()
     model = LlamaForCausalLM.from_pretrained(recipe.start, dtype=torch.float32)
-    return PreTrainedTokenizerFast.from_pretrained(recipe.start), model.train()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(recipe.start)
+    for key in ("is_local", "local_files_only"):  # how it was loaded, which its saved settings would carry on
+        tokenizer.init_kwargs.pop(key, None)
+    return tokenizer, model.train()
 
 
 def optimisers(model: LlamaForCausalLM, recipe: Recipe) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
