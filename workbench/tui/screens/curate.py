@@ -153,6 +153,7 @@ class CuratePane(Pane):
 
         def show(found: tuple[array[int], dict[Status, int]]) -> None:
             ids, self._counts = found
+            self.rows.empty = "nothing matches: Esc drops the filter" if text else "no examples: i imports a file"
             self.rows.set_ids(ids, keep=here)
             self._refresh_lines()
 
