@@ -72,10 +72,9 @@ def references(bench: Bench) -> list[HeldOutRow]:
 
 def stream(bench: Bench, query: Query, dataset: str) -> Iterator[Example]:
     """Every whole example that the query finds, a page at a time; ``dataset`` empty means all."""
-    after = 0
-    while page := bench.store.examples.list(query, dataset=dataset or None, after=after, limit=_PAGE):
-        yield from page
-        after = page[-1].id
+    ids = bench.store.examples.ids(query, dataset=dataset or None)
+    for start in range(0, len(ids), _PAGE):
+        yield from bench.store.examples.many(ids[start : start + _PAGE])
 
 
 def counted(count: int) -> str:

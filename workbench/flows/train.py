@@ -30,7 +30,7 @@ from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus, obs
 from workbench.domain.training import Dealt, TrainingRow, deal, shuffled, taken_kinds, training_rows, usable
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
-from workbench.flows.gate import gate
+from workbench.flows.gate import gate, stream
 from workbench.jobs import processes
 from workbench.jobs.launch import ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity
@@ -44,7 +44,6 @@ AUTO, TINY = "auto", "tiny"
 TINY_PARAMETERS = 50_000_000
 FEW_ROWS = 20
 KILL_PATIENCE_SECONDS = 10.0
-_PAGE = 500
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers")
 
 StartRunner = Callable[[Path], object]
@@ -271,11 +270,7 @@ def _examples(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], data
 
 
 def _accepted(bench: Bench, dataset: str) -> Iterator[Example]:
-    after = 0
-    query = Query((Filter("status", Status.ACCEPTED.value),))
-    while page := bench.store.examples.list(query, dataset=dataset, after=after, limit=_PAGE):
-        yield from page
-        after = page[-1].id
+    return stream(bench, Query((Filter("status", Status.ACCEPTED.value),)), dataset)
 
 
 def _nothing_to_train_on(bench: Bench, method: Method, dataset: str) -> RefusedError:
