@@ -73,7 +73,7 @@ def test_the_users_file_is_found_where_the_environment_says(file: Path, monkeypa
         ("[appearance]\nfps = 900\n", "appearance.fps", "frames"),
         ('[appearance]\nfps = "10"\n', "appearance.fps", "frames"),
         ("[appearance]\nmouse = 1\n", "appearance.mouse", "Shift"),
-        ('[appearance]\nunicode = "plane"\n', "appearance.unicode", "plain"),
+        ('[appearance]\nunicode = "asci"\n', "appearance.unicode", "ascii"),
         ("[chat]\ntemperature = nan\n", "chat.temperature", "greedy"),
         ('theme = "x"\n', "theme", "appearance"),
         ("[keys]\nchat.send = 3\n", "keys.chat.send", "y,enter"),

@@ -97,11 +97,7 @@ class Appearance:
         metadata=_help("frames per second; 0 means 10 over SSH and 30 locally (next start)", maximum=60),
     )
     unicode: str = field(
-        default="full",
-        metadata=_help(
-            "full; plain without joined emoji; ascii draws plots with . : |",
-            choices=("full", "plain", "ascii"),
-        ),
+        default="full", metadata=_help("full, or ascii: plots and bars with . : | # only", choices=("full", "ascii"))
     )
     cursor_blink: bool = field(default=False, metadata=_help("blinking costs 0.5 kB a second over SSH"))
     mouse: bool = field(default=True, metadata=_help("hold Shift to select text while it is on (next start)"))

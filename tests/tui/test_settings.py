@@ -7,7 +7,7 @@ from textual.widgets import Input
 
 from pilots import app_at, screen_text, until, until_shown
 from workbench import paths
-from workbench.config import load_settings, options, set_value
+from workbench.config import Appearance, Settings, load_settings, options, set_value
 from workbench.flows.bench import Bench
 from workbench.paths import shipped
 from workbench.tui.messages import ThemeChosen
@@ -87,6 +87,16 @@ async def test_a_number_is_typed_and_a_wrong_one_is_asked_for_again(bench: Bench
         await pilot.press("enter")
         await until_shown(pilot, "chat.temperature 0.5 config")
         assert bench.settings.chat.temperature == 0.5
+
+
+@pytest.mark.parametrize("blinks", [False, True])
+async def test_the_cursor_blinks_only_where_it_is_wanted(bench: Bench, blinks: bool) -> None:
+    app = app_at(bench, "settings", Settings(appearance=Appearance(cursor_blink=blinks)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "labelling.rater")
+        await pilot.press(*["down"] * at("labelling.rater"), "enter")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await until(pilot, lambda: app.screen.query_one(Input).cursor_blink is blinks)
 
 
 async def test_the_rater_signs_from_now_on(bench: Bench) -> None:

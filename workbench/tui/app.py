@@ -18,8 +18,9 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.css.query import NoMatches
+from textual.events import DescendantFocus
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher
+from textual.widgets import ContentSwitcher, Input, TextArea
 from textual.worker import Worker, WorkerState
 
 from workbench.config import Settings
@@ -196,6 +197,11 @@ class WorkbenchApp(TerminalApp):
     def _hand_on(self, news: News) -> None:
         for pane in self._panes.values():
             pane.heard(news)
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """A blinking cursor costs bytes over SSH, so it is a setting, and off unless it is wanted."""
+        if isinstance(event.widget, TextArea | Input):
+            event.widget.cursor_blink = self.settings.appearance.cursor_blink
 
     # --- saying things -----------------------------------------------------------------------------------------
 

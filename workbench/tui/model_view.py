@@ -162,8 +162,14 @@ def _way(model: Model, origin: Lineage) -> list[tuple[str, str]]:
         score = result.score
         share = "-" if result.win_rate.value is None else round(100 * result.win_rate.value)
         mine = f"wins {share} % of {score.decided} decided votes"
-        lines.append((f"vs {score.b}"[:11], f"{mine} against {score.b}: {result.verdict}"))
+        lines.append(("votes", f"{mine} against {score.b}: {_verdict(result)}"))
     return lines
+
+
+def _verdict(result: Result) -> str:
+    if result.verdict == "undecided":
+        return "undecided"
+    return f"{result.score.a if result.verdict == 'a' else result.score.b} is better"
 
 
 def engine_text(status: EngineStatus) -> Text:

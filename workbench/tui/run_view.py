@@ -29,8 +29,8 @@ COLUMNS = (
     Column("base", 14, least=104),
     Column("data", 12, least=76),
     Column("step", 11, right=True),
-    Column("loss", 6, right=True),
-    Column("held", 6, right=True),
+    Column("loss", 7, right=True),
+    Column("held", 7, right=True),
     Column("state", 9),
 )
 STRIPS = (
@@ -139,7 +139,12 @@ def title(run: Run) -> str:
 
 
 def figure_lines(seen: RunLook, width: int, *, ascii_only: bool = False) -> Text:
-    """Where the run stands, its strips and the device, for a block of ``width`` cells and three lines."""
+    """Where the run stands, its strips and the device, for a block of ``width`` cells and three lines.
+
+    What went wrong and what to do about it is never cut: it is wrapped, and has the block to itself.
+    """
+    if seen.run.state in _LOUD:
+        return Text(cell(ending(seen.run, seen.checkpoint_step)))
     lines = [progress_line(seen, width, ascii_only=ascii_only), *_strips(seen, width, ascii_only=ascii_only)]
     return Text("\n", no_wrap=True, overflow="ellipsis").join([Text(cell(line, width)) for line in lines])
 

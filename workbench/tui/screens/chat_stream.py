@@ -105,7 +105,7 @@ def status_text(status: EngineStatus) -> str:
         EngineState.STARTING: "starting the engine…",
         EngineState.IDLE: "engine idle",
         EngineState.LOADING: "loading weights…",
-        EngineState.READY: f"{status.base} loaded" if status.base else "engine ready",
+        EngineState.READY: "engine ready",  # without the model's name: this line also stands under a blind vote
         EngineState.FAILED: "engine failed",
         EngineState.DIED: "engine died",
     }
