@@ -240,10 +240,9 @@ class _Rows:
 
 
 def _matching(bench: Bench, query_text: str, dataset: str) -> Iterator[Example]:
-    query, after = export_query(query_text), 0
-    while rows := bench.store.examples.list(query, dataset=dataset or None, after=after, limit=_ROWS_AT_ONCE):
-        yield from rows
-        after = rows[-1].id
+    ids = bench.store.examples.ids(export_query(query_text), dataset=dataset or None)
+    for start in range(0, len(ids), _ROWS_AT_ONCE):
+        yield from bench.store.examples.many(ids[start : start + _ROWS_AT_ONCE])
 
 
 def _writer(name: str) -> Format:
