@@ -138,9 +138,10 @@ def write(lines: IO[bytes], kind: str, to: Path) -> None:
     with tempfile.TemporaryFile() as copy:
         schema: pa.Schema | None = None
         for batch in _batches(lines):
-            table = pa.Table.from_pylist(batch)
-            merged = [table.schema] if schema is None else [schema, table.schema]
-            schema = pa.unify_schemas(merged, promote_options="permissive")
+            # All names of the batch: pyarrow would take those of its first row alone.
+            names = dict.fromkeys(name for row in batch for name in row)
+            found = pa.table({name: [row.get(name) for row in batch] for name in names}).schema
+            schema = found if schema is None else pa.unify_schemas([schema, found], promote_options="permissive")
             copy.writelines(json.dumps(row).encode() + b"\n" for row in batch)
         if schema is None:
             raise DataError("there are no rows to write")
