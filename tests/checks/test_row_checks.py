@@ -91,6 +91,12 @@ def test_an_order_that_templates_refuse_is_told(roles: tuple[str, ...], severity
     assert found.severity.value == severity and words in found.reason
 
 
+def test_a_rejected_answer_has_its_order_too() -> None:
+    wrong = Content(Kind.PREFERENCE, (USER,), (Turn("assistant", "Sencha."),), (Turn("system", "Assam."),))
+    (found,) = look("role_order", wrong)
+    assert found.severity.value == "error" and found.place == "rejected turn 1"
+
+
 def test_the_last_turn_must_be_the_assistants_and_only_there() -> None:
     assert said("ends_with_assistant", talk("user", "assistant", "user"))[0].startswith("error: the answer ends with")
     (found,) = look("ends_with_assistant", talk("user", "assistant", "assistant"))
@@ -319,6 +325,7 @@ def test_personal_data_is_found_where_it_stands_and_redacted(text: str, name: st
     "text",
     [
         "Write to you@example.com or name@yourcompany.com.",
+        "John.Doe-123%+@example-domain.com is a valid address.",
         "git@github.com:owner/name.git",
         "A decorator is @property; a handle is @ann.",
         "Order 4716901123456789012345 of 2024-05-12",

@@ -25,7 +25,7 @@ _EMAIL = re.compile(
 # RFC 2606 and 6761 names, and the ones that examples are written with.
 _MADE_UP_DOMAINS = re.compile(
     r"(?:^|\.)(?:example|test|invalid|localhost|local)$|(?:^|\.)(?:(?:my)?(?:example|domain|company|email|mail|website|site|"
-    r"yourdomain|yourcompany|mydomain|abc|xyz|test|sample|acme|foo|bar)\.[a-z.]+)$",
+    r"yourdomain|yourcompany|mydomain|abc|xyz|test|sample|acme|foo|bar|example-[a-z0-9-]+)\.[a-z.]+)$",
     re.IGNORECASE,
 )
 _MADE_UP_NAMES = re.compile(

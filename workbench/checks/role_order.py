@@ -10,21 +10,28 @@ from workbench.domain.examples import Content, Kind
 
 _ROLES = frozenset(Role)
 _SYSTEM, _USER, _ASSISTANT, _TOOL = Role.SYSTEM.value, Role.USER.value, Role.ASSISTANT.value, Role.TOOL.value
-_PLAIN = ((_USER,), (_ASSISTANT,))
 
 
 def look(content: Content) -> Iterator[Finding]:
     """Findings for the prompt followed by each answer, as they are trained on."""
     if content.kind is Kind.TEXT:
         return
-    if (tuple(t.role for t in content.prompt), tuple(t.role for t in content.chosen)) == _PLAIN and not (
-        content.rejected[1:]
-    ):
+    if _is_plain(content):
         return
     yield from _walk(content.prompt, "prompt", before=None)
     last = content.prompt[-1] if content.prompt else None
     yield from _walk(content.chosen, "chosen", before=last)
     yield from _walk(content.rejected, "rejected", before=last)
+
+
+def _is_plain(content: Content) -> bool:
+    """True for one question and one answer (or two to choose from), which nearly all rows are."""
+    prompt, chosen, rejected = content.prompt, content.chosen, content.rejected
+    return (
+        (len(prompt), len(chosen)) == (1, 1)
+        and (prompt[0].role, chosen[0].role) == (_USER, _ASSISTANT)
+        and (not rejected or (len(rejected) == 1 and rejected[0].role == _ASSISTANT))
+    )
 
 
 def _walk(turns: tuple[Turn, ...], part: str, *, before: Turn | None) -> Iterator[Finding]:
