@@ -205,13 +205,19 @@ def _unpacked(file: BufferedIOBase, packing: str) -> BufferedIOBase:
 
 
 class _Zstd(io.RawIOBase):
-    """The unpacked bytes of zstd data, with an error of the operating system's kind where it is broken."""
+    """The unpacked bytes of zstd data, frame after frame; an ``OSError`` where it is broken or breaks off.
+
+    The library's own stream reader takes the end of the file for the end of the data.
+    """
 
     def __init__(self, file: BufferedIOBase) -> None:
         import zstandard  # 8 ms
 
-        self._errors = zstandard.ZstdError
-        self._stream = zstandard.ZstdDecompressor().stream_reader(cast(BinaryIO, file), read_across_frames=True)
+        self._library = zstandard
+        self._file = file
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._packed = b""
+        self._waiting = b""
 
     def readable(self) -> bool:
         """It can be read."""
@@ -219,10 +225,26 @@ class _Zstd(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """The next bytes."""
+        while not self._waiting:
+            self._packed = self._packed or self._file.read(PEEKED)
+            if not self._packed:
+                return 0
+            self._unpack()
+        taken = self._waiting[: len(buffer)]
+        buffer[: len(taken)] = taken
+        self._waiting = self._waiting[len(taken) :]
+        return len(taken)
+
+    def _unpack(self) -> None:
         try:
-            return self._stream.readinto(buffer)
-        except self._errors as error:
+            if self._frame.eof:
+                self._frame = self._library.ZstdDecompressor().decompressobj()
+            self._waiting = self._frame.decompress(self._packed)
+        except self._library.ZstdError as error:
             raise OSError(f"the zstd data is broken: {error}") from None
+        self._packed = self._frame.unused_data if self._frame.eof else self._file.read(PEEKED)
+        if not self._frame.eof and not self._packed:
+            raise OSError("the zstd data is broken: it breaks off")
 
 
 @contextlib.contextmanager

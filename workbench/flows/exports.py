@@ -106,6 +106,7 @@ def export_file(
     writer, container = _writer(format), container or _container(to, format)
     with _Rows(bench, query_text, dataset, writer, provenance=provenance, flatten=flatten) as rows:
         rows.check(flatten=flatten)
+        rows.check_container(container)
         targets = _targets(to, writer, container, rows, dataset)
         _make_folder(to if len(targets) > 1 or next(iter(targets)) != to else to.parent)
         digests: dict[str, str] = {}
@@ -143,6 +144,7 @@ def export_lines(
         )
     with _Rows(bench, query_text, dataset, _writer(format), provenance=provenance, flatten=flatten) as rows:
         rows.check(flatten=flatten, may_be_empty=True)
+        rows.check_container(container)
         with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:
             _fill(rows, file, container, None)
             file.seek(0)
@@ -228,6 +230,15 @@ class _Rows:
         if not self.tally.rows and not may_be_empty:
             raise NotFoundError(
                 f"no example matches {self._query_text or 'status:accepted'!r}", hint=_nothing_hint(self._dataset)
+            )
+
+    def check_container(self, container: str) -> None:
+        """Raise for prompts alone beside other kinds in a table: nothing there tells them from lost answers."""
+        kinds = self.tally.counts.get("kind", Counter[str]())
+        if container in ("csv", "tsv", "parquet", "dataset") and Kind.PROMPT.value in kinds and len(kinds) > 1:
+            raise DataError(
+                f"in {container} a prompt alone cannot be told from a row whose answer is empty",
+                hint="export -kind:prompt, and kind:prompt by itself; or to .jsonl",
             )
 
     def rows(self, kind: str | None) -> Iterator[dict[str, Any]]:

@@ -376,6 +376,9 @@ class _Reader:
             self.format = told([line.row], self._mapping)
         parts = _parts(self.format, line.row)
         source = Source(SourceKind.IMPORT, file=self.path(line.file or self._opened.name), line=line.number)
+        if all(isinstance(part, LeftOut) for part in parts):
+            self.left_out.update(part.reason for part in parts if isinstance(part, LeftOut))
+            return
         taken = table.guess(line.row).values() if self.format is table.FORMAT else self.format.columns
         self._ignored |= set(line.row) - set(taken) - set(COLUMNS)
         self._repaired += line.repaired

@@ -96,11 +96,13 @@ def _row(number: int, names: Sequence[str], cells: Sequence[str]) -> Line:
     raw = json.dumps(dict(zip(names, cells, strict=False)), ensure_ascii=False).encode("utf-8", "surrogatepass")
     if len(cells) != len(names):
         return Line(number, raw, RowError(f"it has {len(cells)} cells, and the header has {len(names)}"))
-    row = {name: _value(name, cell) for name, cell in zip(names, cells, strict=True) if cell != ""}
-    return Line(number, raw, row)
+    return Line(number, raw, {name: _value(name, cell) for name, cell in zip(names, cells, strict=True)})
 
 
 def _value(name: str, cell: str) -> object:
+    """What a cell holds; an empty one holds nothing."""
+    if not cell:
+        return None
     if name in _NUMBERS and cell.isascii() and cell.isdigit() and len(cell) < 19:
         return int(cell)
     if cell[0] not in "[{" or name not in _JSON | _MESSAGES:

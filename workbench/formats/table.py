@@ -61,6 +61,8 @@ def _read(row: Row) -> Sequence[Reading]:
         sides = [_text(values[side], mapping[side]) for side in ("chosen", "rejected")]
         return [Reading(t.pair_of_texts(prompt, *sides))]
     if "completion" not in values:
+        if {"completion", "chosen", "rejected"} & set(guess(row)):
+            raise DataError("the row has a prompt, and an answer of it is empty")
         raise DataError(
             "no column is the answer", hint="say which one: --map completion=COLUMN, or chosen= and rejected="
         )

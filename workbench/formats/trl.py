@@ -69,6 +69,8 @@ def _read(row: Row) -> Sequence[Reading]:
         return [Reading(t.demonstration(said, "messages", tools))]
     if there & _ANSWERS:
         raise DataError(_missing(there))
+    if "prompt" in there and _ANSWERS & set(row):
+        raise DataError("the row has a prompt, and its answer is empty")
     if "prompt" in there:
         content = Content(Kind.PROMPT, _prompt(row), (), tools=tools)
         return [Reading(t.checked(content))]

@@ -1,0 +1,227 @@
+"""Rows that come in behind the scenes: seen all at once or never, whatever happens, while others write."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from samples import IMPORTED, demo
+from workbench.domain.examples import NewExample, Status
+from workbench.domain.queries import Query, parse_query
+from workbench.errors import BusyError, NotFoundError
+from workbench.paths import Workspace
+from workbench.store import imports
+from workbench.store.imports import CancelledImport, Published
+from workbench.store.store import Store
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Store:
+    return Store.open(workspace)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "FIRST_ROWS", 5)
+    monkeypatch.setattr(imports, "MOST_ROWS", 10)
+    monkeypatch.setattr(imports, "PAUSE_SECONDS", 0.0)
+
+
+def new(number: int) -> NewExample:
+    return NewExample(demo(number), replace(IMPORTED, line=number), tags=("t",), flags=("f",))
+
+
+def bring(
+    store: Store,
+    numbers: range,
+    *,
+    dataset: str = "d",
+    advance: Callable[[int], None] | None = None,
+    cancelled: threading.Event | None = None,
+) -> Published:
+    with store.imports.stage(dataset, status=Status.PENDING, rater="ann") as staging:
+        for number in numbers:
+            staging.put(new(number))
+        return staging.publish(file="rows.jsonl", format="trl", advance=advance, cancelled=cancelled)
+
+
+def count(store: Store, query: str = "") -> int:
+    return store.examples.count(parse_query(query))
+
+
+def test_rows_are_seen_in_no_list_until_all_are_seen_in_all(store: Store) -> None:
+    kept, _ = store.examples.add("old", demo(1000), source=IMPORTED, status=Status.PENDING, rater="ann")
+    seen: list[tuple[int, int, int, int, list[str]]] = []
+
+    def look(_: int) -> None:
+        examples = store.examples
+        names = [dataset.name for dataset in store.datasets.list()]
+        everywhere = [row for row in examples.page(range(1, 100)) if row]
+        seen.append((count(store), count(store, "question"), len(examples.ids(Query())), len(everywhere), names))
+        with pytest.raises(NotFoundError):
+            examples.get(kept.id + 1)
+
+    done = bring(store, range(50), advance=look)
+    assert len(seen) > 4 and set(map(str, seen)) == {str((1, 1, 1, 1, ["old"]))}
+    assert done == Published(1, 50, 0)
+    assert (count(store), count(store, "question"), count(store, "tag:t flag:f import:1")) == (51, 51, 50)
+    assert [dataset.name for dataset in store.datasets.list()] == ["d", "old"]
+    assert store.examples.get(kept.id + 1).content == demo(0)
+
+
+def test_others_write_between_its_transactions_and_get_ids_behind_its_own(store: Store) -> None:
+    made: list[int] = []
+
+    def label(_: int) -> None:
+        thread = threading.Thread(target=add_one)  # another thread: inside this one it would join nothing either
+        thread.start()
+        thread.join()
+
+    def add_one() -> None:
+        content = demo(2000 + len(made))
+        made.append(store.examples.add("d", content, source=IMPORTED, status=Status.ACCEPTED, rater="bob")[0].id)
+
+    bring(store, range(50), advance=label)
+    assert len(made) > 4 and min(made) > 50 and sorted(made) == made
+    assert count(store, "status:accepted") == len(made) and count(store, "import:1") == 50
+
+
+def test_what_the_dataset_has_is_counted_and_not_added(store: Store) -> None:
+    assert bring(store, range(20)) == Published(1, 20, 0)
+    assert bring(store, range(10, 30)) == Published(2, 10, 10)
+    assert bring(store, range(30)) == Published(3, 0, 30)
+    assert bring(store, range(5), dataset="other").imported == 5
+    assert list(store.examples.ids(Query())) == list(range(1, 36)), "ids of duplicates are given out again"
+    with store.imports.stage("d", status=Status.PENDING, rater="ann") as staging:
+        for number in (1, 100, 100):
+            staging.put(new(number))
+        assert staging.count() == (1, 2)
+    assert count(store) == 35
+
+
+def test_content_that_somebody_adds_meanwhile_is_there_once(store: Store) -> None:
+    def keep(rows: int) -> None:
+        if rows == 5:
+            store.examples.add("d", demo(3), source=IMPORTED, status=Status.ACCEPTED, rater="bob")
+
+    done = bring(store, range(20), advance=keep)
+    assert (done.imported, done.duplicates) == (19, 1)
+    assert [e.status for e in store.examples.list(Query()) if e.content == demo(3)] == [Status.ACCEPTED]
+
+
+def test_a_cancelled_import_leaves_nothing(store: Store) -> None:
+    cancelled = threading.Event()
+    with pytest.raises(CancelledImport):
+        bring(store, range(50), advance=lambda _: cancelled.set(), cancelled=cancelled)
+    assert_untouched(store)
+    assert bring(store, range(3)) == Published(2, 3, 0)
+    assert list(store.examples.ids(Query())) == [1, 2, 3]
+
+
+def test_an_error_while_it_writes_leaves_nothing(store: Store) -> None:
+    def fail(rows: int) -> None:
+        if rows > 20:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        bring(store, range(50), advance=fail)
+    assert_untouched(store)
+
+
+def assert_untouched(store: Store) -> None:
+    assert count(store) == 0 and store.datasets.list() == [] and store.imports.list() == []
+    rows = store.read().execute("SELECT count(*) FROM examples").fetchone()[0]
+    indexed = store.read().execute("SELECT count(*) FROM examples_fts WHERE examples_fts MATCH 'question'").fetchone()
+    tags = store.read().execute("SELECT count(*) FROM example_tags").fetchone()[0]
+    assert (rows, indexed[0], tags) == (0, 0, 0)
+    assert store.examples.undo("ann") is None
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from samples import IMPORTED, demo
+from workbench.domain.examples import NewExample, Status
+from workbench.paths import Workspace
+from workbench.store import imports
+from workbench.store.store import Store
+
+imports.FIRST_ROWS, imports.MOST_ROWS = 5, 10
+store = Store.open(Workspace(Path(sys.argv[1])))
+with store.imports.stage("d", status=Status.PENDING, rater="ann") as staging:
+    for number in range(500):
+        staging.put(NewExample(demo(number), IMPORTED, tags=("t",)))
+    def die(rows):
+        if rows > 100:
+            os.kill(os.getpid(), signal.SIGKILL)
+    staging.publish(file="rows.jsonl", format="trl", advance=die)
+"""
+
+
+def killed_import(workspace: Workspace) -> None:
+    tests = str(Path(__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", KILLED, str(workspace.root), tests], check=False, timeout=100)
+    assert done.returncode == -9
+
+
+def test_what_a_killed_import_left_is_never_seen_and_is_removed(workspace: Workspace) -> None:
+    killed_import(workspace)
+    store = Store.open(workspace)
+    left = store.read().execute("SELECT count(*) FROM examples").fetchone()[0]
+    assert left > 100 and count(store) == 0 and count(store, "question") == 0 and store.datasets.list() == []
+    assert not store.imports.sweep(seconds=0.0) and count(store) == 0
+    assert store.imports.sweep()
+    assert_untouched(store)
+    assert not [name for name in os.listdir(workspace.root) if "tmp" in name]
+
+
+def test_the_next_import_removes_what_a_killed_one_left(workspace: Workspace) -> None:
+    killed_import(workspace)
+    store = Store.open(workspace)
+    assert bring(store, range(3)).imported == 3
+    assert store.read().execute("SELECT count(*) FROM examples").fetchone()[0] == 3
+
+
+def test_one_import_at_a_time(store: Store, workspace: Workspace) -> None:
+    other = Store.open(workspace)
+
+    def bring_more(_: int) -> None:
+        with pytest.raises(BusyError, match="another import"):
+            bring(other, range(100, 120))
+
+    assert bring(store, range(20), advance=bring_more).imported == 20
+    assert bring(other, range(100, 120)).imported == 20
+
+
+def test_an_import_is_one_decision_for_undo_redo_and_each_rows_history(store: Store) -> None:
+    bring(store, range(20))
+    assert [d.action.value for d in store.examples.history(7)] == ["create"]
+    undone = store.examples.undo("ann")
+    assert undone is not None and undone.example_ids == tuple(range(1, 21)) and undone.text == "adding 20 examples"
+    assert count(store) == 0 and store.imports.get(1).state == "undone"
+    assert store.examples.redo("ann") is not None
+    assert count(store) == 20 and store.imports.get(1).rows == 20
+    store.examples.undo("ann")
+    assert bring(store, range(20)).imported == 20, "what was undone may come in again"
+    assert count(store) == 20
+
+
+def test_the_number_of_rows_per_transaction_follows_from_how_long_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "MOST_ROWS", 1000)
+    aim = imports.AIM_SECONDS
+    assert imports._next_count(100, aim) == 100
+    assert imports._next_count(100, aim * 10) == 50 and imports._next_count(100, aim / 10) == 150
+    assert imports._next_count(900, aim / 10) == 1000 and imports._next_count(1, aim * 10) >= 1
+
+
+def test_nothing_to_bring_is_no_import(store: Store) -> None:
+    assert bring(store, range(0)) == Published(None, 0, 0)
+    assert store.imports.list() == [] and store.datasets.list() == []
