@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from workbench.domain.chats import Turn
+from workbench.domain.datasets import group_key
 from workbench.domain.examples import (
     Content,
     Example,
@@ -17,7 +18,7 @@ from workbench.domain.examples import (
     judgement,
     preference,
 )
-from workbench.domain.training import deal, group_key, shuffled, taken_kinds, training_rows, usable
+from workbench.domain.training import deal, shuffled, taken_kinds, training_rows, usable
 from workbench.methods import get
 
 ASK = (Turn("user", "Why?"),)
@@ -66,7 +67,29 @@ def test_other_kinds_are_taken_only_when_their_knob_is_on() -> None:
 )
 def test_pending_rejected_and_test_examples_are_never_used(spoilt: dict[str, object]) -> None:
     good = asked(1)
-    assert usable([good, replace(good, id=2, **spoilt)], (Kind.DEMONSTRATION,)) == [good]  # type: ignore[arg-type]
+    assert usable([good, replace(asked(2), **spoilt)], (Kind.DEMONSTRATION,)) == [good]  # type: ignore[arg-type]
+
+
+def test_a_row_without_a_split_is_not_used_when_its_chat_or_prompt_is_tested_on() -> None:
+    held = example(1, demonstration(ASK, "A."), chat=7, split=Split.TEST)
+    same_chat, same_prompt = replace(asked(2), source=held.source), example(3, demonstration(ASK, "B."))
+    made = replace(asked(4), source=replace(asked(4).source, origins=(1,)))
+    by_hand = replace(asked(5), source=held.source, split=Split.TRAIN)
+    assert usable([held, same_chat, same_prompt, made, by_hand, asked(6)], (Kind.DEMONSTRATION,)) == [by_hand, asked(6)]
+
+
+def test_rows_without_a_split_follow_the_marked_rows_of_their_group() -> None:
+    held, trained = (
+        example(n, demonstration((Turn("user", f"q{n}"),), "a"), chat=n, split=split)
+        for n, split in ((1, Split.VALIDATION), (2, Split.TRAIN))
+    )
+    with_held, with_trained = (example(n, demonstration((Turn("user", f"q{n}"),), "a"), chat=n - 10) for n in (11, 12))
+    dealt = deal([held, trained, with_held, with_trained], seed=7, share=0.5)
+    assert {e.id for e in dealt.held_out} == {1, 11}
+    assert deal([trained, with_trained, *(asked(n) for n in range(20, 40))], seed=7, share=0.99).train[:2] == (
+        trained,
+        with_trained,
+    )
 
 
 def test_a_judgement_is_not_silently_a_demonstration() -> None:

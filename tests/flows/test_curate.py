@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from samples import IMPORTED, demo, pair, thumb
 from workbench.domain.chats import Turn
-from workbench.domain.examples import Content, Kind, Source, SourceKind, Split, Status, preference
-from workbench.errors import DataError, NotFoundError, UsageError
+from workbench.domain.examples import Content, Kind, Source, Split, Status, preference
+from workbench.errors import DataError, NotFoundError, RefusedError, UsageError
 from workbench.flows import curate
 from workbench.flows.bench import Bench
 
@@ -143,49 +146,32 @@ def test_a_page_shows_what_ids_found_in_that_order(bench: Bench) -> None:
         curate.ids(bench, "", dataset="missing")
 
 
-def test_splits_are_dealt_by_chat_and_repeatably(bench: Bench) -> None:
-    for chat_id in range(40):
-        for number in range(3):
-            source = Source(SourceKind.CHAT_KEEP, chat_id=chat_id, message_id=number)
-            add(bench, demo(100 * chat_id + number), source=source)
-    counts = curate.deal_splits(bench, "d", seed=7, validation_share=0.25)
-    assert counts["train"] + counts["validation"] == 120 and counts["validation"] > 0
-    splits: dict[int | None, set[Split]] = {}
-    for example in (curate.get(bench, i) for i in curate.ids(bench, "")):
-        splits.setdefault(example.source.chat_id, set()).add(example.split)
-    assert all(len(found) == 1 for found in splits.values()), "a chat is on one side"
-    dealt = list(curate.ids(bench, "split:validation"))
-    curate.undo(bench)
-    assert len(curate.ids(bench, "split:none")) == 120
-    curate.deal_splits(bench, "d", seed=7, validation_share=0.25)
-    assert list(curate.ids(bench, "split:validation")) == dealt
+def test_the_test_split_is_locked_and_one_row_of_it_stops_a_whole_gesture(bench: Bench) -> None:
+    held, free = add(bench, pair(1), pair(2))
+    curate.split(bench, [held], Split.TEST)
+    before = curate.get(bench, held)
+    gestures: list[Callable[..., object]] = [
+        partial(curate.split, bench, [free, held], Split.TRAIN),
+        partial(curate.edit, bench, held, text="another"),
+        partial(curate.swap, bench, [free, held]),
+    ]
+    for gesture in gestures:
+        with pytest.raises(RefusedError, match=f"example {held} is in the test split"):
+            gesture()
+        now = curate.get(bench, held)
+        assert (now.content, now.split) == (before.content, Split.TEST)
+        assert curate.get(bench, free).split is Split.NONE
+        gesture(unlock=True)
+        now = curate.get(bench, held)
+        assert (now.content, now.split) != (before.content, Split.TEST)
+        curate.undo(bench)
 
 
-def test_dealing_leaves_splits_that_were_set_before(bench: Bench) -> None:
-    ids = add(bench, *(demo(n) for n in range(30)))
-    curate.split(bench, ids[:1], Split.TEST)
-    curate.split(bench, ids[1:2], Split.VALIDATION)
-    first = curate.deal_splits(bench, "d", seed=1, validation_share=0.5)
-    before = {i: curate.get(bench, i).split for i in ids}
-    assert (before[ids[0]], before[ids[1]]) == (Split.TEST, Split.VALIDATION)
-    add(bench, *(demo(n) for n in range(30, 60)))
-    second = curate.deal_splits(bench, "d", seed=2, validation_share=0.5)
-    assert {i: curate.get(bench, i).split for i in ids} == before
-    assert (sum(first.values()), sum(second.values())) == (30, 60)
-
-
-def test_a_small_share_of_few_rows_still_holds_one_out(bench: Bench) -> None:
-    add(bench, *(demo(n) for n in range(5)))
-    assert curate.deal_splits(bench, "d", seed=1, validation_share=0.001) == {"train": 4, "validation": 1, "test": 0}
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
-def test_a_share_that_is_none_is_refused(bench: Bench, share: float) -> None:
-    add(bench, demo())
-    with pytest.raises(UsageError):
-        curate.deal_splits(bench, "d", seed=1, validation_share=share)
-
-
-def test_all_train_when_nothing_is_to_be_held_out(bench: Bench) -> None:
-    add(bench, *(demo(n) for n in range(5)))
-    assert curate.deal_splits(bench, "d", seed=1, validation_share=0.0)["train"] == 5
+def test_a_locked_row_can_still_be_tagged_noted_and_rejected(bench: Bench) -> None:
+    (held,) = add(bench, demo())
+    curate.split(bench, [held], Split.TEST)
+    curate.tag(bench, [held], add=["seen"])
+    curate.note(bench, [held], "odd")
+    curate.split(bench, [held], Split.TEST)
+    curate.reject(bench, [held])
+    assert (curate.get(bench, held).status, curate.get(bench, held).tags) == (Status.REJECTED, ("seen",))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workbench.domain.examples import Example
 
 _COLUMNS = ["id", "dataset", "kind", "status", "split", "tags", "prompt", "chosen", "rejected", "label"]
+_UNLOCK = "also in the test split, which is locked: what was measured on it means nothing afterwards"
 
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -39,23 +40,18 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("--remove", nargs="+", default=[], metavar="TAG")
     sub = add_ids(add(verbs, common, "split", examples_split, "put examples into a split"))
     sub.add_argument("--to", required=True, choices=["none", "train", "validation", "test"])
+    sub.add_argument("--unlock", action="store_true", help=_UNLOCK)
     sub = add_ids(add(verbs, common, "note", examples_note, "write a note"))
     sub.add_argument("--text", required=True)
     sub = add(verbs, common, "edit", examples_edit, "change a part of one example")
     sub.add_argument("id", type=int)
     sub.add_argument("--part", choices=["prompt", "chosen", "rejected"], default="chosen")
     sub.add_argument("--text", required=True, help="the new text, - for standard input")
-    add_ids(add(verbs, common, "swap", examples_swap, "exchange chosen and rejected"))
+    sub.add_argument("--unlock", action="store_true", help=_UNLOCK)
+    sub = add_ids(add(verbs, common, "swap", examples_swap, "exchange chosen and rejected"))
+    sub.add_argument("--unlock", action="store_true", help=_UNLOCK)
     add(verbs, common, "undo", examples_undo, "take the last decision back")
     add(verbs, common, "redo", examples_redo, "do the undone decision again")
-
-    verbs = add_group(commands, common, "datasets", "list datasets, deal them into splits")
-    add(verbs, common, "list", datasets_list, "every dataset with its counts")
-    add(verbs, common, "show", datasets_show, "one dataset's counts").add_argument("name")
-    sub = add(verbs, common, "split", datasets_split, "deal train and validation, whole chats together")
-    sub.add_argument("name")
-    sub.add_argument("--validation", type=float, default=0.1, metavar="SHARE")
-    sub.add_argument("--seed", type=int, default=7)
 
 
 def example_row(example: Example) -> dict[str, object]:
@@ -146,7 +142,7 @@ def examples_split(session: Session, args: argparse.Namespace) -> None:
     from workbench.domain.examples import Split
     from workbench.flows import curate
 
-    _decided(session, curate.split(session.bench, args.ids, Split(args.to)).said, args.ids)
+    _decided(session, curate.split(session.bench, args.ids, Split(args.to), unlock=args.unlock).said, args.ids)
 
 
 def examples_note(session: Session, args: argparse.Namespace) -> None:
@@ -161,14 +157,15 @@ def examples_edit(session: Session, args: argparse.Namespace) -> None:
     from workbench.flows import curate
 
     text = sys.stdin.read().rstrip("\n") if args.text == "-" else args.text
-    _decided(session, curate.edit(session.bench, args.id, part=args.part, text=text).said, [args.id])
+    done = curate.edit(session.bench, args.id, part=args.part, text=text, unlock=args.unlock)
+    _decided(session, done.said, [args.id])
 
 
 def examples_swap(session: Session, args: argparse.Namespace) -> None:
     """Exchange chosen and rejected of pairs."""
     from workbench.flows import curate
 
-    _decided(session, curate.swap(session.bench, args.ids).said, args.ids)
+    _decided(session, curate.swap(session.bench, args.ids, unlock=args.unlock).said, args.ids)
 
 
 def examples_undo(session: Session, args: argparse.Namespace) -> None:
@@ -189,24 +186,3 @@ def examples_redo(session: Session, args: argparse.Namespace) -> None:
     if redone is None:
         raise NotFoundError("there is nothing to redo")
     session.out.data({"redone": redone.action.value, "examples": list(redone.example_ids)}, redone.text)
-
-
-def datasets_list(session: Session, args: argparse.Namespace) -> None:
-    """Every dataset with its counts."""
-    rows = [dataclasses.asdict(d) for d in session.bench.store.datasets.list()]
-    session.out.table(rows, ["name", "total", "pending", "accepted", "rejected"])
-
-
-def datasets_show(session: Session, args: argparse.Namespace) -> None:
-    """One dataset's counts."""
-    found = dataclasses.asdict(session.bench.store.datasets.get(args.name))
-    session.out.data(found, "\n".join(f"{k}: {v}" for k, v in found.items()))
-
-
-def datasets_split(session: Session, args: argparse.Namespace) -> None:
-    """Deal rows without a split into train and validation."""
-    from workbench.flows import curate
-
-    counts = curate.deal_splits(session.bench, args.name, seed=args.seed, validation_share=args.validation)
-    text = ", ".join(f"{n} {name}" for name, n in counts.items())
-    session.out.data({"dataset": args.name, "splits": dict(counts)}, text)

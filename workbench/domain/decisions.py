@@ -19,6 +19,7 @@ class Action(StrEnum):
     EDIT = "edit"
     RATE = "rate"
     SWAP = "swap"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ _DOING = {
     Action.EDIT: "editing",
     Action.RATE: "rating",
     Action.SWAP: "swapping",
+    Action.DELETE: "deleting",
 }
 
 

@@ -62,11 +62,15 @@ class SourceKind(StrEnum):
     CHAT_THUMB = "chat-thumb"
     VOTE = "vote"
     IMPORT = "import"
+    SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an example came from, by ids that lead back: chat and messages, comparison, or file and line."""
+    """Where an example came from, by ids that lead back: chat and messages, comparison, or file and line.
+
+    ``origins`` are the examples that this one was copied or made from, the nearest first.
+    """
 
     kind: SourceKind
     chat_id: int | None = None
@@ -76,6 +80,7 @@ class Source:
     file: str = ""
     line: int | None = None
     models: tuple[str, ...] = ()
+    origins: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ def provenance_row(example: Example) -> dict[str, object]:
         "rating": example.rating,
         "rater": example.rater,
         "flags": list(example.flags),
-        "source": {**asdict(example.source), "kind": example.source.kind.value, "models": list(example.source.models)},
+        "source": {**asdict(example.source), "kind": example.source.kind.value, "models": list(example.source.models)}
+        | {"origins": list(example.source.origins)},
     }
 
 
@@ -66,4 +67,8 @@ def _source(value: object) -> Source | None:
     file = value.get("file", "")
     if not isinstance(file, str) or any(type(found) not in (int, type(None)) for found in ids.values()):
         return None
-    return Source(SourceKind(value["kind"]), file=file, models=_texts(value.get("models")), **ids)
+    origins = value.get("origins", [])
+    if not isinstance(origins, list) or any(type(found) is not int for found in origins):
+        return None
+    models = _texts(value.get("models"))
+    return Source(SourceKind(value["kind"]), file=file, models=models, origins=tuple(origins), **ids)

@@ -8,11 +8,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from workbench.domain.chats import Turn
-from workbench.domain.datasets import deal_split
+from workbench.domain.datasets import FEWEST_GROUPS, deal_split, groups_of
 from workbench.domain.examples import Content, Example, Kind, Split, Status
 from workbench.domain.methods import KnobValue, Method
 
@@ -44,34 +43,47 @@ def taken_kinds(method: Method, knobs: Mapping[str, KnobValue]) -> tuple[Kind, .
 
 
 def usable(examples: Iterable[Example], kinds: Sequence[Kind]) -> list[Example]:
-    """The accepted examples of these kinds that may be trained or measured on; never one of the test split."""
+    """The accepted examples of these kinds that may be trained or measured on; never one of the test split.
+
+    Nor one without a split that belongs with a test row: the same chat or prompt, or made from it.
+    """
+    accepted = [e for e in examples if e.status is Status.ACCEPTED]
+    tested = _test_groups(accepted)
     return [
-        e for e in examples if e.status is Status.ACCEPTED and e.split is not Split.TEST and e.content.kind in kinds
+        e
+        for e in accepted
+        if e.split is not Split.TEST
+        and e.content.kind in kinds
+        and not (tested and e.split is Split.NONE and tested[e.id])
     ]
 
 
-def group_key(example: Example) -> str:
-    """What must stay on one side of the split: a chat; for rows from elsewhere, all rows with the same prompt."""
-    if example.source.chat_id is not None:
-        return f"chat:{example.source.chat_id}"
-    turns = "\x1e".join(f"{t.role}\x1f{t.content}" for t in example.content.prompt)
-    return "prompt:" + sha256(turns.encode("utf-8", errors="surrogatepass")).hexdigest()
+def _test_groups(examples: Sequence[Example]) -> dict[int, bool]:
+    """Whether each row belongs with one of the test split; empty when there is none."""
+    if not any(e.split is Split.TEST for e in examples):
+        return {}
+    groups = groups_of(examples)
+    locked = {groups[e.id] for e in examples if e.split is Split.TEST}
+    return {example_id: group in locked for example_id, group in groups.items()}
 
 
 def deal(examples: Sequence[Example], *, seed: int, share: float) -> Dealt:
     """Train and held-out examples: as marked by a person, else a share of the groups dealt by hash.
 
+    A group is what hangs together by chat, prompt or origin; its unmarked rows follow the marked ones.
+
     When the hash holds nothing out although it should, the group with the smallest key is held out, as long as at
     least three groups stay to train on.
     """
-    marked = [e for e in examples if e.split is Split.VALIDATION]
-    if marked:
-        return Dealt(tuple(e for e in examples if e.split is not Split.VALIDATION), tuple(marked))
-    free = sorted({group_key(e) for e in examples if e.split is Split.NONE})
-    held = {k for k in free if share > 0 and deal_split(k, seed=seed, validation_share=share) is Split.VALIDATION}
-    if not held and share > 0 and len(free) > 3:
-        held = {free[0]}
-    is_held = [e.split is Split.NONE and group_key(e) in held for e in examples]
+    groups = groups_of(examples)
+    held = {groups[e.id] for e in examples if e.split is Split.VALIDATION}
+    if not held:
+        trained = {groups[e.id] for e in examples if e.split is Split.TRAIN}
+        free = sorted({groups[e.id] for e in examples if e.split is Split.NONE} - trained)
+        held = {k for k in free if share > 0 and deal_split(k, seed=seed, validation_share=share) is Split.VALIDATION}
+        if not held and share > 0 and len(free) > FEWEST_GROUPS:
+            held = {free[0]}
+    is_held = [e.split is Split.VALIDATION or (e.split is Split.NONE and groups[e.id] in held) for e in examples]
     return Dealt(
         tuple(e for e, out in zip(examples, is_held, strict=True) if not out),
         tuple(e for e, out in zip(examples, is_held, strict=True) if out),

@@ -27,7 +27,7 @@ from workbench.domain.checks import (
     finding_from_dict,
 )
 from workbench.domain.decisions import Action
-from workbench.domain.examples import Content, Example, Status
+from workbench.domain.examples import Content, Example, Split, Status
 from workbench.domain.queries import Filter, Query, parse_query
 from workbench.errors import DataError, RefusedError
 from workbench.flows.gate import counted, references, stream
@@ -309,6 +309,8 @@ class _Fixing:
 
     def _fix_one(self, example_id: int, wanted: Sequence[Check], fixed: _Fixed) -> None:
         example = self._bench.store.examples.get(example_id)
+        if example.split is Split.TEST:  # locked: its findings stay to be read
+            return
         fixes = {check.name: check.fix for check in wanted if check.fix is not None}
         content, originals = example.content, dict[str, str]()
         for fix in fixes.values():

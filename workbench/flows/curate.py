@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.domain.datasets import deal_split
 from workbench.domain.decisions import Action, Decision, Undone
 from workbench.domain.examples import (
     Content,
@@ -21,7 +20,6 @@ from workbench.domain.examples import (
     with_rejected,
 )
 from workbench.domain.queries import parse_query
-from workbench.domain.training import group_key
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 LOWEST_RATING, HIGHEST_RATING = 1, 5
 _LONGEST_TAG = 64
-_FEWEST_GROUPS = 3
 _PARTS: dict[str, Callable[[Content, str], Content]] = {
     "chosen": with_answer,
     "prompt": with_prompt,
@@ -89,7 +86,7 @@ def skip(bench: Bench, ids: Sequence[int]) -> Done:
 
 def tag(bench: Bench, ids: Sequence[int], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Done:
     """Add and remove tags; raises ``UsageError`` for one that could not be searched for."""
-    added, removed = [_tag(name) for name in add], [_tag(name) for name in remove]
+    added, removed = [check_tag(name) for name in add], [check_tag(name) for name in remove]
     if not added and not removed:
         raise UsageError("no tag is given")
     group = bench.store.examples.change(_some(ids), Action.TAG, rater=bench.rater, add_tags=added, remove_tags=removed)
@@ -97,9 +94,12 @@ def tag(bench: Bench, ids: Sequence[int], *, add: Sequence[str] = (), remove: Se
     return Done(f"tagged {_which(ids)} {signs}", group)
 
 
-def split(bench: Bench, ids: Sequence[int], to: Split) -> Done:
-    """Put examples into a split by hand; ``TEST`` keeps them out of every training."""
-    group = bench.store.examples.change(_some(ids), Action.SPLIT, rater=bench.rater, split=to)
+def split(bench: Bench, ids: Sequence[int], to: Split, *, unlock: bool = False) -> Done:
+    """Put examples into a split by hand; ``TEST`` keeps them out of every training.
+
+    A test split is locked: only ``unlock`` moves rows out of it, else ``RefusedError``.
+    """
+    group = bench.store.examples.change(_some(ids), Action.SPLIT, rater=bench.rater, split=to, unlock=unlock)
     return Done(f"moved {_which(ids)} to {to.value}" if to is not Split.NONE else f"{_which(ids)}: no split", group)
 
 
@@ -117,10 +117,11 @@ def rate(bench: Bench, ids: Sequence[int], rating: int) -> Done:
     return Done(f"rated {_which(ids)} {rating}", group)
 
 
-def edit(bench: Bench, example_id: int, *, text: str, part: str = "chosen") -> Done:
+def edit(bench: Bench, example_id: int, *, text: str, part: str = "chosen", unlock: bool = False) -> Done:
     """Replace the text of the last ``chosen``, ``prompt`` or ``rejected`` turn; the text before stays in the history.
 
-    Raises ``DataError`` when the example could then not be trained on, ``UsageError`` when nothing would change.
+    Raises ``DataError`` when the example could then not be trained on, ``UsageError`` when nothing would change, and
+    ``RefusedError`` in the locked test split unless ``unlock`` is given.
     """
     if part not in _PARTS:
         raise UsageError(f"an example has no part {part!r}", hint=f"parts: {', '.join(_PARTS)}")
@@ -131,17 +132,23 @@ def edit(bench: Bench, example_id: int, *, text: str, part: str = "chosen") -> D
         after = _PARTS[part](before, text)
         if after == before:
             raise UsageError(f"the {part} text of example {example_id} is the same as before")
-        group = bench.store.examples.change([example_id], Action.EDIT, rater=bench.rater, content=after)
+        change = bench.store.examples.change
+        group = change([example_id], Action.EDIT, rater=bench.rater, content=after, unlock=unlock)
     return Done(f"edited the {part} text of example {example_id}", group)
 
 
-def swap(bench: Bench, ids: Sequence[int]) -> Done:
-    """Exchange chosen and rejected; raises ``DataError`` when one of the examples is not a pair, changing none."""
+def swap(bench: Bench, ids: Sequence[int], *, unlock: bool = False) -> Done:
+    """Exchange chosen and rejected; raises ``DataError`` when one of the examples is not a pair, changing none.
+
+    ``unlock`` lets rows of the locked test split be changed too.
+    """
     with bench.store.write():
         group = bench.store.examples.new_group(bench.rater)
         for example_id in _some(ids):
             after = swapped(bench.store.examples.get(example_id).content)
-            bench.store.examples.change([example_id], Action.SWAP, rater=bench.rater, content=after, group=group)
+            bench.store.examples.change(
+                [example_id], Action.SWAP, rater=bench.rater, content=after, group=group, unlock=unlock
+            )
     return Done(f"swapped chosen and rejected of {_which(ids)}", group)
 
 
@@ -155,45 +162,6 @@ def redo(bench: Bench) -> Undone | None:
     return bench.store.examples.redo(bench.rater)
 
 
-def deal_splits(bench: Bench, dataset: str, *, seed: int, validation_share: float) -> dict[str, int]:
-    """Deal the rows that have no split into train and validation; returns how many rows each split has now.
-
-    Rows of one chat, or with the same prompt, stay together. What was dealt before is not moved. One undo takes the
-    whole deal back.
-    """
-    if not 0.0 <= validation_share < 1.0:
-        raise UsageError(f"the share {validation_share:g} is not from 0 up to 1", hint="0.1 holds out a tenth")
-    name = bench.store.datasets.get(dataset).name
-    with bench.store.write():
-        dealt = _deal(_without_split(bench, name), seed=seed, share=validation_share)
-        group = bench.store.examples.new_group(bench.rater)
-        for to, chosen in dealt.items():
-            if chosen:
-                bench.store.examples.change(chosen, Action.SPLIT, rater=bench.rater, split=to, group=group)
-    splits = (Split.TRAIN, Split.VALIDATION, Split.TEST)
-    return {to.value: bench.store.examples.count(parse_query(f"split:{to.value}"), name) for to in splits}
-
-
-def _without_split(bench: Bench, dataset: str) -> dict[str, list[int]]:
-    """The ids of the rows to deal, by what must stay together."""
-    query, groups, after = parse_query("split:none"), dict[str, list[int]](), 0
-    while rows := bench.store.examples.list(query, dataset=dataset, after=after, limit=500):
-        for example in rows:
-            groups.setdefault(group_key(example), []).append(example.id)
-        after = rows[-1].id
-    return groups
-
-
-def _deal(groups: dict[str, list[int]], *, seed: int, share: float) -> dict[Split, list[int]]:
-    sides = {key: deal_split(key, seed=seed, validation_share=share) for key in groups}
-    if share > 0 and len(groups) > _FEWEST_GROUPS and Split.VALIDATION not in sides.values():
-        sides[min(groups)] = Split.VALIDATION
-    dealt: dict[Split, list[int]] = {Split.TRAIN: [], Split.VALIDATION: []}
-    for key, side in sides.items():
-        dealt[side] += groups[key]
-    return dealt
-
-
 def _some(ids: Sequence[int]) -> Sequence[int]:
     if not len(ids):
         raise UsageError("no example is chosen")
@@ -204,7 +172,8 @@ def _which(ids: Sequence[int]) -> str:
     return f"example {ids[0]}" if len(ids) == 1 else f"{len(ids):,} examples"
 
 
-def _tag(name: str) -> str:
+def check_tag(name: str) -> str:
+    """``name`` as a tag; raises ``UsageError`` for one that could not be searched for."""
     tag = name.strip()
     if not tag or len(tag) > _LONGEST_TAG or any(character.isspace() or character in "\"'" for character in tag):
         raise UsageError(f"{name!r} cannot be a tag", hint=f"one word without quotes, at most {_LONGEST_TAG} letters")

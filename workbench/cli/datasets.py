@@ -1,0 +1,137 @@
+"""The commands about whole datasets: what they hold, their splits, and new ones made from them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from workbench.cli.parsing import add, add_group
+from workbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from workbench.cli.parsing import Commands
+    from workbench.cli.session import Session
+
+
+def register(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the ``datasets`` command."""
+    verbs = add_group(commands, common, "datasets", "datasets as a whole: figures, splits, mixtures, readiness")
+    add(verbs, common, "list", list_datasets, "every dataset with its counts")
+    add(verbs, common, "show", show, "one dataset's counts").add_argument("name")
+    _register_split(verbs, common)
+    sub = add(verbs, common, "merge", merge, "copy the rows of several datasets into one")
+    sub.add_argument("names", nargs="+", metavar="NAME")
+    sub.add_argument("--into", required=True, metavar="C")
+    _register_mix(verbs, common)
+    sub = add(verbs, common, "delete", delete, "hide all rows of a dataset; examples undo brings them back")
+    sub.add_argument("name")
+
+
+def _register_split(verbs: Commands, common: argparse.ArgumentParser) -> None:
+    sub = add(verbs, common, "split", split, "deal the rows without a split; what belongs together stays together")
+    sub.add_argument("name")
+    sub.add_argument("--train", type=float, metavar="SHARE", help="default: what the others leave")
+    sub.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="default: 0.1")
+    sub.add_argument("--test", type=float, default=0.0, metavar="SHARE", help="locked and never trained on; default: 0")
+    sub.add_argument("--by", choices=["tag", "source"], default="", help="make the shares right in each of them")
+    sub.add_argument("--seed", type=int, default=7, metavar="N")
+
+
+def _register_mix(verbs: Commands, common: argparse.ArgumentParser) -> None:
+    sub = add(verbs, common, "mix", mix, "a new dataset with accepted rows of others, by weight")
+    sub.add_argument("name")
+    sub.add_argument("--of", action="append", required=True, metavar="D=WEIGHT", help="such as: --of chats=0.7")
+    sub.add_argument("--cap", type=int, default=0, metavar="N", help="at most so many rows in all")
+    sub.add_argument("--prefix", action="append", default=[], metavar="D=TEXT", help="put before the prompts of D")
+    sub.add_argument("--tag", action="append", default=[], metavar="D=TAG", help="put on the rows of D")
+    sub.add_argument("--seed", type=int, default=7, metavar="N")
+
+
+def list_datasets(session: Session, args: argparse.Namespace) -> None:
+    """Every dataset that has rows, with its counts."""
+    from workbench.flows import datasets
+
+    rows = [dataclasses.asdict(d) for d in datasets.shown(session.bench)]
+    session.out.table(rows, ["name", "total", "pending", "accepted", "rejected"])
+
+
+def show(session: Session, args: argparse.Namespace) -> None:
+    """One dataset's counts."""
+    found = dataclasses.asdict(session.bench.store.datasets.get(args.name))
+    session.out.data(found, "\n".join(f"{k}: {v}" for k, v in found.items()))
+
+
+def split(session: Session, args: argparse.Namespace) -> None:
+    """Deal rows without a split into train, validation and test."""
+    from workbench.domain.datasets import Shares
+    from workbench.flows import datasets
+
+    train = 1.0 - args.validation - args.test if args.train is None else args.train
+    shares = Shares(train, args.validation, args.test)
+    done = datasets.deal_splits(session.bench, args.name, seed=args.seed, shares=shares, by=args.by)
+    lines = [f"{name}: {_counts(counts)}" for name, counts in done.strata.items()]
+    session.out.data(dataclasses.asdict(done), "\n".join([done.sentence(), *lines]))
+
+
+def merge(session: Session, args: argparse.Namespace) -> None:
+    """Copy every row of several datasets into one."""
+    from workbench.flows import datasets
+
+    done = datasets.merge(session.bench, args.names, into=args.into)
+    session.out.data(done.as_dict(), done.sentence())
+
+
+def mix(session: Session, args: argparse.Namespace) -> None:
+    """A new dataset, mixed by weight."""
+    from workbench.domain.mixing import Part
+    from workbench.flows import datasets
+
+    weights = {name: _weight(name, text) for name, text in _pairs(args.of, "--of chats=0.7")}
+    prefixes, tags = dict(_pairs(args.prefix, '--prefix chats="[C] "')), dict(_pairs(args.tag, "--tag chats=talk"))
+    for name in (*prefixes, *tags):
+        if name not in weights:
+            raise UsageError(f"{name} is not in the mixture", hint=f"add --of {name}=WEIGHT")
+    parts = [Part(name, weight, prefixes.get(name, ""), tags.get(name, "")) for name, weight in weights.items()]
+    done = datasets.mix(session.bench, args.name, parts, cap=args.cap, seed=args.seed)
+    session.out.data(done.as_dict(), done.sentence())
+
+
+def delete(session: Session, args: argparse.Namespace) -> int:
+    """Hide a dataset's rows, once that is confirmed."""
+    from workbench.domain.queries import parse_query
+    from workbench.flows import datasets
+
+    found = session.bench.store.datasets.get(args.name)
+    locked = session.bench.store.examples.count(parse_query("split:test"), found.name)
+    test = f", {locked:,} of them in the locked test split" if locked else ""
+    if not session.confirm(f"delete {found.name} with its {found.total:,} rows{test}?"):
+        session.out.say("nothing was deleted")
+        return 1
+    done = datasets.delete(session.bench, found.name)
+    session.out.data({"deleted": found.name, "rows": found.total}, done.said)
+    return 0
+
+
+def _pairs(given: Iterable[str], example: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign or not name or not value:
+            raise UsageError(f"{text!r} is not NAME=VALUE", hint=f"for example {example}")
+        if name in dict(found):
+            raise UsageError(f"{name} is given twice", hint=f"for example {example}")
+        found.append((name, value))
+    return found
+
+
+def _weight(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"the weight of {name} is {text!r}, not a number", hint="for example --of chats=0.7") from None
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n:,} {name}" for name, n in counts.items())

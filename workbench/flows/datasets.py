@@ -1,0 +1,234 @@
+"""Whole datasets as a person handles them: deal them into splits, put them together, mix them, hide them.
+
+Owns which rows go where and that one undo takes it back. How groups are dealt and how a mixture is drawn is the
+domain's; rows made from rows are in ``augment.py`` beside this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from workbench.domain.datasets import Dataset, Dealable, Groups, Shares, deal_rows, stratum_of, strictest
+from workbench.domain.decisions import Action
+from workbench.domain.examples import Example, NewExample, Split, Status
+from workbench.domain.mixing import Part, portions, prefixed
+from workbench.domain.queries import Query, parse_query
+from workbench.errors import RefusedError, UsageError
+from workbench.flows.check import look_at
+from workbench.flows.curate import Done, check_tag
+from workbench.flows.gate import counted, stream
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Dealing:
+    """What a deal did: the rows that each split has now, and how many were dealt.
+
+    ``strata`` has the counts of every tag or source when the deal was stratified. ``straddling`` counts groups that
+    stand in more than one split, because of rows that were there before.
+    """
+
+    dataset: str
+    splits: dict[str, int]
+    dealt: int
+    straddling: int = 0
+    strata: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def sentence(self) -> str:
+        """The report for a person."""
+        said = [f"dealt {counted(self.dealt)}", ", ".join(f"{n:,} {name}" for name, n in self.splits.items())]
+        if self.straddling:
+            said.append(f"{self.straddling:,} groups stood in several splits before and still do")
+        return "; ".join(said)
+
+
+def deal_splits(bench: Bench, dataset: str, *, seed: int, shares: Shares, by: str = "") -> Dealing:
+    """Deal the rows that have no split yet; what was dealt before is not moved. One undo takes the whole deal back.
+
+    Rows of one chat, with the same prompt, or made from one another stay together, also with rows dealt before.
+    ``by`` (tag or source) makes the shares right in each of them. Rejected rows are dealt too: they can come back.
+    """
+    shares.check()
+    name = bench.store.datasets.get(dataset).name
+    rows = _dealables(bench, name, by)
+    dealt = deal_rows(rows, seed=seed, shares=shares, stratified=bool(by))
+    _write_splits(bench, dealt)
+    return _dealing(bench, name, [replace(row, split=dealt.get(row.id, row.split)) for row in rows], len(dealt), by)
+
+
+def _dealables(bench: Bench, dataset: str, by: str) -> list[Dealable]:
+    groups, seen = Groups(), list[tuple[int, Split, str]]()
+    for example in stream(bench, Query(), dataset):
+        groups.add(example)
+        seen.append((example.id, example.split, stratum_of(example, by) if by else ""))
+    return [Dealable(example_id, groups.of(example_id), split, stratum) for example_id, split, stratum in seen]
+
+
+def _write_splits(bench: Bench, dealt: Mapping[int, Split]) -> None:
+    """A few hundred rows at a time, so that others can write meanwhile; a row that got a split since keeps it."""
+    group: int | None = None
+    ids = sorted(dealt)
+    for start in range(0, len(ids), _AT_ONCE):
+        with bench.store.write():
+            chunk = ids[start : start + _AT_ONCE]
+            there = [row.id for row in bench.store.examples.page(chunk) if row and row.split is Split.NONE]
+            for to in dict.fromkeys(dealt[i] for i in there):
+                moved = [i for i in there if dealt[i] is to]
+                change = bench.store.examples.change
+                group = change(moved, Action.SPLIT, rater=bench.rater, split=to, group=group)
+
+
+def _dealing(bench: Bench, name: str, rows: Sequence[Dealable], dealt: int, by: str) -> Dealing:
+    sides: dict[str, set[Split]] = {}
+    strata: dict[str, dict[str, int]] = {}
+    for row in rows:
+        sides.setdefault(row.group, set()).add(row.split)
+        if by:
+            counts = strata.setdefault(row.stratum or "none", dict.fromkeys(_SPLITS, 0))
+            counts[row.split.value] = counts.get(row.split.value, 0) + 1
+    splits = {to: bench.store.examples.count(parse_query(f"split:{to}"), name) for to in _SPLITS}
+    return Dealing(name, splits, dealt, sum(len(found) > 1 for found in sides.values()), strata)
+
+
+_SPLITS = (Split.TRAIN.value, Split.VALIDATION.value, Split.TEST.value)
+
+
+# Putting together
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """What was put into a dataset: how many rows of which one, and how many were there already.
+
+    ``moved`` counts rows that stand in another split than in their own dataset, because a row that they belong with is
+    held out.
+    """
+
+    dataset: str
+    added: int
+    duplicates: int
+    of: dict[str, int]
+    moved: int = 0
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as ``--json`` prints it."""
+        return asdict(self)
+
+    def sentence(self) -> str:
+        """The report for a person."""
+        parts = ", ".join(f"{n:,} of {name}" for name, n in self.of.items())
+        said = [f"{self.dataset} has {counted(self.added)} more ({parts})"]
+        said += [f"{self.duplicates:,} were there already"] if self.duplicates else []
+        said += [f"{self.moved:,} are held out, as a row that they belong with is"] if self.moved else []
+        return "; ".join(said)
+
+
+def merge(bench: Bench, names: Sequence[str], *, into: str) -> Mixture:
+    """Copy every row of these datasets into ``into``, with its status, split, tags and notes. One undo takes it back.
+
+    A row that belongs with one of a held-out split (same chat or prompt) is held out too. The copies lead back to the
+    rows that they are copies of.
+    """
+    sources = [bench.store.datasets.get(name).name for name in names]
+    if into in sources or len(set(sources)) < len(sources):
+        raise UsageError("a dataset is merged with itself", hint="name each dataset once, and another one for --into")
+    rows = {name: list(stream(bench, Query(), name)) for name in sources}
+    return _put_together(bench, into, {name: [_copy(row) for row in found] for name, found in rows.items()}, rows)
+
+
+def mix(bench: Bench, into: str, parts: Sequence[Part], *, cap: int = 0, seed: int = 7) -> Mixture:
+    """A new dataset with accepted rows of each part in the proportion of their weights, at most ``cap`` in all.
+
+    Without a cap as many as the scarcest part allows; no row is taken twice, and none of a test split. Which rows are
+    taken is drawn by ``seed``, and stays so when rows are added. Raises ``RefusedError`` when ``into`` has rows.
+    """
+    if any(found.name == into and found.total for found in bench.store.datasets.list()):
+        raise RefusedError(f"{into} has rows already", hint="mix into a new name, or: workbench datasets delete")
+    parts = [replace(part, dataset=bench.store.datasets.get(part.dataset).name) for part in parts]
+    for part in parts:
+        if part.tag:
+            check_tag(part.tag)
+    query = parse_query(f"status:{Status.ACCEPTED.value} -split:{Split.TEST.value}")
+    rows = {part.dataset: list(stream(bench, query, part.dataset)) for part in parts}
+    taken = portions(parts, {name: [row.id for row in found] for name, found in rows.items()}, cap=cap, seed=seed)
+    chosen = {name: [row for row in found if row.id in taken[name]] for name, found in rows.items()}
+    copies = {part.dataset: [_copy(row, part) for row in chosen[part.dataset]] for part in parts}
+    return _put_together(bench, into, copies, chosen)
+
+
+def _put_together(
+    bench: Bench, into: str, copies: Mapping[str, Sequence[NewExample]], rows: Mapping[str, Sequence[Example]]
+) -> Mixture:
+    side = _held_out_sides([*_existing(bench, into), *(row for found in rows.values() for row in found)])
+    new: list[NewExample] = []
+    moved = 0
+    for name, found in rows.items():
+        for copy, row in zip(copies[name], found, strict=True):
+            to = strictest({side[row.id], copy.split} - {Split.NONE})
+            moved += to is not copy.split
+            new.append(replace(copy, split=to))
+    if not new:
+        raise RefusedError("there is no row to take", hint="`workbench datasets list` shows how many each has")
+    added, duplicates = bench.store.examples.add_many(into, new, rater=bench.rater, status=Status.PENDING)
+    return Mixture(into, added, duplicates, {name: len(found) for name, found in rows.items()}, moved)
+
+
+def _existing(bench: Bench, name: str) -> Iterator[Example]:
+    is_there = any(found.name == name for found in bench.store.datasets.list())
+    return stream(bench, Query(), name) if is_there else iter(())
+
+
+def _held_out_sides(examples: Iterable[Example]) -> dict[int, Split]:
+    """The held-out split of each row's group, none when the group is not held out."""
+    groups, rows = Groups(), list[tuple[int, Split]]()
+    for example in examples:
+        groups.add(example)
+        rows.append((example.id, example.split))
+    sides: dict[str, set[Split]] = {}
+    for example_id, split in rows:
+        sides.setdefault(groups.of(example_id), set()).add(split)
+    return {example_id: strictest(sides[groups.of(example_id)] - {Split.TRAIN}) for example_id, _ in rows}
+
+
+def _copy(row: Example, part: Part | None = None) -> NewExample:
+    """The row on its way into another dataset, leading back to itself."""
+    content = prefixed(row.content, part.prefix) if part else row.content
+    return NewExample(
+        content,
+        replace(row.source, origins=(row.id, *row.source.origins)),
+        status=row.status,
+        split=row.split,
+        tags=(*row.tags, *([part.tag] if part and part.tag else ())),
+        note=row.note,
+        rating=row.rating,
+        rater=row.rater,
+        findings=tuple(look_at(content)),
+    )
+
+
+# Taking away
+
+
+def delete(bench: Bench, name: str) -> Done:
+    """Hide every row of a dataset; one undo brings them back. Chats, runs and exports keep what they have of it."""
+    dataset = bench.store.datasets.get(name)
+    ids = bench.store.examples.ids(Query(), dataset=dataset.name)
+    group: int | None = None
+    for start in range(0, len(ids), _AT_ONCE):
+        with bench.store.write():
+            chunk = [row.id for row in bench.store.examples.page(ids[start : start + _AT_ONCE]) if row]
+            group = bench.store.examples.change(chunk, Action.DELETE, rater=bench.rater, hidden=True, group=group)
+    if group is None:
+        raise RefusedError(f"{dataset.name} has no row to delete")
+    return Done(f"deleted {dataset.name} ({counted(len(ids))}); `workbench examples undo` brings it back", group)
+
+
+def shown(bench: Bench) -> list[Dataset]:
+    """The datasets that have rows."""
+    return [dataset for dataset in bench.store.datasets.list() if dataset.total]
