@@ -226,6 +226,27 @@ def _shingles(row: CheckedRow) -> set[int]:
     return shingles("\n".join(t.content for t in (*row.content.prompt, *row.content.chosen)))
 
 
+def test_beyond_the_limit_only_equal_rows_are_found_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench.checks import leakage
+
+    monkeypatch.setattr(leakage, "MOST_NEAR", 1)
+    held_out = [shown(n, f"{n}. How do I brew green tea?", LONG, split=Split.TEST) for n in (8, 9)]
+    around = Surroundings(held_out=iter(HeldOutRow(row, True) for row in held_out))
+    rows = [shown(1, "8. So how do I brew green tea?", LONG), shown(2, "9. How do I brew green tea?", LONG)]
+    found = look("leakage", rows, around)
+    assert [(f.example_id, f.severity.value) for f in found] == [(1, "warning"), (2, "error"), (None, "info")]
+    assert "first 1 of 2" in found[2].reason
+
+
+def test_what_is_strict_counts_whatever_comes_first() -> None:
+    twice = [
+        HeldOutRow(shown(8, "Green?", "Sencha.", split=Split.VALIDATION, dataset="other"), False),
+        HeldOutRow(shown(9, "Green?", "Sencha.", split=Split.TEST, dataset="exam"), True),
+    ]
+    (found,) = look("leakage", [shown(1, "Green?", "Sencha.")], Surroundings(held_out=twice))
+    assert found.severity.value == "error" and "exam" in found.reason
+
+
 # near_duplicates and language_mix: their libraries load numpy here, as in the child
 
 

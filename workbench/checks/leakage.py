@@ -6,7 +6,7 @@ vote answer the very prompt of their comparison; that is only told, since somebo
 
 from __future__ import annotations
 
-from collections import defaultdict
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
@@ -27,8 +27,10 @@ from workbench.domain.examples import Split
 NEAR = 0.85
 """Share of three-word runs in common from which two rows count as nearly the same."""
 
+MOST_NEAR = 5000
+"""So many held-out rows are looked at for near copies, about 10 kB each; for equal ones all are."""
+
 _FEWEST_SHINGLES = 12
-_MOST_INDEXED = 50_000
 
 
 @dataclass(slots=True)
@@ -39,17 +41,23 @@ class _Index:
     ``NEAR`` or more (prefix filtering: Chaudhuri et al., ICDE 2006); so only rows under those are compared.
     """
 
-    sets: list[set[int]] = field(default_factory=list)
-    under: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    shingles: list[array[int]] = field(default_factory=list)
+    # Nearly all runs of three words stand in one text only: then its number, else the numbers.
+    under: dict[int, int | list[int]] = field(default_factory=dict)
 
     def add(self, text: str) -> None:
         """One more text, under the next number; short ones are never near anything."""
-        found = shingles(text) if len(self.sets) < _MOST_INDEXED else set()
+        found = shingles(text) if len(self.shingles) < MOST_NEAR else set()
         if len(found) < _FEWEST_SHINGLES:
             found = set()
+        number = len(self.shingles)
         for shingle in found:
-            self.under[shingle].append(len(self.sets))
-        self.sets.append(found)
+            others = self.under.setdefault(shingle, number)
+            if isinstance(others, list):
+                others.append(number)
+            elif others != number:
+                self.under[shingle] = [others, number]
+        self.shingles.append(array("I", found))
 
     def nearest(self, text: str) -> tuple[int, float] | None:
         """The number of the most similar text and how similar it is; None when none is near."""
@@ -63,53 +71,69 @@ class _Index:
         rare = needed - (len(found) - len(known))
         if rare <= 0:
             return None
-        known.sort(key=lambda shingle: len(self.under[shingle]))
-        numbers = {number for shingle in known[:rare] for number in self.under[shingle]}
-        best = max(((likeness(found, self.sets[n]), -n) for n in numbers), default=(0.0, 0))
+        known.sort(key=lambda shingle: len(self._numbers(shingle)))
+        numbers = {number for shingle in known[:rare] for number in self._numbers(shingle)}
+        best = max(((likeness(found, set(self.shingles[n])), -n) for n in numbers), default=(0.0, 0))
         return (-best[1], best[0]) if best[0] >= NEAR else None
+
+    def _numbers(self, shingle: int) -> Sequence[int]:
+        numbers = self.under[shingle]
+        return numbers if isinstance(numbers, list) else (numbers,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What is kept of a held-out row."""
+
+    id: int
+    dataset: str
+    split: Split
+    strict: bool
+
+    def __str__(self) -> str:
+        is_split = self.split in {Split.VALIDATION, Split.TEST}
+        where = f"in the {self.split.value} split of" if is_split else "held out in"
+        return f"{where} {self.dataset} (example {self.id})"
 
 
 @dataclass(slots=True)
 class _HeldOut:
-    rows: Sequence[HeldOutRow]
+    marks: list[_Mark] = field(default_factory=list)
     same: dict[bytes, int] = field(default_factory=dict)
     asked: dict[bytes, int] = field(default_factory=dict)
     near: _Index = field(default_factory=_Index)
     ids: set[int] = field(default_factory=set)
 
     @classmethod
-    def of(cls, rows: Sequence[HeldOutRow]) -> _HeldOut:
-        # Strict rows first: what is worse is told.
-        held = cls(sorted(rows, key=lambda held: not held.strict))
-        for number, one in enumerate(held.rows):
-            content = one.row.content
-            held.ids.add(one.row.id)
-            held.same.setdefault(_row_key(one.row), number)
-            if content.prompt:
-                held.asked.setdefault(prompt_key(content.prompt), number)
-            held.near.add(whole_text(content))
+    def of(cls, rows: Iterable[HeldOutRow]) -> _HeldOut:
+        held = cls()
+        for one in rows:
+            held._add(one.row, strict=one.strict)
         return held
 
+    def _add(self, row: CheckedRow, *, strict: bool) -> None:
+        number = len(self.marks)
+        self.marks.append(_Mark(row.id, row.dataset, row.split, strict))
+        self.ids.add(row.id)
+        for keys, key in ((self.same, _row_key(row)), (self.asked, prompt_key(row.content.prompt))):
+            if key not in keys or (strict and not self.marks[keys[key]].strict):
+                keys[key] = number
+        self.near.add(whole_text(row.content))
+
     def findings(self, row: CheckedRow) -> Iterator[Finding]:
-        if not self.rows:
+        if not self.marks:
             return
         if (number := self.same.get(_row_key(row))) is not None:
-            held = self.rows[number]
-            is_its_validation = held.row.split is Split.VALIDATION and held.row.dataset == row.dataset
+            held = self.marks[number]
+            is_its_validation = held.split is Split.VALIDATION and held.dataset == row.dataset
             severity = Severity.ERROR if held.strict or is_its_validation else Severity.WARNING
-            yield Finding(severity, f"is also {self._which(number)}", fixable=True, example_id=row.id)
+            yield Finding(severity, f"is also {held}", fixable=True, example_id=row.id)
         elif row.content.prompt and (number := self.asked.get(prompt_key(row.content.prompt))) is not None:
-            reason = f"asks the same as a row that is {self._which(number)}"
+            reason = f"asks the same as a row that is {self.marks[number]}"
             yield Finding(Severity.WARNING, reason, "prompt turn 1", example_id=row.id)
         elif (found := self.near.nearest(whole_text(row.content))) is not None:
-            reason = f"is {found[1]:.0%} the same as a row that is {self._which(found[0])}"
+            reason = f"is {found[1]:.0%} the same as a row that is {self.marks[found[0]]}"
             yield Finding(Severity.WARNING, reason, example_id=row.id)
-
-    def _which(self, number: int) -> str:
-        row = self.rows[number].row
-        is_split = row.split in {Split.VALIDATION, Split.TEST}
-        where = f"in the {row.split.value} split of" if is_split else "held out in"
-        return f"{where} {row.dataset} (example {row.id})"
 
 
 @dataclass(slots=True)
@@ -159,6 +183,9 @@ def look(rows: Iterable[CheckedRow], surroundings: Surroundings) -> Iterator[Fin
         if row.id not in held_out.ids:
             yield from held_out.findings(row)
             yield from compared.findings(row)
+    if len(held_out.marks) > MOST_NEAR:
+        told = f"near copies were looked for among the first {MOST_NEAR:,} of {len(held_out.marks):,} held-out rows"
+        yield Finding(Severity.INFO, told)
 
 
 def _row_key(row: CheckedRow) -> bytes:

@@ -173,9 +173,12 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a set check may look at besides its rows. ``tokens`` is None outside a child that was given a model."""
+    """What a set check may look at besides its rows. ``tokens`` is None outside a child that was given a model.
 
-    held_out: Sequence[HeldOutRow] = ()
+    ``held_out`` can be read once, by the one check that needs it; what matters most comes first.
+    """
+
+    held_out: Iterable[HeldOutRow] = ()
     compared: Sequence[ComparedPrompt] = ()
     tokens: Tokens | None = None
 

@@ -57,17 +57,16 @@ def gate(
     return [*_sentences(findings), *(f"{name}: {counted(n)}, when last checked" for name, n in earlier.items())]
 
 
-def references(bench: Bench) -> list[HeldOutRow]:
-    """Every row that models are measured on: validation and test splits, and the evaluation sets of runs."""
-    held: dict[int, HeldOutRow] = {}
-    for split in (Split.VALIDATION, Split.TEST):
-        for example in stream(bench, Query((Filter("split", split.value),)), ""):
-            if example.status is not Status.REJECTED:
-                held[example.id] = HeldOutRow(checked_row(example), strict=split is Split.TEST)
-    for dataset in _evaluation_sets(bench):
+def references(bench: Bench) -> Iterator[HeldOutRow]:
+    """Every row that models are measured on: test splits, the evaluation sets of runs, and validation splits.
+
+    The strict ones come first; an example of an evaluation set that is also in a split can come twice.
+    """
+    yield from _in_split(bench, Split.TEST, strict=True)
+    for dataset in sorted(_evaluation_sets(bench)):
         for example in stream(bench, Query((Filter("status", Status.ACCEPTED.value),)), dataset):
-            held[example.id] = HeldOutRow(checked_row(example), strict=True)
-    return list(held.values())
+            yield HeldOutRow(checked_row(example), strict=True)
+    yield from _in_split(bench, Split.VALIDATION, strict=False)
 
 
 def stream(bench: Bench, query: Query, dataset: str) -> Iterator[Example]:
@@ -80,6 +79,11 @@ def stream(bench: Bench, query: Query, dataset: str) -> Iterator[Example]:
 def counted(count: int) -> str:
     """``1 row``, ``2,000 rows``."""
     return f"{count:,} {'row' if count == 1 else 'rows'}"
+
+
+def _in_split(bench: Bench, split: Split, *, strict: bool) -> Iterator[HeldOutRow]:
+    query = Query((Filter("split", split.value), Filter("status", Status.REJECTED.value, negated=True)))
+    return (HeldOutRow(checked_row(example), strict=strict) for example in stream(bench, query, ""))
 
 
 def _evaluation_sets(bench: Bench) -> set[str]:
@@ -99,20 +103,28 @@ def _gate_findings(
 ) -> Iterator[Finding]:
     for example in train:
         yield from checks.look(example.content, checks.row_checks(), example_id=example.id)
-    held = {one.row.id: one for one in references(bench)}
-    for example in train:
-        if (own := held.pop(example.id, None)) is not None:
-            reason = f"stands in {own.row.dataset}, an evaluation set that runs were measured on"
-            yield Finding(Severity.ERROR, reason, example_id=example.id, check="leakage")
-    for example in held_out:
-        held[example.id] = HeldOutRow(checked_row(example), strict=evaluation or example.split is Split.TEST)
-    around = Surroundings(list(held.values()), bench.store.comparisons.prompts())
+    trained, measured = {e.id for e in train}, {e.id for e in held_out}
+    examined: dict[int, str] = {}
+
+    def held() -> Iterator[HeldOutRow]:
+        for example in held_out:
+            yield HeldOutRow(checked_row(example), strict=evaluation or example.split is Split.TEST)
+        for one in references(bench):
+            if one.row.id in trained:
+                examined[one.row.id] = one.row.dataset
+            elif one.row.id not in measured:
+                yield one
+
+    around = Surroundings(held(), bench.store.comparisons.prompts())
     rows: list[CheckedRow] = [checked_row(example) for example in train]
     for check in checks.set_checks():
         if not check.in_child:
             for found in check.look(rows, around):
                 if isinstance(found, Finding):
                     yield replace(found, check=check.name)
+    for example_id, dataset in examined.items():
+        reason = f"stands in {dataset}, an evaluation set that runs were measured on"
+        yield Finding(Severity.ERROR, reason, example_id=example_id, check="leakage")
 
 
 def _refusal(errors: Sequence[Finding], train: Sequence[Example]) -> RefusedError:
