@@ -234,7 +234,7 @@ def test_beyond_the_limit_only_equal_rows_are_found_and_that_is_told(monkeypatch
     around = Surroundings(held_out=iter(HeldOutRow(row, True) for row in held_out))
     rows = [shown(1, "8. So how do I brew green tea?", LONG), shown(2, "9. How do I brew green tea?", LONG)]
     found = look("leakage", rows, around)
-    assert [(f.example_id, f.severity.value) for f in found] == [(1, "warning"), (2, "error"), (None, "info")]
+    assert [(f.example_id, f.severity.value) for f in found] == [(1, "warning"), (2, "error"), (None, "warning")]
     assert "first 1 of 2" in found[2].reason
 
 

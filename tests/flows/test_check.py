@@ -276,6 +276,13 @@ def test_checks_that_count_tokens_are_passed_over_without_a_model(bench: Bench) 
     assert check.run(bench, only=("length_tokens",)).skipped == ("length_tokens: needs --model",)
 
 
+def test_tokens_are_counted_in_the_window_that_a_run_would_take(bench: Bench) -> None:
+    add(bench, *(shown(f"Question {n}", "Tea.") for n in range(4)))
+    planned = train.plan(bench, method="sft", dataset="teas", overrides={"eval_share": "0"})
+    pip = bench.store.models.get("pip")
+    assert train.default_window(bench, pip) == planned.spec.knobs["max_length"]
+
+
 def test_a_report_is_plain_data(bench: Bench) -> None:
     (one,) = add(bench, shown("q", MAIL))
     told = json.loads(json.dumps(run(bench).as_dict()))

@@ -185,7 +185,7 @@ def look(rows: Iterable[CheckedRow], surroundings: Surroundings) -> Iterator[Fin
             yield from compared.findings(row)
     if len(held_out.marks) > MOST_NEAR:
         told = f"near copies were looked for among the first {MOST_NEAR:,} of {len(held_out.marks):,} held-out rows"
-        yield Finding(Severity.INFO, told)
+        yield Finding(Severity.WARNING, told)
 
 
 def _row_key(row: CheckedRow) -> bytes:

@@ -31,7 +31,8 @@ from workbench.domain.examples import Content, Example, Split, Status
 from workbench.domain.queries import Filter, Query, parse_query
 from workbench.errors import DataError, RefusedError
 from workbench.flows.gate import counted, references, stream
-from workbench.flows.tokens import base_of, window_of
+from workbench.flows.tokens import base_of
+from workbench.flows.train import default_window
 from workbench.jobs.children import converse
 from workbench.store.findings import Redaction
 
@@ -271,7 +272,7 @@ def _token_arguments(bench: Bench, model: str, max_length: int) -> tuple[str, ..
     if not model:
         return ()
     base = base_of(bench, model)
-    return ("--model", base.path, "--max-length", str(max_length or window_of(bench, base)))
+    return ("--model", base.path, "--max-length", str(max_length or default_window(bench, base)))
 
 
 # Mending

@@ -62,11 +62,16 @@ def references(bench: Bench) -> Iterator[HeldOutRow]:
 
     The strict ones come first; an example of an evaluation set that is also in a split can come twice.
     """
+    yield from _examined(bench)
+    yield from _in_split(bench, Split.VALIDATION, strict=False)
+
+
+def _examined(bench: Bench) -> Iterator[HeldOutRow]:
+    """The rows of test splits and evaluation sets."""
     yield from _in_split(bench, Split.TEST, strict=True)
     for dataset in sorted(_evaluation_sets(bench)):
         for example in stream(bench, Query((Filter("status", Status.ACCEPTED.value),)), dataset):
             yield HeldOutRow(checked_row(example), strict=True)
-    yield from _in_split(bench, Split.VALIDATION, strict=False)
 
 
 def stream(bench: Bench, query: Query, dataset: str) -> Iterator[Example]:
@@ -107,13 +112,16 @@ def _gate_findings(
     examined: dict[int, str] = {}
 
     def held() -> Iterator[HeldOutRow]:
-        for example in held_out:
-            yield HeldOutRow(checked_row(example), strict=evaluation or example.split is Split.TEST)
-        for one in references(bench):
+        own = (HeldOutRow(checked_row(e), strict=evaluation or e.split is Split.TEST) for e in held_out)
+        if evaluation:
+            yield from own
+        for one in _examined(bench):
             if one.row.id in trained:
                 examined[one.row.id] = one.row.dataset
             elif one.row.id not in measured:
                 yield one
+        yield from own
+        yield from (one for one in _in_split(bench, Split.VALIDATION, strict=False) if one.row.id not in measured)
 
     around = Surroundings(held(), bench.store.comparisons.prompts())
     rows: list[CheckedRow] = [checked_row(example) for example in train]

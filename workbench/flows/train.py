@@ -239,6 +239,13 @@ def metrics_of(events: Sequence[Event]) -> list[Metric]:
     return [metric for event in events for metric in _numbers(event)]
 
 
+def default_window(bench: Bench, base: Model, *, method: str = "sft") -> int:
+    """The tokens per row that a run on ``base`` takes when nobody says otherwise."""
+    facts = registry.describe(bench, base)
+    knobs = training_methods.get(method).values(_preset(AUTO, facts), {})
+    return int(_fitted(knobs, facts, {})["max_length"])
+
+
 # What goes into a run
 
 
