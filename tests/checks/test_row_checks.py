@@ -197,6 +197,10 @@ def test_control_tokens_are_errors_and_are_removed(text: str) -> None:
         "User: is the column for names.",
         "Set {a, {b}} of sets, and f(x) = {{1, 2}, {3}}.",
         "Persian: می‌خواهم (with a zero-width joiner)",
+        "Hebrew \u2067שלום\u2069 in English, \u200fעם סימן",
+        "The flag of England: \U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "f\"{{name}}\" and '{{ name }}' and \\frac{{a}}{{b}} and ${{ env }}",
+        "An icon \uf400 of a font",
     ],
 )
 def test_what_only_looks_like_a_leftover_is_left_alone(text: str) -> None:
@@ -212,6 +216,7 @@ def test_what_only_looks_like_a_leftover_is_left_alone(text: str) -> None:
         ("a\x00b", "control character"),
         ("\x1b[31mred\x1b[0m", "control character"),
         ("price\u202e.exe", "control character"),
+        ("hidden\U000e0069\U000e0067\U000e006e", "control character"),
         ("caf\ufffd", "lost"),
         ("<|my_token|> here", "looks like"),
     ],

@@ -35,6 +35,7 @@ def get(name: str) -> Check:
     return checks[name]
 
 
+@cache
 def row_checks(*, cheap: bool = False) -> tuple[RowCheck, ...]:
     """The checks of single rows; with ``cheap`` only those that cost microseconds."""
     return tuple(c for c in find().values() if isinstance(c, RowCheck) and (c.cheap or not cheap))

@@ -30,10 +30,14 @@ _HINTS = ("<|", "<start_of", "<end_of", "INST]", "SYS>>", "<｜", "<s>", "</s>",
 _MORE_HINTS = ("[AVAIL", "[TOOL_C", "[SYSTEM_P", "[/AVAIL", "[/TOOL_C", "[/SYSTEM_P")
 # Another speaker's turn written out inside an answer: the answer ran on past its end.
 _NEXT_SPEAKER = re.compile(r"^(?:### ?(?:Instruction|Human|User|Input)|<?(?:Human|User)>?) ?:[ \t]*\S", re.MULTILINE)
-_PLACEHOLDER = re.compile(r"\{\{ ?[A-Za-z_][A-Za-z0-9_ ]{0,30}\}\}|\{%-? ?\w+")
+# In prose, not inside a string of some program, a formula or a LaTeX argument.
+_PLACEHOLDER = re.compile(r"(?<![\w\"'`=({\\$}])\{\{ ?[A-Za-z_][A-Za-z0-9_ ]{0,30}\}\}(?![\w\"'`({$])")
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
+# Text that reverses what follows it, and tag characters outside the flags that are written with them, hide something;
+# other marks of direction belong to Arabic and Hebrew.
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ue000-\uf8ff\U000e0000-\U000e007f]+"
+    "[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\u202d\u202e\ufff9-\ufffb]+"
+    "|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0000-\U000e007f]+"
 )
 _ESCAPE = re.compile("\x1b\\[[0-9;?]*[A-Za-z]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?")
 _ASCII_CONTROLS = bytes(code for code in range(128) if _CONTROL.match(chr(code)))
@@ -82,7 +86,7 @@ def _remains(text: Text) -> Iterator[Finding]:
     if (":" in text.text) and (found := _NEXT_SPEAKER.search(text.text)) and found.start() > 0:
         reason = f"the answer runs on into another speaker's turn ({found[0][:-1].strip()})"
         yield Finding(Severity.WARNING, reason, text.place(found.start(), found.end()))
-    if "{{" in text.text or "{%" in text.text:
+    if "{{" in text.text:
         prose = _CODE.sub(lambda code: " " * len(code[0]), text.text)
         for found in _PLACEHOLDER.finditer(prose):
             reason = f"the placeholder {found[0]} was never filled in"
