@@ -192,6 +192,8 @@ class WorkbenchApp(TerminalApp):
         pane.when_shown()
         target = self._last_focus.get(name)
         screen.set_focus(target if target is not None and target.is_attached else pane.first_focus())
+        for delay_s in (0.05, 0.3):
+            self.set_timer(delay_s, pane.regain_focus)
 
     @on(News)
     def _hand_on(self, news: News) -> None:

@@ -72,6 +72,12 @@ class Pane(Vertical):
         """The widget that gets the keys when the pane is shown without one having had them before."""
         return next((child for child in self.query("*") if child.focusable), None)
 
+    def regain_focus(self) -> None:
+        """Take the keys again when nobody has them: a widget that is hidden blurs late, and may blur the new one."""
+        screen = self.workbench.screen_stack[0]
+        if self.workbench.front is self and screen.focused is None:
+            screen.set_focus(self.first_focus())
+
     def notice(self, text: str, severity: Severity = "information") -> None:
         """Say something about this pane: on the status line, and as a toast too when it is an error."""
         self.workbench.say(text, severity)
