@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from samples import demo, pair, thumb, user
 from workbench.domain.chats import Turn
@@ -115,3 +119,21 @@ def test_parts_are_replaced_in_their_last_turn() -> None:
 def test_the_text_of_a_list_is_the_last_user_turn() -> None:
     assert last_user_text((*user("first"), *ANSWER, *user("second"))) == "second"
     assert last_user_text(ANSWER) == ""
+
+
+@given(
+    contents=st.lists(st.text(), min_size=3, max_size=3),
+    label=st.sampled_from([None, True, False]),
+    tools=st.text(max_size=5),
+    extra=st.sampled_from(["", '{"a":"ü","name":"x","zoo":[1,null]}']),
+)
+def test_the_hash_is_that_of_the_sorted_compact_json(
+    contents: list[str], label: bool | None, tools: str, extra: str
+) -> None:
+    parts = [(Turn("user", text, extra),) for text in contents]
+    content = Content(Kind.PREFERENCE, *parts, label=label, tools=tools)  # type: ignore[arg-type]
+    names = {"prompt": content.prompt, "chosen": content.chosen, "rejected": content.rejected}
+    whole: dict[str, object] = {name: [turn.as_dict() for turn in turns] for name, turns in names.items()}
+    whole |= {"kind": "preference", "label": label} | ({"tools": tools} if tools else {})
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
+    assert content.hash() == hashlib.sha256(text.encode()).hexdigest()

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING
 
 from workbench.domain.chats import Role, Turn
@@ -121,17 +122,25 @@ class Content:
 
     def hash(self) -> str:
         """SHA-256 (hex) of the canonical JSON: equal for examples that train the same way."""
-        canonical: dict[str, object] = {
-            "kind": self.kind.value,
-            "prompt": [t.as_dict() for t in self.prompt],
-            "chosen": [t.as_dict() for t in self.chosen],
-            "rejected": [t.as_dict() for t in self.rejected],
-            "label": self.label,
-        }
-        if self.tools:
-            canonical["tools"] = self.tools
-        text = json.dumps(canonical, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+        label = "null" if self.label is None else "true" if self.label else "false"
+        # The keys in the order of the alphabet, as ``json.dumps`` with ``sort_keys`` writes them.
+        text = (
+            f'{{"chosen":{_canonical(self.chosen)},"kind":"{self.kind.value}","label":{label},'
+            f'"prompt":{_canonical(self.prompt)},"rejected":{_canonical(self.rejected)}'
+        )
+        text += f',"tools":{encode_basestring_ascii(self.tools)}}}' if self.tools else "}"
         return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _canonical(turns: Sequence[Turn]) -> str:
+    return f"[{','.join(map(_canonical_turn, turns))}]"
+
+
+def _canonical_turn(turn: Turn) -> str:
+    """One turn as canonical JSON; written out, because nearly all are plain, and that takes a tenth of the time."""
+    if turn.extra:
+        return json.dumps(turn.as_dict(), ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return f'{{"content":{encode_basestring_ascii(turn.content)},"role":{encode_basestring_ascii(turn.role)}}}'
 
 
 @dataclass(frozen=True, slots=True)

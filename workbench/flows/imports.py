@@ -39,6 +39,7 @@ REPAIRED = "repaired-text"
 SAMPLES = 3
 _MOST_ERRORS = 1000
 _ROWS_PER_NEWS = 200
+_PROVENANCE = frozenset(COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +272,7 @@ class _Reader:
         self._is_mapped: set[str] = set()
         self._repaired = 0
         self._ignored: set[str] = set()
+        self._known: set[str] = set()
         self._flagged: Counter[str] = Counter()
         self._columns: dict[str, None] = {}
         self._samples: list[Content] = []
@@ -363,7 +365,8 @@ class _Reader:
     def _renamed(self, line: Line) -> Line:
         if isinstance(line.row, RowError):
             return line
-        self._columns |= dict.fromkeys(line.row)
+        if not line.row.keys() <= self._columns.keys():
+            self._columns |= dict.fromkeys(line.row)
         if not self._mapping:
             return line
         self._is_mapped |= set(self._mapping.values()) & set(line.row)
@@ -379,8 +382,10 @@ class _Reader:
         if all(isinstance(part, LeftOut) for part in parts):
             self.left_out.update(part.reason for part in parts if isinstance(part, LeftOut))
             return
-        taken = table.guess(line.row).values() if self.format is table.FORMAT else self.format.columns
-        self._ignored |= set(line.row) - set(taken) - set(COLUMNS)
+        if not line.row.keys() <= self._known:
+            taken = table.guess(line.row).values() if self.format is table.FORMAT else self.format.columns
+            self._known |= {*taken, *_PROVENANCE}
+            self._ignored |= line.row.keys() - self._known
         self._repaired += line.repaired
         for part in parts:
             if isinstance(part, LeftOut):
@@ -393,9 +398,12 @@ class _Reader:
         if len(self._samples) < SAMPLES:
             self._samples.append(part.content)
         source = replace(source, models=part.models) if part.models else source
-        new = with_provenance(part.content, line.row, source=source)
-        new = replace(new, findings=tuple(check.look_at(part.content)))
-        self._flagged.update({found.check for found in new.findings if found.severity is not Severity.INFO})
+        findings = tuple(check.look_at(part.content))
+        self._flagged.update({found.check for found in findings if found.severity is not Severity.INFO})
+        if _PROVENANCE.isdisjoint(line.row):
+            new = NewExample(part.content, source, findings=findings)
+        else:
+            new = replace(with_provenance(part.content, line.row, source=source), findings=findings)
         if part.tags or part.note or part.rating or part.status:
             new = replace(
                 new,

@@ -181,9 +181,9 @@ class _Window:
 def _array(file: BufferedIOBase) -> Iterator[Line]:
     """The elements of one array; where its JSON breaks, the rest cannot be told and is one bad line."""
     window = _Window(file)
-    window.sign()
-    window.take(window.at + 1)
     try:
+        window.sign()
+        window.take(window.at + 1)
         while (sign := window.sign()) != "]":
             number = window.line
             value, raw = _element(window)

@@ -376,6 +376,9 @@ def content_fields(content: Content) -> Fields:
 
 def _stored(content: Content) -> Content:
     """The content as it will be read back: hashes must be those of what is stored."""
+    turns = (*content.prompt, *content.chosen, *content.rejected)
+    if all(turn.content.isascii() and turn.extra.isascii() for turn in turns) and content.tools.isascii():
+        return content
     return replace(
         content,
         prompt=tuple(map(_stored_turn, content.prompt)),
@@ -417,11 +420,11 @@ def _joined(texts: Iterable[str]) -> str:
     return storable("\n".join(texts))
 
 
-def new_fields(new: NewExample, *, rater: str, now: str) -> Fields:
-    """The columns of a new row, except those that say where it belongs."""
+def new_fields(new: NewExample, *, rater: str, now: str, status: Status = Status.PENDING) -> Fields:
+    """The columns of a new row, except those that say where it belongs; ``status`` is for one that brings none."""
     content = _stored(new.content)
     return {
-        "status": (new.status or Status.PENDING).value,
+        "status": (new.status or status).value,
         "split": new.split.value,
         "rating": new.rating,
         "rater": new.rater or rater,

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from workbench.store.store import Store
 
 # How long one transaction aims to last, and for how many rows the first one is tried.
-AIM_SECONDS = 0.03
+AIM_SECONDS = 0.04
 FIRST_ROWS, MOST_ROWS = 20, 1000
 # Others ask for the lock every 5 ms: in this long a pause each of them has asked once.
-PAUSE_SECONDS = 0.012
+PAUSE_SECONDS = 0.006
 _BATCH = 200
 _ON_ITS_WAY = "state IN ('staging', 'removing')"
 
@@ -116,7 +116,7 @@ class Imports:
         count = FIRST_ROWS
         while time.monotonic() < until:
             started = time.monotonic()
-            with self._store.write() as db:
+            with self._store.write(durable=False) as db:
                 sql = "DELETE FROM examples WHERE id IN (SELECT id FROM examples WHERE import_id = ? LIMIT ?)"
                 if db.execute(sql, [import_id, count]).rowcount == 0:
                     _forget(db, import_id)
@@ -151,7 +151,7 @@ class Staging:
 
     def put(self, new: NewExample) -> None:
         """One more row. Nothing is in the database yet."""
-        fields = new_fields(new if new.status else replace(new, status=self._status), rater=self._rater, now=self._now)
+        fields = new_fields(new, rater=self._rater, now=self._now, status=self._status)
         self._columns = self._columns or list(fields)
         self._batch.append(([*fields.values()], new.tags, new.flags, new.findings))
         self.rows += 1
@@ -249,7 +249,7 @@ class Staging:
                     raise CancelledImport("the import was cancelled; nothing was imported")
                 chunk, waiting = waiting[:count], waiting[count:]
                 started = time.monotonic()
-                with self._store.write() as db:
+                with self._store.write(durable=False) as db:
                     imported += self._write_chunk(db, statement, chunk, import_id, first_id + imported)
                 written += len(chunk)
                 count = _next_count(count, time.monotonic() - started)

@@ -11,6 +11,7 @@ from itertools import islice
 from workbench.domain.chats import Generation, Sampling, StopReason, Turn, storable
 
 IDS_PER_STATEMENT = 1000
+_UNICODE = json.JSONEncoder(ensure_ascii=False)
 
 
 def now_utc() -> str:
@@ -20,7 +21,7 @@ def now_utc() -> str:
 
 def turns_json(turns: Iterable[Turn]) -> str:
     """Turns as the JSON that ``turns_from_json`` reads."""
-    return json.dumps([_turn_fields(turn) for turn in turns], ensure_ascii=False)
+    return _UNICODE.encode([_turn_fields(turn) for turn in turns])
 
 
 def _turn_fields(turn: Turn) -> list[str]:

@@ -101,8 +101,11 @@ class Store:
         return connection
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Database]:
+    def write(self, *, durable: bool = True) -> Iterator[Database]:
         """A write transaction: committed at the end of the block, rolled back when it raises.
+
+        One that is not ``durable`` may be lost again by a power cut, until a durable one follows; it saves the wait
+        for the disk.
 
         Re-entrant: inside another ``write()`` of the same thread it joins that transaction. Raises ``BusyError`` when
         another process keeps the lock for longer than a minute.
@@ -115,7 +118,7 @@ class Store:
             with _held(self._file_lock, self.workspace), _sqlite_errors(self.workspace):
                 self._local.depth = 1
                 try:
-                    with _transaction(self._writer.conn):
+                    with _synchronous(self._writer.conn, durable), _transaction(self._writer.conn):
                         yield self._writer
                 finally:
                     self._local.depth = 0
@@ -204,6 +207,18 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+@contextlib.contextmanager
+def _synchronous(connection: sqlite3.Connection, durable: bool) -> Iterator[None]:
+    if durable:
+        yield
+        return
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
 
 
 @contextlib.contextmanager
