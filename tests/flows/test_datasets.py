@@ -18,7 +18,7 @@ from workbench.domain.examples import (
 )
 from workbench.domain.mixing import Part
 from workbench.errors import DataError, NotFoundError, RefusedError, UsageError
-from workbench.flows import curate, datasets, train
+from workbench.flows import check, curate, datasets, tokens, train
 from workbench.flows.bench import Bench
 from workbench.jobs.run_directory import RunDirectory
 
@@ -217,3 +217,52 @@ def test_deleting_hides_every_row_until_it_is_undone(bench: Bench) -> None:
     assert [d.total for d in datasets.shown(bench)] == [250]
     assert len(curate.ids(bench, "question")) == 250
     assert curate.redo(bench) is not None and len(curate.ids(bench, "")) == 0
+
+
+def test_the_estimate_is_what_a_plan_comes_to(bench: Bench) -> None:
+    add(bench, *(demo(n) for n in range(50)), status=Status.ACCEPTED)
+    add(bench, pair(90), status=Status.ACCEPTED)
+    deal(bench, validation=0.2, test=0.2)
+    found = datasets.statistics(bench, "d").estimate
+    plan = train.plan(bench, method="sft", dataset="d")
+    assert found is not None
+    assert (found.method, found.preset) == ("sft", plan.spec.preset)
+    assert (found.train_rows, found.held_out_rows) == (plan.spec.train_rows, plan.spec.eval_rows)
+    assert found.epochs == plan.spec.knobs["num_train_epochs"]
+
+
+def test_statistics_are_of_a_dataset_a_query_or_both(bench: Bench) -> None:
+    add(bench, demo(1), pair(2), dataset="a")
+    add(bench, demo(3), dataset="b")
+    assert datasets.statistics(bench).rows == 3
+    assert datasets.statistics(bench, "a", query="kind:preference").kinds == {"preference": 1}
+    assert datasets.statistics(bench, query="question 3").rows == 1
+    empty = datasets.statistics(bench, query="nowhere")
+    assert (empty.rows, empty.answer_words, empty.estimate) == (0, None, None)
+    with pytest.raises(NotFoundError):
+        datasets.statistics(bench, "missing")
+
+
+def test_readiness_counts_what_may_be_trained_on_and_the_errors_of_the_last_check(bench: Bench) -> None:
+    add(bench, *(demo(n) for n in range(60)), status=Status.ACCEPTED)
+    add(bench, demo(70), status=Status.ACCEPTED, split=Split.TEST)
+    add(bench, demo(71))
+    found = datasets.ready(bench, "d")
+    assert (found.facts.accepted, found.facts.usable, found.facts.pending, found.facts.test) == (61, 60, 1, 1)
+    assert found.ready and found.facts.chat_template is True
+    add(bench, demonstration(user("q"), "Tea.<|im_end|>"), status=Status.ACCEPTED)
+    check.run(bench, dataset="d", only=["template_tokens"])
+    spoilt = datasets.ready(bench, "d")
+    assert not spoilt.ready and [one.rule for one in spoilt.missing] == ["errors"]
+
+
+@pytest.mark.ml
+def test_lengths_in_tokens_are_those_of_the_token_view(bench: Bench) -> None:
+    ids = add(bench, demo(1), pair(2), demonstration(user("why? " * 300), "So."), status=Status.ACCEPTED)
+    add(bench, plain_text("not a conversation"))
+    found = datasets.statistics(bench, "d", model="pip").tokens
+    views = [tokens.view(bench, i) for i in ids]
+    lengths = sorted(len(sequence.tokens) for view in views for sequence in view.sequences)
+    assert found is not None and found.lengths is not None
+    assert (found.lengths.count, found.lengths.minimum, found.lengths.maximum) == (4, lengths[0], lengths[-1])
+    assert (found.max_length, found.truncated, found.nothing_learnt) == (views[0].max_length, 1, 1)

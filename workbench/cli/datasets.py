@@ -25,6 +25,8 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("names", nargs="+", metavar="NAME")
     sub.add_argument("--into", required=True, metavar="C")
     _register_mix(verbs, common)
+    _register_figures(verbs, common)
+    _register_augment(verbs, common)
     sub = add(verbs, common, "delete", delete, "hide all rows of a dataset; examples undo brings them back")
     sub.add_argument("name")
 
@@ -46,6 +48,28 @@ def _register_mix(verbs: Commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("--cap", type=int, default=0, metavar="N", help="at most so many rows in all")
     sub.add_argument("--prefix", action="append", default=[], metavar="D=TEXT", help="put before the prompts of D")
     sub.add_argument("--tag", action="append", default=[], metavar="D=TAG", help="put on the rows of D")
+    sub.add_argument("--seed", type=int, default=7, metavar="N")
+
+
+def _register_figures(verbs: Commands, common: argparse.ArgumentParser) -> None:
+    sub = add(verbs, common, "stats", stats, "figures, and what each means for training")
+    sub.add_argument("name", help="a dataset; - for all of them")
+    sub.add_argument("query", nargs="*", metavar="QUERY", help="only what a query finds")
+    sub.add_argument("--model", default="", metavar="M", help="also count in this model's tokens")
+    sub.add_argument("--method", default="", metavar="M", help="what the steps are estimated for")
+    sub.add_argument("--preset", default="auto", metavar="P")
+    sub = add(verbs, common, "ready", ready, "is it ready to train a model on, and what is missing")
+    sub.add_argument("name")
+    sub.add_argument("--model", default="", metavar="M", help="default: the workspace's model")
+
+
+def _register_augment(verbs: Commands, common: argparse.ArgumentParser) -> None:
+    sub = add(verbs, common, "augment", augment, "make rows from its rows: pending, and marked as synthetic")
+    sub.add_argument("name")
+    how = sub.add_mutually_exclusive_group(required=True)
+    how.add_argument("--template", metavar="FILE", help="a line for each way of asking, with {prompt} in it")
+    how.add_argument("--paraphrase-with", metavar="MODEL", help="let a model put the questions in other words")
+    sub.add_argument("--limit", type=int, default=0, metavar="N", help="make at most so many (default: no limit)")
     sub.add_argument("--seed", type=int, default=7, metavar="N")
 
 
@@ -95,6 +119,58 @@ def mix(session: Session, args: argparse.Namespace) -> None:
             raise UsageError(f"{name} is not in the mixture", hint=f"add --of {name}=WEIGHT")
     parts = [Part(name, weight, prefixes.get(name, ""), tags.get(name, "")) for name, weight in weights.items()]
     done = datasets.mix(session.bench, args.name, parts, cap=args.cap, seed=args.seed)
+    session.out.data(done.as_dict(), done.sentence())
+
+
+def stats(session: Session, args: argparse.Namespace) -> None:
+    """The figures of a dataset, drawn."""
+    from workbench.cli.figures import drawn
+    from workbench.flows import datasets
+
+    found = datasets.statistics(
+        session.bench,
+        "" if args.name == "-" else args.name,
+        query=" ".join(args.query),
+        model=args.model,
+        method=args.method,
+        preset=args.preset,
+    )
+    session.out.data({"dataset": args.name, **found.as_dict()}, drawn(found))
+
+
+def ready(session: Session, args: argparse.Namespace) -> None:
+    """The verdict, with the rules that it comes from."""
+    from workbench.flows import datasets
+
+    found = datasets.ready(session.bench, args.name, model=args.model)
+    facts = found.facts
+    said = "ready" if found.ready else "not ready"
+    lines = [f"{args.name}: {said}; {facts.accepted:,} accepted rows, {facts.usable:,} of them to train or measure on"]
+    fired = [("do", found.approach), ("start from", found.start), *(("missing", one) for one in found.missing)]
+    fired += [("better", one) for one in found.advice]
+    for what, one in fired:
+        lines += [f"{what}: {one.answer}", f"    {one.reason}", f"    rule {one.rule}; {one.source}"]
+    session.out.data({"dataset": args.name, "model": args.model, **found.as_dict()}, "\n".join(lines))
+
+
+def augment(session: Session, args: argparse.Namespace) -> None:
+    """Make rows from rows."""
+    from pathlib import Path
+
+    from workbench.flows import augment as flow
+
+    if args.template is not None:
+        done = flow.by_templates(session.bench, args.name, Path(args.template).expanduser(), limit=args.limit)
+    else:
+        done = flow.by_paraphrase(
+            session.bench,
+            args.name,
+            args.paraphrase_with,
+            limit=args.limit,
+            seed=args.seed,
+            on_progress=lambda n, total: session.out.progress(f"{n:,} of {total:,} questions"),
+        )
+        session.out.end_progress()
     session.out.data(done.as_dict(), done.sentence())
 
 

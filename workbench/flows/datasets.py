@@ -6,24 +6,41 @@ domain's; rows made from rows are in ``augment.py`` beside this.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from workbench.domain.datasets import Dataset, Dealable, Groups, Shares, deal_rows, stratum_of, strictest
+from workbench import methods as training_methods
+from workbench.domain.dataset_statistics import Estimate, Measuring, Statistics, TokenFigures, estimated, token_figures
+from workbench.domain.datasets import (
+    FEWEST_GROUPS,
+    Dataset,
+    Dealable,
+    Groups,
+    Shares,
+    deal_rows,
+    stratum_of,
+    strictest,
+)
 from workbench.domain.decisions import Action
-from workbench.domain.examples import Example, NewExample, Split, Status
+from workbench.domain.examples import Example, Kind, NewExample, Split, Status
 from workbench.domain.mixing import Part, portions, prefixed
 from workbench.domain.queries import Query, parse_query
+from workbench.domain.readiness import FactCounter, Facts, Readiness, readiness
 from workbench.errors import RefusedError, UsageError
+from workbench.flows import train
 from workbench.flows.check import look_at
 from workbench.flows.curate import Done, check_tag
 from workbench.flows.gate import counted, stream
+from workbench.flows.registry import describe
+from workbench.flows.tokens import base_of, lengths
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
 _AT_ONCE = 200
+_HELD_OUT = 0.1  # what training holds out by itself when nothing is marked
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +226,93 @@ def _copy(row: Example, part: Part | None = None) -> NewExample:
         rating=row.rating,
         rater=row.rater,
         findings=tuple(look_at(content)),
+    )
+
+
+# Figures
+
+
+def statistics(
+    bench: Bench, dataset: str = "", *, query: str = "", model: str = "", method: str = "", preset: str = train.AUTO
+) -> Statistics:
+    """The figures of a dataset, of what a query finds, or of both together.
+
+    With ``model`` also in its tokens, which takes a child process some seconds. The estimate is for ``method`` (else
+    the one for the commonest kind of accepted rows) and for ``model`` or the workspace's default.
+    """
+    asked, name = parse_query(query), bench.store.datasets.get(dataset).name if dataset else ""
+    measuring = Measuring()
+    for example in stream(bench, asked, name):
+        measuring.add(example)
+    tokens = _token_figures(bench, asked, name, model) if model else None
+    return measuring.statistics(estimate=_estimate(bench, measuring, model, method, preset), tokens=tokens)
+
+
+_METHODS = {Kind.DEMONSTRATION: "sft", Kind.PREFERENCE: "dpo", Kind.JUDGEMENT: "kto"}
+
+
+def _estimate(bench: Bench, measured: Measuring, model: str, method: str, preset: str) -> Estimate | None:
+    by_kind = Counter(dict.fromkeys(_METHODS, 0))
+    for (kind, _), count in measured.trainable.items():
+        by_kind[kind] += count
+    likely = next((kind for kind, count in by_kind.most_common() if count and kind in _METHODS), None)
+    if not method and likely is None:
+        return None
+    chosen = training_methods.get(method or _METHODS[likely or Kind.DEMONSTRATION])
+    taken = _preset_for(bench, preset, model)
+    own = Counter({split: n for (kind, split), n in measured.trainable.items() if kind is chosen.kinds[0]})
+    return estimated(chosen.name, taken, chosen.values(taken, {}), own)
+
+
+def _preset_for(bench: Bench, preset: str, model: str) -> str:
+    if preset != train.AUTO or not (model or bench.store.models.list()):
+        return preset
+    parameters = describe(bench, base_of(bench, model)).get("parameters")
+    return train.TINY if isinstance(parameters, int) and 0 < parameters < train.TINY_PARAMETERS else preset
+
+
+def _token_figures(bench: Bench, query: Query, dataset: str, model: str) -> TokenFigures:
+    base = base_of(bench, model)
+    rows = (row for row in stream(bench, query, dataset) if row.status is not Status.REJECTED)
+    return token_figures(
+        lengths(bench, rows, model=model), model=base.name, max_length=train.default_window(bench, base)
+    )
+
+
+def ready(bench: Bench, dataset: str, *, model: str = "") -> Readiness:
+    """Whether a dataset is ready to train ``model`` on (default: the workspace's), and what is missing.
+
+    Errors are those that the last check found.
+    """
+    name = bench.store.datasets.get(dataset).name
+    base = base_of(bench, model)
+    measuring, facts = Measuring(), FactCounter()
+    for example in stream(bench, parse_query(f"-status:{Status.REJECTED.value}"), name):
+        if example.status is Status.ACCEPTED:
+            measuring.add(example)
+            facts.add(example.content)
+    figures = measuring.statistics()
+    splits: Counter[Split] = Counter()
+    for (_, split), count in measuring.trainable.items():
+        splits[split] += count
+    usable = splits.total() - splits[Split.TEST]
+    dealt = round(usable * _HELD_OUT) if usable > FEWEST_GROUPS else 0
+    template = describe(bench, base).get("chat_template")
+    return readiness(
+        Facts(
+            accepted=figures.rows,
+            pending=bench.store.examples.count(parse_query("status:pending"), name),
+            usable=usable,
+            kind=Kind(next(iter(figures.kinds))) if figures.kinds else None,
+            held_out=splits[Split.VALIDATION] or dealt,
+            test=splits[Split.TEST],
+            errors=bench.store.examples.count(parse_query("status:accepted severity:error"), name),
+            chat_template=template if isinstance(template, bool) else None,
+            facts_share=facts.share(),
+            self_similarity=figures.self_similarity,
+            ups=figures.labels.get("up", 0),
+            downs=figures.labels.get("down", 0),
+        )
     )
 
 

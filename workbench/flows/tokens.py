@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.domain.checks import checked_row
+from workbench.domain.checks import TokenCount, checked_row
+from workbench.domain.examples import Example
 from workbench.domain.models import Model, ModelKind
 from workbench.errors import UsageError
-from workbench.flows.registry import describe
+from workbench.flows.train import default_window
 from workbench.jobs.children import converse
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
-
-DEFAULT_MAX_LENGTH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +77,29 @@ def view(bench: Bench, example_id: int, *, model: str = "", max_length: int = 0)
         raise UsageError(f"a row cannot have {max_length} tokens")
     row = checked_row(bench.store.examples.get(example_id))
     base = base_of(bench, model)
-    window = max_length or window_of(bench, base)
+    window = max_length or default_window(bench, base)
     arguments = ("--model", base.path, "--max-length", str(window))
     answers = list(converse("workbench.worker.tokens", arguments, [json.dumps(row.as_dict())]))
     told = json.loads(answers[-1])
     return TokenView(example_id, base.name, window, tuple(_sequence(sequence) for sequence in told["sequences"]))
 
 
+def lengths(bench: Bench, examples: Iterable[Example], *, model: str) -> Iterator[TokenCount]:
+    """The length of every sequence that training on these examples would make, by the trainer's own code.
+
+    Read in another thread than the caller's. Texts and prompts alone make none. Takes some seconds to begin.
+    """
+    base = base_of(bench, model)
+    arguments = ("--counts", "--model", base.path, "--max-length", str(default_window(bench, base)))
+    rows = (json.dumps(checked_row(example).as_dict()) for example in examples)
+    for line in converse("workbench.worker.tokens", arguments, rows):
+        yield TokenCount(**json.loads(line))
+
+
 def base_of(bench: Bench, model: str) -> Model:
     """The base whose tokenizer counts: the named model, or the base of the named adapter; empty is the default."""
     found = bench.store.models.get(model) if model else bench.store.models.default()
     return bench.store.models.get(found.base) if found.kind is ModelKind.ADAPTER else found
-
-
-def window_of(bench: Bench, base: Model) -> int:
-    """The tokens per row that training takes when nobody says otherwise: no more than the model's context."""
-    context = describe(bench, base).get("context")
-    return min(DEFAULT_MAX_LENGTH, context) if isinstance(context, int) and context > 0 else DEFAULT_MAX_LENGTH
 
 
 def _sequence(told: dict[str, Any]) -> TokenSequence:

@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -220,14 +220,23 @@ def _shown(sequence: TokenSequence, tokens: ModelTokens, stops: set[int]) -> dic
 
 
 def main(argv: list[str]) -> int:
-    """One row as JSON on standard input, its tokens as JSON on standard output."""
+    """One row as JSON on standard input, its tokens as JSON on standard output.
+
+    With ``--counts`` as many rows as come, and for each sequence of theirs one line with its ``TokenCount``.
+    """
     parser = argparse.ArgumentParser(prog="python -m workbench.worker.tokens")
     parser.add_argument("--model", required=True)
     parser.add_argument("--max-length", type=int, required=True)
+    parser.add_argument("--counts", action="store_true")
     args = parser.parse_args(argv)
     for stream in (sys.stdin, sys.stdout):
         stream.reconfigure(encoding="utf-8", errors="surrogatepass")  # type: ignore[union-attr]
     try:
+        if args.counts:
+            rows = (checked_row_from_dict(json.loads(line)) for line in sys.stdin)
+            for count in ModelTokens(args.model, max_length=args.max_length).counts(rows):
+                print(json.dumps(asdict(count)))
+            return 0
         row = checked_row_from_dict(json.loads(sys.stdin.readline()))
         print(json.dumps(view(row, ModelTokens(args.model, max_length=args.max_length))))
     except WorkbenchError as error:
