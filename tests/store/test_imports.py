@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,14 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from samples import IMPORTED, demo
+from workbench.domain.chats import Turn, storable
 from workbench.domain.examples import NewExample, Status
 from workbench.domain.queries import Query, parse_query
 from workbench.errors import BusyError, NotFoundError
 from workbench.paths import Workspace
 from workbench.store import imports
 from workbench.store.imports import CancelledImport, Published
+from workbench.store.rows import turns_json
 from workbench.store.store import Store
 
 
@@ -225,3 +230,10 @@ def test_the_number_of_rows_per_transaction_follows_from_how_long_they_take(monk
 def test_nothing_to_bring_is_no_import(store: Store) -> None:
     assert bring(store, range(0)) == Published(None, 0, 0)
     assert store.imports.list() == [] and store.datasets.list() == []
+
+
+@given(texts=st.lists(st.text(), max_size=3), extra=st.sampled_from(["", '{"name":"ü\\n"}']))
+def test_turns_are_written_as_json_writes_them(texts: list[str], extra: str) -> None:
+    turns = [Turn("user", text, extra) for text in texts]
+    fields = [[turn.role, storable(turn.content), *([extra] if extra else [])] for turn in turns]
+    assert turns_json(turns) == json.dumps(fields, ensure_ascii=False)

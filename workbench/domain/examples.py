@@ -211,7 +211,7 @@ class NewExample:
 
 def last_user_text(prompt: Sequence[Turn]) -> str:
     """The text of the last user turn; empty when there is none."""
-    return next((t.content for t in reversed(prompt) if t.role == Role.USER.value), "")
+    return next((t.content for t in reversed(prompt) if t.role == Role.USER), "")
 
 
 def demonstration(prompt: Sequence[Turn], answer: str) -> Content:
@@ -294,13 +294,13 @@ def _check_prompt(prompt: Sequence[Turn]) -> None:
     if not prompt:
         raise DataError("the prompt is empty", hint="an example needs at least one user turn")
     _check_roles(prompt)
-    if any(t.role == Role.SYSTEM.value for t in prompt[1:]):
+    if any(t.role == Role.SYSTEM for t in prompt[1:]):
         raise DataError("a system turn may only come first")
-    if prompt[-1].role == Role.ASSISTANT.value:
+    if prompt[-1].role == Role.ASSISTANT:
         raise DataError("the prompt ends with an assistant turn", hint="it must end with what is to be answered")
-    if prompt[-1].role == Role.SYSTEM.value:
+    if prompt[-1].role == Role.SYSTEM:
         raise DataError("the prompt has no user turn")
-    if not any(t.content.strip() for t in prompt if t.role == Role.USER.value):
+    if not any(t.content.strip() for t in prompt if t.role == Role.USER):
         raise DataError("the prompt is empty text")
 
 
@@ -308,9 +308,9 @@ def _check_completion(turns: Sequence[Turn], name: str) -> None:
     if not turns or not (turns[-1].content.strip() or turns[-1].tool_calls):
         raise DataError(f"the {name} answer is empty")
     _check_roles(turns)
-    if turns[0].role != Role.ASSISTANT.value:
+    if turns[0].role != Role.ASSISTANT:
         raise DataError(f"the {name} answer begins with a {turns[0].role} turn")
-    if turns[-1].role != Role.ASSISTANT.value:
+    if turns[-1].role != Role.ASSISTANT:
         raise DataError(f"the {name} answer does not end with an assistant turn")
 
 

@@ -22,6 +22,7 @@ ROLES = {
     **dict.fromkeys(("system", "developer"), SYSTEM),
     **dict.fromkeys(("tool", "function", "observation", "tool_response", "ipython"), TOOL),
 }
+_PLAIN = (USER, ASSISTANT, SYSTEM)
 _YES, _NO = {"true", "1"}, {"false", "0"}
 
 
@@ -55,6 +56,10 @@ def turns(value: object, name: str, role: str) -> Turns:
         raise DataError(f"{name!r} is neither a text nor a list of turns")
     found = []
     for position, item in enumerate(value, start=1):
+        said, content = item.get("role"), item.get("content")
+        if len(item) == 2 and said in _PLAIN and type(content) is str:
+            found.append(Turn(said, content))
+            continue
         try:
             found.append(message(item))
         except DataError as error:
@@ -66,8 +71,6 @@ def message(item: Mapping[str, Any]) -> Turn:
     """One message of any spelling: role/content or from/value, content as text or as typed parts."""
     role = item.get("role", item.get("from"))
     text = item.get("content") if "role" in item or "content" in item else item.get("value")
-    if len(item) == 2 and isinstance(text, str) and role in (USER, ASSISTANT, SYSTEM):
-        return Turn(role, text)
     if not isinstance(role, str) or role not in ROLES:
         raise DataError(f"{role!r} is not a role that is known", hint=f"known: {', '.join(ROLES)}")
     rest = {key: value for key, value in item.items() if key not in _SPEAKING and value is not None}
