@@ -74,9 +74,9 @@ class Pane(Vertical):
 
     def regain_focus(self) -> None:
         """Take the keys again when nobody has them: a widget that is hidden blurs late, and may blur the new one."""
-        screen = self.workbench.screen_stack[0]
-        if self.workbench.front is self and screen.focused is None:
-            screen.set_focus(self.first_focus())
+        screens = self.workbench.screen_stack  # empty once the app is on its way out
+        if screens and self.workbench.front is self and screens[0].focused is None:
+            screens[0].set_focus(self.first_focus())
 
     def notice(self, text: str, severity: Severity = "information") -> None:
         """Say something about this pane: on the status line, and as a toast too when it is an error."""

@@ -143,9 +143,11 @@ class KnobLine(Horizontal):
     @property
     def text(self) -> str:
         """The value as it stands."""
-        if not self.is_mounted:
-            return self._text
-        return self.query_one(Picker).value if self.choices else self.query_one(Input).value.strip()
+        for picker in self.query(Picker):
+            return picker.value
+        for typed in self.query(Input):
+            return typed.value.strip()
+        return self._text  # not composed yet, or already being removed for another method
 
     @property
     def is_edited(self) -> bool:
