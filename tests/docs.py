@@ -37,6 +37,16 @@ def checks() -> str:
     return "\n".join(["| check | finds | `--fix` |", "|---|---|---|", *rows])
 
 
+def formats() -> str:
+    """A row for every file format."""
+    from workbench.formats import find
+
+    rows = [
+        f"| `{f.name}` | {f.summary} | {', '.join(k.value for k in f.kinds) or 'only read'} |" for f in find().values()
+    ]
+    return "\n".join(["| format | rows of | written for |", "|---|---|---|", *rows])
+
+
 def commands() -> str:
     """A row for every command, with its verbs."""
     from workbench.cli.main import build_parser
@@ -80,7 +90,13 @@ def _bindings() -> Iterator[tuple[str, str, str, str]]:
                 yield where, shown.replace("|", "\\|"), binding.id, binding.tooltip or binding.description
 
 
-PARTS: dict[str, Callable[[], str]] = {"methods": methods, "checks": checks, "commands": commands, "keys": keys}
+PARTS: dict[str, Callable[[], str]] = {
+    "methods": methods,
+    "checks": checks,
+    "formats": formats,
+    "commands": commands,
+    "keys": keys,
+}
 
 
 def rendered(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from workbench import formats
 from workbench.domain.chats import Turn
 from workbench.domain.examples import Content, Kind
 from workbench.domain.queries import Query
+from workbench.errors import DataError
 from workbench.flows import exchange
 from workbench.flows.bench import Bench
 from workbench.paths import shipped
@@ -147,3 +149,21 @@ def test_a_folder_of_llama_factory_is_read_as_its_dataset_info_says(bench: Bench
     assert text.content.kind is Kind.TEXT
     one = exchange.import_any(bench, FOLDER / "llama_factory" / "dataset_info.json", entry="pairs", dataset="mine")
     assert [(r.dataset, r.kinds["preference"]) for r in one] == [("mine", 1)]
+
+
+@pytest.mark.parametrize(
+    "entry", [{"columns": {"prompt": []}}, {"tags": {"user_tag": {}}}, {"columns": [1]}, {"formatting": 1}]
+)
+def test_an_entry_that_describes_nothing_is_refused(bench: Bench, tmp_path: Path, entry: dict[str, object]) -> None:
+    (tmp_path / "rows.json").write_text("[]")
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": "rows.json", **entry}}))
+    with pytest.raises(DataError, match="the entry 'mine'"):
+        exchange.import_any(bench, tmp_path)
+
+
+def test_a_chat_whose_links_are_no_names_is_read_without_them(bench: Bench) -> None:
+    rows = json.loads((FOLDER / "chatgpt.json").read_text())
+    rows[0]["mapping"]["a1"]["children"] = [["x"], None, 5]
+    rows[0]["mapping"]["u1"]["parent"] = {}
+    parts = formats.get("chatgpt").read(rows[0])
+    assert len(parts) >= 2

@@ -43,17 +43,21 @@ def _read(row: Row) -> Sequence[Part]:
 
 def _paths(mapping: Mapping[str, _Node]) -> Iterator[tuple[str, ...]]:
     """Every way from a root to a leaf."""
-    roots = [name for name, node in mapping.items() if node.get("parent") not in mapping]
+    roots = [name for name, node in mapping.items() if not _is_name(node.get("parent"), mapping)]
     stack: list[tuple[str, ...]] = [(name,) for name in reversed(roots)]
     while stack:
         path = stack.pop()
         children = mapping[path[-1]].get("children")
-        below = [name for name in children if name in mapping] if isinstance(children, list) else []
+        below = [name for name in children if _is_name(name, mapping)] if isinstance(children, list) else []
         if set(below) & set(path):
             raise DataError("the messages of the chat go in a circle")
         if not below:
             yield path
         stack += [(*path, name) for name in reversed(below)]
+
+
+def _is_name(value: object, mapping: Mapping[str, _Node]) -> bool:
+    return isinstance(value, str) and value in mapping
 
 
 def _role(node: _Node) -> str | None:

@@ -71,6 +71,8 @@ def of_entry(entry: Mapping[str, Any]) -> Format:
     tags = entry.get("tags") or {}
     if not isinstance(columns, Mapping) or not isinstance(tags, Mapping):
         raise DataError("'columns' or 'tags' is not an object")
+    if not all(name is None or isinstance(name, str) for name in (*columns.values(), *tags.values())):
+        raise DataError("a name in 'columns' or 'tags' is not a text")
     if formatting not in ("alpaca", "sharegpt"):
         raise DataError(f"the formatting {formatting!r} is not known", hint="known: alpaca, sharegpt")
     taken = frozenset(str(name) for name in columns.values() if name)
