@@ -237,7 +237,7 @@ def keep(bench: Bench, message_id: int, *, dataset: str = DATASET) -> Gesture:
     """This answer, as it is, becomes a demonstration."""
     tree, message = _answer_in_tree(bench, message_id)
     content = demonstration(tree.prompt_for(message_id), message.content)
-    source = _source(tree, SourceKind.CHAT_KEEP, message)
+    source = source_of(tree, SourceKind.CHAT_KEEP, message)
     example, is_new = _add(bench, dataset, content, source)
     return Gesture((example,), message, _said("kept", [(example, is_new)], dataset) + _cut_off(message))
 
@@ -256,7 +256,7 @@ def edit(bench: Bench, message_id: int, text: str, *, dataset: str = DATASET) ->
     content = preference(tree.prompt_for(message_id), text, original.content)
     with bench.store.write():
         edited = _add_edited(bench, original, text)
-        source = _source(bench.store.chats.tree(original.chat_id), SourceKind.CHAT_EDIT, edited, original)
+        source = source_of(bench.store.chats.tree(original.chat_id), SourceKind.CHAT_EDIT, edited, original)
         made = _add(bench, dataset, content, source)
     return Gesture((made[0],), edited, _said("edited: your text over the original", [made], dataset))
 
@@ -289,7 +289,7 @@ def thumb(bench: Bench, message_id: int, *, up: bool, dataset: str = DATASET) ->
     """A judgement on one answer by itself; it replaces the opposite one, which is then rejected (one undo for both)."""
     tree, message = _answer_in_tree(bench, message_id)
     prompt, examples = tree.prompt_for(message_id), bench.store.examples
-    source = _source(tree, SourceKind.CHAT_THUMB, message)
+    source = source_of(tree, SourceKind.CHAT_THUMB, message)
     with bench.store.write():
         group = examples.new_group(bench.rater)
         opposite = examples.find(dataset, judgement(prompt, message.content, not up))
@@ -372,7 +372,7 @@ def _add_pair(
     bench: Bench, tree: ChatTree, chosen: Message, rejected: Message, dataset: str, *, group: int | None = None
 ) -> tuple[Example, bool]:
     content = preference(tree.prompt_for(chosen.id), chosen.content, rejected.content)
-    source = _source(tree, SourceKind.CHAT_PICK, chosen, rejected)
+    source = source_of(tree, SourceKind.CHAT_PICK, chosen, rejected)
     return _add(bench, dataset, content, source, group=group)
 
 
@@ -384,7 +384,8 @@ def _add(
     )
 
 
-def _source(tree: ChatTree, kind: SourceKind, message: Message, other: Message | None = None) -> Source:
+def source_of(tree: ChatTree, kind: SourceKind, message: Message, other: Message | None = None) -> Source:
+    """Where an example made of ``message`` (over ``other``) comes from, with the models that wrote them."""
     authors = [_author(tree, m) for m in (message, other) if m is not None]
     return Source(
         kind=kind,

@@ -88,6 +88,15 @@ class Chats:
             raise NotFoundError(f"there is no message {message_id}", hint="`workbench chats show CHAT` lists their ids")
         return _message(row)
 
+    def rival_answers(self) -> builtins.list[Message]:
+        """Every answer, in any chat, to a turn that has another answer too; by the turn, oldest first."""
+        sql = (
+            "SELECT * FROM messages WHERE role = 'assistant' AND parent_id IN (SELECT parent_id FROM messages "
+            "WHERE role = 'assistant' AND parent_id IS NOT NULL GROUP BY parent_id HAVING count(*) > 1) "
+            "ORDER BY parent_id, id"
+        )
+        return [_message(row) for row in self._store.read().execute(sql)]
+
     def add_message(
         self,
         chat_id: int,

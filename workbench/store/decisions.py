@@ -61,6 +61,14 @@ class Decisions:
         found = [_decision(row) for row in self._store.read().execute(sql, {"id": example_id})]
         return [replace(decision, example_id=example_id) for decision in found]
 
+    def verdicts(self, rater: str) -> dict[str, int]:
+        """How many standing decisions of ``rater`` have each ``verdict`` among their facts."""
+        sql = (
+            "SELECT json_extract(after, '$.verdict') AS verdict, count(*) AS n FROM decisions "
+            "WHERE rater = ? AND state = 'done' AND after LIKE '%\"verdict\"%' GROUP BY 1 HAVING verdict IS NOT NULL"
+        )
+        return {row["verdict"]: int(row["n"]) for row in self._store.read().execute(sql, [rater])}
+
     def _turn(self, rater: str, which: str, state: str, into: str, apply: Apply) -> Undone | None:
         with self._store.write() as db:
             sql = f"SELECT {which} FROM decisions WHERE rater = ? AND state = ?"

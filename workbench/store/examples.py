@@ -10,7 +10,7 @@ import builtins
 import json
 import sqlite3
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -189,10 +189,12 @@ class Examples:
         hidden: bool | None = None,
         group: int | None = None,
         unlock: bool = False,
+        facts: Mapping[str, str | int] | None = None,
     ) -> int:
         """Change what is given on every one of these examples; returns the decision group that one undo takes back.
 
         ``group`` joins the change to others; None begins a new group. ``hidden`` takes examples away until an undo.
+        ``facts`` (how it was decided) are kept with the decision, beside the fields, and never change the example.
 
         All or nothing: raises ``NotFoundError`` when one of them is not there, and ``RefusedError`` when the content
         or split of one in the test split would change, unless ``unlock`` says that it is meant.
@@ -219,7 +221,7 @@ class Examples:
                     example_id,
                     action,
                     before={name: before[name] for name in changed},
-                    after={name: after[name] for name in changed},
+                    after={name: after[name] for name in changed} | dict(facts or {}),
                     rater=rater,
                 )
             return group
@@ -250,6 +252,19 @@ class Examples:
         if row is None:
             raise NotFoundError(f"there is no example {example_id}", hint="`workbench examples list` shows them")
         return _source(row["source"])
+
+    def answer_pairs(self) -> set[frozenset[int]]:
+        """The ids of the two answers of every pair that was made in a chat."""
+        sql = (
+            "SELECT json_extract(e.source, '$.message_id'), json_extract(e.source, '$.other_message_id') "
+            f"FROM examples e WHERE e.source_kind IN (?, ?) AND {VISIBLE}"
+        )
+        rows = self._store.read().execute(sql, [SourceKind.CHAT_PICK.value, SourceKind.CHAT_EDIT.value])
+        return {frozenset(row) for row in rows}
+
+    def verdicts(self, rater: str) -> dict[str, int]:
+        """How often this rater gave each blind verdict on a pair; what was undone does not count."""
+        return self._decisions.verdicts(rater)
 
     def history(self, example_id: int) -> builtins.list[Decision]:
         """Everything that was decided about an example, oldest first, also what was undone."""
@@ -308,7 +323,7 @@ class Examples:
             if "content" in fields:  # written before examples had tools
                 fields["content"].setdefault("tools", "")
         now = self._fields(db, decision.example_id, hidden=True)
-        changes = {name: value for name, value in reaching.items() if now[name] == leaving[name]}
+        changes = {name: value for name, value in reaching.items() if name in now and now[name] == leaving[name]}
         self._write(db, decision.example_id, changes)
         return [decision.example_id]
 
