@@ -7,8 +7,9 @@ domain's; rows made from rows are in ``augment.py`` beside this.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from workbench import methods as training_methods
@@ -26,6 +27,7 @@ from workbench.domain.datasets import (
 from workbench.domain.decisions import Action
 from workbench.domain.examples import Example, Kind, NewExample, Split, Status
 from workbench.domain.mixing import Part, portions, prefixed
+from workbench.domain.models import check_name
 from workbench.domain.queries import Query, parse_query
 from workbench.domain.readiness import FactCounter, Facts, Readiness, readiness
 from workbench.errors import RefusedError, UsageError
@@ -155,8 +157,7 @@ def merge(bench: Bench, names: Sequence[str], *, into: str) -> Mixture:
     sources = [bench.store.datasets.get(name).name for name in names]
     if into in sources or len(set(sources)) < len(sources):
         raise UsageError("a dataset is merged with itself", hint="name each dataset once, and another one for --into")
-    rows = {name: list(stream(bench, Query(), name)) for name in sources}
-    return _put_together(bench, into, {name: [_copy(row) for row in found] for name, found in rows.items()}, rows)
+    return _put_together(bench, into, [_Taken(name, Query()) for name in sources])
 
 
 def mix(bench: Bench, into: str, parts: Sequence[Part], *, cap: int = 0, seed: int = 7) -> Mixture:
@@ -172,28 +173,41 @@ def mix(bench: Bench, into: str, parts: Sequence[Part], *, cap: int = 0, seed: i
         if part.tag:
             check_tag(part.tag)
     query = parse_query(f"status:{Status.ACCEPTED.value} -split:{Split.TEST.value}")
-    rows = {part.dataset: list(stream(bench, query, part.dataset)) for part in parts}
-    taken = portions(parts, {name: [row.id for row in found] for name, found in rows.items()}, cap=cap, seed=seed)
-    chosen = {name: [row for row in found if row.id in taken[name]] for name, found in rows.items()}
-    copies = {part.dataset: [_copy(row, part) for row in chosen[part.dataset]] for part in parts}
-    return _put_together(bench, into, copies, chosen)
+    ids = {part.dataset: bench.store.examples.ids(query, dataset=part.dataset) for part in parts}
+    chosen = portions(parts, ids, cap=cap, seed=seed)
+    return _put_together(bench, into, [_Taken(part.dataset, query, part, chosen[part.dataset]) for part in parts])
 
 
-def _put_together(
-    bench: Bench, into: str, copies: Mapping[str, Sequence[NewExample]], rows: Mapping[str, Sequence[Example]]
-) -> Mixture:
-    side = _held_out_sides([*_existing(bench, into), *(row for found in rows.values() for row in found)])
-    new: list[NewExample] = []
-    moved = 0
-    for name, found in rows.items():
-        for copy, row in zip(copies[name], found, strict=True):
-            to = strictest({side[row.id], copy.split} - {Split.NONE})
-            moved += to is not copy.split
-            new.append(replace(copy, split=to))
-    if not new:
-        raise RefusedError("there is no row to take", hint="`workbench datasets list` shows how many each has")
-    added, duplicates = bench.store.examples.add_many(into, new, rater=bench.rater, status=Status.PENDING)
-    return Mixture(into, added, duplicates, {name: len(found) for name, found in rows.items()}, moved)
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """The rows to take of one dataset: what the query finds, or of that only the ``ids``."""
+
+    dataset: str
+    query: Query
+    part: Part | None = None
+    ids: Collection[int] | None = None
+
+    def rows(self, bench: Bench) -> Iterator[Example]:
+        found = stream(bench, self.query, self.dataset)
+        return found if self.ids is None else (row for row in found if row.id in self.ids)
+
+
+def _put_together(bench: Bench, into: str, parts: Sequence[_Taken]) -> Mixture:
+    """Reads the rows twice: first for what belongs together, then to copy them. They become visible all at once."""
+    check_name(into, what="dataset")
+    side = _held_out_sides(chain(_existing(bench, into), *(part.rows(bench) for part in parts)))
+    of, moved = dict.fromkeys((part.dataset for part in parts), 0), 0
+    with bench.store.imports.stage(into, status=Status.PENDING, rater=bench.rater) as staging:
+        for part in parts:
+            for row in part.rows(bench):
+                to = strictest({side.get(row.id, row.split), row.split} - {Split.NONE})
+                moved += to is not row.split
+                of[part.dataset] += 1
+                staging.put(replace(_copy(row, part.part), split=to))
+        if not staging.rows:
+            raise RefusedError("there is no row to take", hint="`workbench datasets list` shows how many each has")
+        done = staging.publish(file=" + ".join(of), format="datasets")
+    return Mixture(into, done.imported, done.duplicates, of, moved)
 
 
 def _existing(bench: Bench, name: str) -> Iterator[Example]:
