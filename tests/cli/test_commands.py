@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench.flows.bench import Bench
 
 from fakes import FakeEngine
 from workbench.cli.main import build_parser, main
 from workbench.errors import EXIT_CODES
+from workbench.flows.bench import Bench
 from workbench.paths import Workspace
 
 Command = Callable[..., tuple[int, str, str]]

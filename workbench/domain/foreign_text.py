@@ -24,8 +24,8 @@ _REPLACED = dict.fromkeys(
     ],
     0xFFFD,
 )
-_BLOCK = str.maketrans({**_CONTROL_PICTURES, **_REPLACED, 9: "    ", 10: "\n"})
-_CELL = str.maketrans({**_CONTROL_PICTURES, **_REPLACED, 9: " ", 10: "⏎"})
+_BLOCK: dict[int, int | str] = {**_CONTROL_PICTURES, **_REPLACED, 9: "    ", 10: "\n"}
+_CELL: dict[int, int | str] = {**_CONTROL_PICTURES, **_REPLACED, 9: " ", 10: "⏎"}
 
 CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
