@@ -109,9 +109,10 @@ def export_file(
         rows.check_container(container)
         targets = _targets(to, writer, container, rows, dataset)
         _make_folder(to if len(targets) > 1 or next(iter(targets)) != to else to.parent)
+        container = "jsonl" if writer is llama_factory.FORMAT and container == "dataset" else container
         digests: dict[str, str] = {}
         for target, kind in targets.items():
-            digests[target.name] = _write(rows, target, "jsonl" if target.parent == to else container, kind)
+            digests[target.name] = _write(rows, target, container, kind)
             if writer is llama_factory.FORMAT:
                 _describe(rows, target, kind)
         said = ""
@@ -238,7 +239,7 @@ class _Rows:
         if container in ("csv", "tsv", "parquet", "dataset") and Kind.PROMPT.value in kinds and len(kinds) > 1:
             raise DataError(
                 f"in {container} a prompt alone cannot be told from a row whose answer is empty",
-                hint="export -kind:prompt, and kind:prompt by itself; or to .jsonl",
+                hint="export kind:prompt by itself, and the others with `-- -kind:prompt`; or all to .jsonl",
             )
 
     def rows(self, kind: str | None) -> Iterator[dict[str, Any]]:
