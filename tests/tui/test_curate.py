@@ -14,6 +14,7 @@ from showing import said, showing, text_of, until, until_text
 from textual import events
 
 from workbench.domain.chats import Turn
+from workbench.domain.decisions import Action
 from workbench.domain.examples import Source, SourceKind, Split, Status, demonstration, preference
 from workbench.domain.queries import parse_query
 from workbench.flows.bench import Bench
@@ -185,6 +186,24 @@ async def test_swap_note_tag_and_split(bench: Bench, rows: list[int]) -> None:
         await until(pilot, lambda: bench.store.examples.get(rows[6]).tags == ("math",))
         await pilot.press("l", *"test", "enter")
         await until(pilot, lambda: bench.store.examples.get(rows[6]).split is Split.TEST)
+
+
+async def test_a_row_of_the_locked_test_split_is_not_changed_by_a_key_and_that_is_told(
+    bench: Bench, rows: list[int]
+) -> None:
+    bench.store.examples.change([rows[6]], Action.SPLIT, rater="importer", split=Split.TEST)
+    before = bench.store.examples.get(rows[6])
+    async with showing(bench, "curate", size=(140, 40)) as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("G")
+        await until(pilot, lambda: curate.example is not None and curate.example.id == rows[6])
+        await pilot.press("w")
+        await until_text(pilot, "is in the test split")
+        await pilot.press("l", *"train", "enter")
+        await pilot.press("c", *"odd", "enter")
+        await until(pilot, lambda: bench.store.examples.get(rows[6]).note == "odd")
+        now = bench.store.examples.get(rows[6])
+        assert (now.content, now.split) == (before.content, Split.TEST)
 
 
 async def test_the_dataset_is_chosen_from_those_there_are(bench: Bench, rows: list[int]) -> None:
