@@ -120,9 +120,8 @@ def while_labelling(folder: Path, rows: Path) -> None:
     imported, seconds, middle, longest, spans, peak = done.stdout.split()
     print(f"while labelling      {float(seconds):6.2f} s  {float(imported) / float(seconds):9,.0f} rows/s")
     print(f"lock held            median {float(middle):.1f} ms, longest {float(longest):.1f} ms, {spans} times")
-    print(
-        f"a label took         median {statistics.median(waits):.1f} ms, longest {waits[-1]:.1f} ms, {len(waits)} labels"
-    )
+    middle_wait = statistics.median(waits)
+    print(f"a label took         median {middle_wait:.1f} ms, longest {waits[-1]:.1f} ms, {len(waits)} labels")
     print(f"memory at most       {peak} MB")
 
 
