@@ -116,7 +116,7 @@ def _import(tmux: Tmux, path: Path, *, dataset: str = "", status: str = "") -> N
 
 def _train(tmux: Tmux, bench: Bench, method: str) -> None:
     before = len(bench.store.runs.list())
-    tmux.keys("F4")
+    tmux.keys("F5")
     tmux.wait_for("[(T)RAIN]")
     tmux.keys("n")
     tmux.wait_for("method    ‹")
@@ -138,7 +138,7 @@ def _train(tmux: Tmux, bench: Bench, method: str) -> None:
 
 
 def _compare(tmux: Tmux, bench: Bench, names: set[str]) -> None:
-    tmux.keys("F5")
+    tmux.keys("F6")
     tmux.wait_for("[(A)RENA]")
     tmux.keys("n")
     tmux.wait_for("Ask two models the same")

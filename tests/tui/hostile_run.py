@@ -36,6 +36,8 @@ from workbench.tui.screens.curate_files import ExportDialog, ImportDialog
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, Dialog, Field, FormDialog, TextDialog
 from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.help import HelpDialog, JumpDialog
+from workbench.tui.widgets.reading import ReadingDialog
+from workbench.tui.word_diff import inline
 
 Scene = Callable[[WorkbenchApp], Awaitable[None]]
 RATER = ONE.encode("utf-8", "replace").decode()  # a login name or a setting is valid text, at least
@@ -189,6 +191,7 @@ SCENES: dict[str, Scene] = {
     "chat": chat,
     "curate": curate,
     **{entry.name: other_pane(entry.name) for entry in PANES if entry.name not in {"chat", "curate"}},
+    "prefer reasons": other_pane("prefer", "d", "r"),
     "train form": other_pane("train", "n"),
     "arena form": other_pane("arena", "n"),
     "confirm": dialog(lambda app: ConfirmDialog(ONE, text=ONE)),
@@ -197,6 +200,7 @@ SCENES: dict[str, Scene] = {
     "lines": dialog(lambda app: TextDialog(ONE, value="\n".join(SHORT), lines=True)),
     "choose": dialog(lambda app: ChooseDialog(ONE, CHOICES, current=SHORT[0], text=ONE)),
     "form": dialog(lambda app: FormDialog(ONE, FIELDS, dict, text=ONE)),
+    "reading": dialog(lambda app: ReadingDialog(ONE, inline(ONE, ONE + " too"), text=ONE)),
     "help": dialog(lambda app: HelpDialog([(ONE, ONE, ONE), *((text, text, text) for text in SHORT)])),
     "jump": dialog(lambda app: JumpDialog()),
     "import": dialog(lambda app: ImportDialog(app.bench, ONE)),

@@ -228,7 +228,7 @@ async def test_one_model_alone_cannot_be_compared(bench: Bench) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No pair waits")
         await pilot.press("n")
-        await until_shown(pilot, "there is only one model here (train one (F4), or add one (F6))")
+        await until_shown(pilot, "there is only one model here (train one (F5), or add one (F7))")
 
 
 @pytest.mark.parametrize(

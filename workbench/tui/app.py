@@ -247,7 +247,7 @@ class WorkbenchApp(TerminalApp):
     # --- keys --------------------------------------------------------------------------------------------------
 
     async def action_go(self, name: str) -> None:
-        """F2 to F7."""
+        """F2 to F8."""
         await self.go(name)
 
     def action_jump(self) -> None:

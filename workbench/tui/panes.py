@@ -41,10 +41,11 @@ def _entry(name: str, label: str, letter: str, key: str) -> PaneEntry:
 PANES: tuple[PaneEntry, ...] = (
     _entry("chat", "(c)hat", "c", "f2"),
     _entry("curate", "c(u)rate", "u", "f3"),
-    _entry("train", "(t)rain", "t", "f4"),
-    _entry("arena", "(a)rena", "a", "f5"),
-    _entry("models", "(m)odels", "m", "f6"),
-    _entry("settings", "(s)ettings", "s", "f7"),
+    _entry("prefer", "(p)refer", "p", "f4"),
+    _entry("train", "(t)rain", "t", "f5"),
+    _entry("arena", "(a)rena", "a", "f6"),
+    _entry("models", "(m)odels", "m", "f7"),
+    _entry("settings", "(s)ettings", "s", "f8"),
 )
 
 

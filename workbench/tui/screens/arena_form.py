@@ -55,7 +55,7 @@ def load_round(bench: Bench, a: str = "", b: str = "") -> ArenaForm:
     """The form for this workspace; raises ``NotFoundError`` when there are not two models. For a thread."""
     models = bench.store.models.list()
     if len(models) < 2:
-        raise NotFoundError("there is only one model here", hint="train one (F4), or add one (F6)")
+        raise NotFoundError("there is only one model here", hint="train one (F5), or add one (F7)")
     default_a, default_b = default_pair(models)
     datasets = [dataset.name for dataset in bench.store.datasets.list()]
     chosen = Round(a or default_a, b or default_b, bench.settings.chat.sampling, seed=secrets.randbelow(2**31))
