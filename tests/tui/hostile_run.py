@@ -191,6 +191,8 @@ SCENES: dict[str, Scene] = {
     "chat": chat,
     "curate": curate,
     **{entry.name: other_pane(entry.name) for entry in PANES if entry.name not in {"chat", "curate"}},
+    "curate history": other_pane("curate", "escape", "escape", "h"),
+    "curate difference": other_pane("curate", "escape", "escape", "d"),
     "prefer reasons": other_pane("prefer", "d", "r"),
     "train form": other_pane("train", "n"),
     "arena form": other_pane("arena", "n"),

@@ -310,21 +310,33 @@ async def test_two_columns_stand_side_by_side_at_every_size(bench: Bench, size: 
 def test_the_difference_is_marked_on_both_sides() -> None:
     left, right = side_by_side("the big cat", "the small cat sat")
     assert (left.plain, right.plain) == ("the big cat", "the small cat sat")
-    assert [left.plain[s.start : s.end] for s in left.spans if s.style] == ["big"]
-    assert [right.plain[s.start : s.end] for s in right.spans if s.style] == ["small", " sat"]
+    assert [left.plain[s.start : s.end] for s in left.spans if s.style] == ["big "]
+    assert [right.plain[s.start : s.end] for s in right.spans if s.style] == ["small ", "sat"]
 
 
 def test_one_text_shows_what_went_and_what_came() -> None:
     both = inline("the big cat", "the small cat")
-    assert both.plain == "the bigsmall cat"
+    assert both.plain == "the big small cat"
     assert [(both.plain[s.start : s.end], str(s.style).split()[0]) for s in both.spans if s.style] == [
-        ("big", "strike"),
-        ("small", "underline"),
+        ("big ", "strike"),
+        ("small ", "underline"),
     ]
 
 
+def test_texts_with_little_in_common_stand_one_after_the_other() -> None:
+    both = inline("this is one text", "here stands another text")
+    assert both.plain.startswith("this is one text\n\n─")
+    assert both.plain.endswith("─\n\nhere stands another text")
+
+
+def test_other_line_breaks_are_no_difference() -> None:
+    left, right = side_by_side("one two\nthree", "one\ntwo three")
+    assert (left.plain, right.plain) == ("one two\nthree", "one\ntwo three")
+    assert not any(span.style for span in (*left.spans, *right.spans))
+
+
 def test_texts_that_are_too_long_are_shown_as_they_are() -> None:
-    text = "a\n" * MAX_WORDS
+    text = "a\n" * (MAX_WORDS + 1)
     left, right = side_by_side(text, text + "b")
     assert not left.spans and right.plain.endswith("b")
     assert "too long" in inline(text, "b").plain

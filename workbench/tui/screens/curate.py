@@ -23,20 +23,25 @@ from workbench.domain.decisions import Action, Decision, Undone
 from workbench.domain.examples import Example, ExampleRow, Kind, Split, Status
 from workbench.errors import WorkbenchError
 from workbench.flows import curate as flow
+from workbench.flows import tokens
 from workbench.tui.messages import ExamplesChanged, News
 from workbench.tui.pane import Pane
 from workbench.tui.safety import cell
 from workbench.tui.screens.curate_entries import Pace, columns, detail, session_line
 from workbench.tui.screens.curate_files import ExportDialog, ImportDialog
+from workbench.tui.screens.curate_views import history_content, tokens_content
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, TextDialog
+from workbench.tui.widgets.reading import ReadingDialog
 from workbench.tui.widgets.rows import RowTable
 from workbench.tui.widgets.transcript import Transcript
+from workbench.tui.word_diff import inline
 
 SEARCH_DELAY_S = 0.25
 PASTE_GUARD_S = 0.15
 _DECISIONS = frozenset({Action.ACCEPT, Action.REJECT, Action.SKIP})
 _SINGLE_KEYS = frozenset(
     {"accept", "reject", "skip", "rate", "undo", "redo", "swap", "edit", "note", "tag", "split", "mark", "mark_all"}
+    | {"tokens", "differ", "history"}
 )
 
 
@@ -64,6 +69,9 @@ class CuratePane(Pane):
         Binding("t", "tag", "Tag", id="label.tag", tooltip="Add tags, or remove them with a minus"),
         Binding("l", "split", "Split", id="label.split", tooltip="Put into train, validation, test, or none"),
         Binding("w", "swap", "Swap", id="label.swap", tooltip="Exchange chosen and rejected"),
+        Binding("v", "tokens", "Tokens", id="curate.tokens", tooltip="The row token by token, as training sees it"),
+        Binding("d", "differ", "Diff", id="curate.diff", tooltip="Which words differ between chosen and rejected"),
+        Binding("h", "history", "History", id="curate.history", tooltip="What was decided about the row, by whom"),
         Binding("m", "mark", "Mark", id="list.mark", tooltip="Mark the row; gestures are for all marked rows"),
         Binding("M", "mark_all", "Mark all", id="list.mark_all", tooltip="Mark every row, or none", show=False),
         Binding("i", "import_file", "Import", id="data.import", tooltip="Import a file"),
@@ -405,7 +413,7 @@ class CuratePane(Pane):
 
         self.decide(lambda: act(targets), done)
 
-    # --- filter, dataset, files --------------------------------------------------------------------------------
+    # --- filter, dataset ---------------------------------------------------------------------------------------
 
     def action_search(self) -> None:
         """``/``"""
@@ -485,6 +493,55 @@ class CuratePane(Pane):
     def action_detail(self, direction: int) -> None:
         """``J`` and ``K`` scroll the example without leaving the rows."""
         self.detail.action_scroll_lines(direction * 3)
+
+    # --- longer looks at the row -------------------------------------------------------------------------------
+
+    def action_tokens(self) -> None:
+        """``v``: a child process loads the tokenizer, which takes some seconds; the dialog waits for it."""
+        if (example := self.example) is None:
+            return
+        bench = self.bench
+        dialog = ReadingDialog(f"Tokens of {example.id}", waiting="asking the tokenizer, some seconds …")
+
+        def failed(error: BaseException) -> None:
+            if not isinstance(error, WorkbenchError):
+                self.workbench.report(error)
+            hint = f" ({error.hint})" if isinstance(error, WorkbenchError) and error.hint else ""
+            said = error.message if isinstance(error, WorkbenchError) else type(error).__name__
+            dialog.show_failure(f"The tokens cannot be shown: {said}{hint}")
+
+        self.app.push_screen(dialog)
+        self.run_flow(
+            lambda: tokens.view(bench, example.id),
+            lambda view: dialog.show_content(tokens_content(view)),
+            group="tokens",
+            failed=failed,
+        )
+
+    def action_differ(self) -> None:
+        """``d``"""
+        if (example := self.example) is None:
+            return
+        if not example.content.rejected:
+            self.notice("only a pair has two answers to compare")
+            return
+        before = "\n".join(turn.shown for turn in example.content.rejected)
+        content = inline(before, example.answer_text)
+        legend = "Struck out: only in the rejected answer. Underlined: only in the chosen one."
+        self.app.push_screen(ReadingDialog(f"Rejected to chosen, {example.id}", content, text=legend))
+
+    def action_history(self) -> None:
+        """``h``"""
+        if (example := self.example) is None:
+            return
+        bench = self.bench
+
+        def show(decisions: list[Decision]) -> None:
+            self.app.push_screen(ReadingDialog(f"History of {example.id}", history_content(decisions)))
+
+        self.run_flow(lambda: flow.history(bench, example.id), show)
+
+    # --- files -------------------------------------------------------------------------------------------------
 
     def action_import_file(self) -> None:
         """``i``"""

@@ -1,0 +1,101 @@
+"""Longer looks at one example: its tokens as training sees them, and everything that was decided about it.
+
+Domain values in, content for a dialog out; no widget, no store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from textual.content import Content
+
+from workbench.domain.decisions import Decision
+from workbench.flows.tokens import Token, TokenSequence, TokenView
+from workbench.tui.safety import cell, clean
+
+SHOWN_TOKENS = 4000
+"""Of a sequence; each is a part with a style of its own, and many more take long to draw."""
+STOP_MARK = "■"
+_LEGEND = (
+    ("[learnt]", "$text-success"),
+    ("  context, not learnt  ", ""),
+    (f"stop token {STOP_MARK}", "reverse $text-success"),
+    ("  ", ""),
+    ("beyond the window", "strike $text-error"),
+)
+_VALUE_WIDTH = 60
+
+Part = tuple[str, str]
+
+
+def tokens_content(view: TokenView) -> Content:
+    """A row in a model's tokens: what is learnt in brackets, what is cut struck out, every second token shaded."""
+    parts = [*_LEGEND, (f"\n\n{cell(view.model)}, window {view.max_length:,} tokens", "")]
+    return Content.assemble(*parts, *chain.from_iterable(_sequence(one, view.max_length) for one in view.sequences))
+
+
+def _sequence(sequence: TokenSequence, window: int) -> Iterator[Part]:
+    learnt = sum(token.in_loss for token in sequence.tokens)
+    stop = "is learnt" if sequence.stop_token_in_loss else "is NOT learnt"
+    title = f"{sequence.part}: {len(sequence.tokens):,} tokens, {learnt:,} learnt; the stop token {stop}"
+    yield f"\n\n{title}\n", "bold"
+    if sequence.truncated:
+        yield f"cut at {window:,} tokens: {len(sequence.tokens) - window:,} are lost\n", "bold $text-warning"
+    yield from _tokens(sequence.tokens[:SHOWN_TOKENS])
+    if (rest := len(sequence.tokens) - SHOWN_TOKENS) > 0:
+        yield f"\n… {rest:,} more tokens; `workbench tokens` prints all", "bold"
+
+
+def _tokens(tokens: Sequence[Token]) -> Iterator[Part]:
+    learns = False
+    for position, token in enumerate(tokens):
+        if token.in_loss != learns:
+            learns = token.in_loss
+            yield "[" if learns else "]", "bold $text-success"
+        yield clean(token.text) + (STOP_MARK if token.stop else ""), _style(token, shaded=position % 2 == 1)
+    if learns:
+        yield "]", "bold $text-success"
+
+
+def _style(token: Token, *, shaded: bool) -> str:
+    if token.cut:
+        return "strike $text-error"
+    colour = "$text-success" if token.in_loss else "$foreground"
+    return f"reverse {colour}" if token.stop else f"{colour} on $panel" if shaded else colour
+
+
+def history_content(decisions: Sequence[Decision]) -> Content:
+    """Every decision, the newest first: when, who, what, and what it changed."""
+    return Content.assemble(*chain.from_iterable(_decision(decision) for decision in reversed(decisions)))
+
+
+def _decision(decision: Decision) -> Iterator[Part]:
+    when = decision.created_utc[:19].replace("T", " ")
+    faded = "dim strike" if decision.undone else "bold"
+    yield f"{cell(when)}  {cell(decision.rater)}  {decision.action.value}", faded
+    yield ("  (undone)\n" if decision.undone else "\n"), ""
+    before, after = json.loads(decision.before), json.loads(decision.after)
+    for line in _changes(before, after):
+        yield f"    {line}\n", ""
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    for name, value in after.items():
+        if name == "tags":
+            was, now = set(before.get("tags", ())), set(value)
+            yield cell("tags " + " ".join([*(f"+{tag}" for tag in sorted(now - was)), *(f"-{t}" for t in was - now)]))
+        elif name == "content":
+            yield "the text"
+        elif name == "deleted":
+            yield "hidden" if value else "made"
+        elif name in before:
+            yield f"{name} {_short(before[name])} → {_short(value)}"
+        else:
+            yield f"{cell(name)} {_short(value)}"
+
+
+def _short(value: object) -> str:
+    return cell(str(value), _VALUE_WIDTH) if value not in (None, "") else "-"
