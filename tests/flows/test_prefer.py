@@ -159,6 +159,7 @@ def test_the_tally_counts_what_stands(bench: Bench) -> None:
         assert blind is not None
         prefer.judge(bench, blind, Judgement(verdict))
     assert prefer.verdicts(bench) == Tally(left=2, tie=1)
+    assert Tally(left=1).plus(Verdict.LEFT).plus(Verdict.SKIP).plus(Verdict.BOTH_BAD) == Tally(left=2, both_bad=1)
     prefer.undo(bench)
     prefer.undo(bench)
     assert prefer.verdicts(bench) == Tally(left=2)
@@ -193,3 +194,12 @@ def test_strength_moves_between_its_ends() -> None:
     assert Strength.SLIGHT.moved(-1) is Strength.SLIGHT
     assert Strength.SLIGHT.moved(2) is Strength.MUCH
     assert Strength.MUCH.moved(1) is Strength.MUCH
+
+
+def test_answers_that_became_a_pair_meanwhile_are_passed_over(bench: Bench) -> None:
+    a, b = answered(bench, "first", "second")
+    found = prefer.queue(bench)
+    chat.prefer(bench, b, a)
+    assert prefer.next_shown(bench, found, 0) == (1, None)
+    chat.undo(bench)
+    assert prefer.next_shown(bench, found, 0)[1] is not None

@@ -6,7 +6,7 @@ Owns the words of a verdict. Knows neither where pairs come from nor how they ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from workbench.domain.chats import Turn
@@ -106,6 +106,11 @@ class Tally:
     def decided(self) -> int:
         """Verdicts in which one side won."""
         return self.left + self.right
+
+    def plus(self, verdict: Verdict) -> Tally:
+        """The tally with one verdict more; a skip is none."""
+        name = verdict.value.replace("-", "_")
+        return self if verdict is Verdict.SKIP else replace(self, **{name: getattr(self, name) + 1})
 
     @property
     def total(self) -> int:

@@ -28,7 +28,7 @@ from workbench.domain.preferences import (
     tally,
 )
 from workbench.domain.queries import parse_query
-from workbench.errors import NotFoundError, RefusedError
+from workbench.errors import DataError, NotFoundError, RefusedError
 from workbench.flows import chat
 
 if TYPE_CHECKING:
@@ -88,11 +88,12 @@ def show(bench: Bench, waiting: Waiting, *, draw_seed: int | None = None) -> Bli
                 return None
             first, second = _texts(example)
             return blind_pair(waiting, example.content.prompt, first, second, draw_seed=seed)
-        if frozenset(waiting.answers) in bench.store.examples.answer_pairs():
-            return None
         older, newer = (bench.store.chats.message(message_id) for message_id in waiting.answers)
         prompt = bench.store.chats.tree(older.chat_id).prompt_for(older.id)
-    except NotFoundError:
+        pair = preference(prompt, older.content, newer.content)
+    except (NotFoundError, DataError):  # gone, or nothing that could be trained on
+        return None
+    if any(bench.store.examples.find(chat.DATASET, one) for one in (pair, swapped(pair))):
         return None
     return blind_pair(waiting, prompt, older.content, newer.content, draw_seed=seed)
 

@@ -333,13 +333,14 @@ class PreferPane(Pane):
         said = Judgement(Verdict(word), self.strength, self.reasons, self.note, taken_ms)
         bench, queue, at = self.bench, self._queue, self._at
 
-        def commit() -> tuple[flow.Judged, Tally, int, BlindPair | None]:
-            return flow.judge(bench, pair, said), flow.verdicts(bench), *flow.next_shown(bench, queue, at + 1)
+        def commit() -> tuple[Verdict, flow.Judged, int, BlindPair | None]:
+            return said.verdict, flow.judge(bench, pair, said), *flow.next_shown(bench, queue, at + 1)
 
         self.decide(commit, self._judged_one)
 
-    def _judged_one(self, result: tuple[flow.Judged, Tally, int, BlindPair | None]) -> None:
-        judged, self._tally, at, pair = result
+    def _judged_one(self, result: tuple[Verdict, flow.Judged, int, BlindPair | None]) -> None:
+        verdict, judged, at, pair = result
+        self._tally = self._tally.plus(verdict)
         self._busy = False
         self._judged += 1
         self._pace.add(self._clock())
