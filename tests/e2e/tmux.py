@@ -63,12 +63,13 @@ class Tmux:
             time.sleep(0.05)
         return shown
 
-    def press_until(self, key: str, what: str, *, tries: int = 20) -> None:
-        """Press ``key`` until ``what`` is on the screen, waiting each time for what the key changes."""
+    def press_until(self, key: str, what: str, *, tries: int = 8, seconds: float = 5) -> None:
+        """Press ``key`` until ``what`` is on the screen, waiting after each press: a second one could go past it."""
         for _ in range(tries):
-            if what in (before := self.screen()):
+            try:
+                self.wait_for(what, seconds=seconds)
+            except TimeoutError:
+                self.keys(key)
+            else:
                 return
-            self.keys(key)
-            self.wait_for(lambda shown, before=before: shown != before, seconds=10)
-            time.sleep(0.3)
         raise TimeoutError(f"{what!r} did not come by {key}; the screen was:\n{self.screen()}")
