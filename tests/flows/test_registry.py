@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.runs import RunSpec
@@ -195,6 +196,41 @@ def test_an_adapter_on_an_adapter_is_refused_and_nothing_stays(bench: Bench, tmp
     with pytest.raises(RefusedError, match="needs a base"):
         registry.add_model(bench, adapter_folder(tmp_path / "two", str(first)))
     assert names(bench) == ["pip"]
+
+
+def test_an_adapter_that_names_itself_as_its_base_is_refused(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="needs a base"):
+        registry.add_model(bench, adapter_folder(tmp_path / "own", str(tmp_path / "own")))
+    assert names(bench) == ["pip"]
+
+
+def test_other_benches_can_write_while_weights_are_hashed(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, free = registry.weights_hash, []
+
+    def hash_and_look(files: tuple[Path, ...]) -> str:
+        with FileLock(bench.workspace.lock, timeout=0, is_singleton=False):
+            free.append(files[0].parent.name)
+        return digest(files)
+
+    monkeypatch.setattr(registry, "weights_hash", hash_and_look)
+    registry.add_model(bench, adapter_folder(tmp_path / "tuned", str(model_folder(tmp_path / "base"))))
+    assert sorted(free) == ["base", "tuned"]
+
+
+def test_what_another_bench_registered_during_the_hashing_is_not_registered_twice(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, digest = model_folder(tmp_path / "m"), registry.weights_hash
+
+    def hash_late(files: tuple[Path, ...]) -> str:
+        bench.store.models.add("theirs", ModelKind.BASE, str(folder))
+        return digest(files)
+
+    monkeypatch.setattr(registry, "weights_hash", hash_late)
+    assert registry.add_model(bench, folder).name == "theirs"
+    assert names(bench) == ["pip", "theirs"]
 
 
 def test_the_engine_is_told_the_place_of_a_model_and_of_its_base(bench: Bench, tmp_path: Path) -> None:

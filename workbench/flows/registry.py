@@ -40,14 +40,26 @@ class _Found:
     weights: tuple[Path, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A model looked at and hashed, ready to be registered; ``base`` is there already, or an entry of its own."""
+
+    kind: ModelKind
+    path: str
+    stem: str
+    base: Model | _Entry | None = None
+    sha256: str = ""
+
+
 def add_model(bench: Bench, path_or_id: str | Path, *, name: str = "") -> Model:
     """Register a folder (a model or an adapter) or a hub id ``org/name``; the same one again gives what is there.
 
     An adapter's base is found among the registered models, or registered with it. Raises ``RefusedError`` for pickled
     weights and custom code, ``NotFoundError`` or ``DataError`` when there is no model at that place.
     """
-    with bench.store.write():
-        return _add(bench.store, str(path_or_id), name)
+    # Hashing reads every byte of the weights, minutes for a large model: never while the store is locked.
+    entry = _looked_at(bench.store, str(path_or_id), name)
+    return entry if isinstance(entry, Model) else _insert(bench.store, entry, name)
 
 
 def list_models(bench: Bench) -> list[Model]:
@@ -93,9 +105,10 @@ def ensure_embedded(store: Store) -> None:
     folder = shipped("sample_data") / "model"
     if not folder.is_dir():
         return
+    entry = _looked_at(store, str(folder), EMBEDDED)
     with store.write():
-        if not store.models.list():
-            _add(store, str(folder), EMBEDDED, note="the tiny model that comes with workbench")
+        if not isinstance(entry, Model) and not store.models.list():
+            _insert(store, entry, EMBEDDED, note="the tiny model that comes with workbench")
 
 
 def is_hub_id(text: str) -> bool:
@@ -103,20 +116,29 @@ def is_hub_id(text: str) -> bool:
     return bool(_HUB_ID.fullmatch(text))
 
 
-def _add(store: Store, path_or_id: str, name: str, *, note: str = "") -> Model:
+def _looked_at(store: Store, path_or_id: str, name: str) -> Model | _Entry:
+    """What is registered for it already, else what would be; writes nothing."""
     folder = Path(path_or_id).expanduser()
     if not folder.exists() and is_hub_id(path_or_id):
-        return _registered(store, path_or_id, name) or store.models.add(
-            name or _free_name(store, path_or_id.rpartition("/")[2]), ModelKind.BASE, path_or_id, note=note
-        )
+        entry = _Entry(ModelKind.BASE, path_or_id, path_or_id.rpartition("/")[2])
+        return _registered(store, path_or_id, name) or entry
     found = _inspect(folder)
     if known := _registered(store, str(found.folder), name):
         return known
-    base = _base_of(store, found) if found.kind is ModelKind.ADAPTER else ""
-    chosen = name or _free_name(store, found.folder.name)
-    return store.models.add(
-        chosen, found.kind, str(found.folder), base=base, sha256=weights_hash(found.weights), note=note
-    )
+    base = _base_of(store, found) if found.kind is ModelKind.ADAPTER else None
+    return _Entry(found.kind, str(found.folder), found.folder.name, base, weights_hash(found.weights))
+
+
+def _insert(store: Store, entry: _Entry, name: str, *, note: str = "") -> Model:
+    """Register the entry and its base, unless another bench did so meanwhile."""
+    with store.write():
+        if known := _registered(store, entry.path, name):
+            return known
+        base = _insert(store, entry.base, "") if isinstance(entry.base, _Entry) else entry.base
+        chosen = name or _free_name(store, entry.stem)
+        return store.models.add(
+            chosen, entry.kind, entry.path, base=base.name if base else "", sha256=entry.sha256, note=note
+        )
 
 
 def _registered(store: Store, path: str, name: str) -> Model | None:
@@ -168,8 +190,8 @@ def _refuse_custom_code(folder: Path) -> None:
             )
 
 
-def _base_of(store: Store, adapter: _Found) -> str:
-    """The name of the registered base of an adapter; registers it when it can be found."""
+def _base_of(store: Store, adapter: _Found) -> Model | _Entry:
+    """The registered base of an adapter, or the one that can be registered with it."""
     wanted = adapter.config.get("base_model_name_or_path")
     if not isinstance(wanted, str) or not wanted:
         raise DataError("adapter_config.json does not name its base model", where=str(adapter.folder))
@@ -177,7 +199,7 @@ def _base_of(store: Store, adapter: _Found) -> str:
     places = {wanted, *(str(folder.resolve()) for folder in folders)}
     for model in store.models.list():
         if model.kind is ModelKind.BASE and (model.path in places or model.name == wanted):
-            return model.name
+            return model
     here = next((folder for folder in folders if folder.is_dir()), None)
     if here is None and not is_hub_id(wanted):
         raise NotFoundError(
@@ -185,10 +207,9 @@ def _base_of(store: Store, adapter: _Found) -> str:
             hint="add the base first, under that name or path",
             where=str(adapter.folder),
         )
-    base = _add(store, str(here) if here else wanted, "")
-    if base.kind is ModelKind.ADAPTER:
-        raise RefusedError(f"{base.name} is an adapter: an adapter needs a base with its own weights")
-    return base.name
+    if here is not None and _inspect(here).kind is ModelKind.ADAPTER:
+        raise RefusedError(f"{here.name} is an adapter: an adapter needs a base with its own weights")
+    return _looked_at(store, str(here) if here else wanted, "")
 
 
 def _free_name(store: Store, wanted: str) -> str:
