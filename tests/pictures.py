@@ -7,15 +7,17 @@ screen by its key, and saves what is drawn as SVG. Nothing is painted by hand.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 from pathlib import Path
 
 from workbench.config import Settings
 from workbench.domain.chats import Sampling
-from workbench.flows import compare, demo
+from workbench.domain.examples import Status
+from workbench.flows import compare, demo, exchange
 from workbench.flows.bench import Bench
-from workbench.paths import Workspace
+from workbench.paths import Workspace, shipped
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.panes import PANES
 
@@ -30,6 +32,8 @@ def prepare(root: Path) -> Workspace:
         demo.run_demo(root, fast=False, settings=Settings(), say=print)
     bench = Bench.open(workspace)
     try:
+        pairs = shipped("sample_data") / "polite-eval.jsonl"
+        exchange.import_file(bench, pairs, dataset="to-label", status=Status.PENDING)
         tuned = [m for m in bench.store.models.list() if m.base][-1]
         if compare.waiting(bench) == 0:
             prompts = compare.prompts_from(bench, None)[-6:]
@@ -44,11 +48,15 @@ def prepare(root: Path) -> Workspace:
 async def draw(workspace: Workspace) -> None:
     """Visit every pane and save its picture."""
     FOLDER.mkdir(exist_ok=True)
+    os.environ["WORKBENCH_CONFIG"] = "/home/you/.config/workbench/config.toml"  # shown in Settings
     app = WorkbenchApp(workspace, Settings())
     async with app.run_test(size=SIZE) as pilot:
         for entry in PANES:
             await pilot.press(entry.key)
             await asyncio.sleep(2.0)  # the store is opened and read in threads
+            if entry.name in {"train", "models"}:
+                await pilot.press("down")  # the run with the longer curve; a model that was made here
+                await asyncio.sleep(1.0)
             await pilot.pause()
             picture = app.export_screenshot(title=f"workbench: {entry.name}")
             (FOLDER / f"{entry.name}.svg").write_text(picture, encoding="utf-8")
