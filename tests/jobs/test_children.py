@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,3 +59,12 @@ def test_leaving_early_ends_the_child(module: str) -> None:
     answers = converse(module, (), ["a", "sleep", "b"])
     assert next(answers) == "A"
     answers.close()  # type: ignore[attr-defined]
+
+
+def test_cancelling_ends_a_child_that_says_nothing(module: str) -> None:
+    cancelled = threading.Event()
+    answers = converse(module, (), ["a", "sleep"], cancelled=cancelled)
+    assert next(answers) == "A"
+    cancelled.set()
+    with pytest.raises(WorkbenchError, match="echo_child failed"):
+        next(answers)

@@ -88,7 +88,7 @@ async def test_v_shows_the_tokens_when_the_child_has_them(bench: Bench, monkeypa
     may_answer = threading.Event()
     asked: list[int] = []
 
-    def answer(_bench: object, example_id: int) -> TokenView:
+    def answer(_bench: object, example_id: int, **_: object) -> TokenView:
         asked.append(example_id)
         may_answer.wait(20)
         return view(*ROW)
@@ -109,7 +109,7 @@ async def test_v_shows_the_tokens_when_the_child_has_them(bench: Bench, monkeypa
 async def test_a_tokenizer_that_cannot_is_said_in_plain_words(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     add(bench, demo())
 
-    def fail(_bench: object, _example_id: int) -> TokenView:
+    def fail(_bench: object, _example_id: int, **_: object) -> TokenView:
         raise WorkbenchError("the base has no chat template", hint="choose another base")
 
     monkeypatch.setattr(tokens, "view", fail)
@@ -124,10 +124,10 @@ async def test_a_dialog_closed_before_its_tokens_came_stays_closed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(bench, demo())
-    may_answer, answered = threading.Event(), threading.Event()
+    answered = threading.Event()
 
-    def answer(_bench: object, _example_id: int) -> TokenView:
-        may_answer.wait(20)
+    def answer(_bench: object, _example_id: int, *, cancelled: threading.Event) -> TokenView:
+        assert cancelled.wait(20)  # closing the dialog ends the child
         answered.set()
         return view(*ROW)
 
@@ -138,7 +138,6 @@ async def test_a_dialog_closed_before_its_tokens_came_stays_closed(
         await pilot.press("v")
         await until_shown(pilot, "asking the tokenizer")
         await pilot.press("escape")
-        may_answer.set()
         await until(pilot, answered.is_set)
         await until(pilot, lambda: not app.workers or all(worker.is_finished for worker in app.workers))
         assert "Tokens of" not in screen_text(app)

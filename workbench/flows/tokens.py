@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,11 +68,13 @@ class TokenView:
         return "\n\n".join(_text(sequence, self.max_length) for sequence in self.sequences)
 
 
-def view(bench: Bench, example_id: int, *, model: str = "", max_length: int = 0) -> TokenView:
+def view(
+    bench: Bench, example_id: int, *, model: str = "", max_length: int = 0, cancelled: threading.Event | None = None
+) -> TokenView:
     """The example as training ``model`` (default: the workspace's first) on it would see it.
 
-    Takes some seconds: a child process loads the tokenizer and the training libraries. Raises ``NotFoundError``, or
-    ``WorkbenchError`` with the child's reason (such as a base without a chat template).
+    Takes some seconds: a child process loads the tokenizer and the training libraries; ``cancelled`` ends it. Raises
+    ``NotFoundError``, or ``WorkbenchError`` with the child's reason (such as a base without a chat template).
     """
     if max_length < 0:
         raise UsageError(f"a row cannot have {max_length} tokens")
@@ -79,7 +82,7 @@ def view(bench: Bench, example_id: int, *, model: str = "", max_length: int = 0)
     base = base_of(bench, model)
     window = max_length or default_window(bench, base)
     arguments = ("--model", base.path, "--max-length", str(window))
-    answers = list(converse("workbench.worker.tokens", arguments, [json.dumps(row.as_dict())]))
+    answers = list(converse("workbench.worker.tokens", arguments, [json.dumps(row.as_dict())], cancelled=cancelled))
     told = json.loads(answers[-1])
     return TokenView(example_id, base.name, window, tuple(_sequence(sequence) for sequence in told["sequences"]))
 

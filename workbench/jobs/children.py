@@ -16,17 +16,21 @@ from workbench.errors import WorkbenchError
 from workbench.jobs.processes import child_environment, module_argv
 
 _SHOWN_LINES = 3
+_WATCH_S = 0.1
 
 
-def converse(module: str, arguments: Sequence[str], lines: Iterable[str]) -> Iterator[str]:
+def converse(
+    module: str, arguments: Sequence[str], lines: Iterable[str], *, cancelled: threading.Event | None = None
+) -> Iterator[str]:
     """The lines that ``python -m module`` prints while it is fed ``lines``, each without its newline.
 
     Lines are read from the iterable in another thread, and only as fast as the child takes them. Raises
     ``WorkbenchError`` with the child's last words when it ends with an error, and whatever ``lines`` raises. Leaving
-    the iterator early ends the child.
+    the iterator early ends the child, and so does setting ``cancelled``, also while an answer is awaited: then it
+    raises ``WorkbenchError`` too.
     """
     stopped = threading.Event()
-    with tempfile.TemporaryFile() as said, ThreadPoolExecutor(1, thread_name_prefix="feed") as feeders:
+    with tempfile.TemporaryFile() as said, ThreadPoolExecutor(2, thread_name_prefix="feed") as feeders:
         process = subprocess.Popen(
             module_argv(module, *arguments),
             stdin=subprocess.PIPE,
@@ -37,6 +41,8 @@ def converse(module: str, arguments: Sequence[str], lines: Iterable[str]) -> Ite
             errors="surrogatepass",
         )
         fed: Future[None] = feeders.submit(_feed, process, lines, stopped)
+        if cancelled is not None:
+            feeders.submit(_end_when, cancelled, process, stopped)
         try:
             assert process.stdout is not None
             for line in process.stdout:
@@ -63,6 +69,13 @@ def _feed(process: subprocess.Popen[str], lines: Iterable[str], stopped: threadi
             if stopped.is_set():
                 break
             pipe.write(line + "\n")
+
+
+def _end_when(cancelled: threading.Event, process: subprocess.Popen[str], stopped: threading.Event) -> None:
+    while not stopped.wait(_WATCH_S):
+        if cancelled.is_set():
+            process.kill()
+            return
 
 
 def _failure(module: str, code: int, said: str) -> WorkbenchError:

@@ -5,6 +5,7 @@ Owns which rows are shown, where the cursor is and how fast the work goes. What 
 
 from __future__ import annotations
 
+import threading
 import time
 from array import array
 from collections.abc import Callable, Sequence
@@ -94,6 +95,7 @@ class CuratePane(Pane):
         self._counts: dict[Status, int] = {}
         self._last = ""
         self._stale = False
+        self._no_tokens = threading.Event()
 
     def compose(self) -> ComposeResult:
         """Headline, filter, rows and detail, session."""
@@ -133,6 +135,11 @@ class CuratePane(Pane):
     def text_to_copy(self) -> str:
         """The answer under the cursor."""
         return self.example.answer_text if self.example else ""
+
+    def closing(self) -> Sequence[Callable[[], object]]:
+        """Wait for no tokenizer."""
+        self._no_tokens.set()
+        return ()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Single letters are for the rows and the detail, not for the filter line."""
@@ -510,9 +517,10 @@ class CuratePane(Pane):
             said = error.message if isinstance(error, WorkbenchError) else type(error).__name__
             dialog.show_failure(f"The tokens cannot be shown: {said}{hint}")
 
-        self.app.push_screen(dialog)
+        self._no_tokens = cancelled = threading.Event()
+        self.app.push_screen(dialog, lambda _: cancelled.set())
         self.run_flow(
-            lambda: tokens.view(bench, example.id),
+            lambda: tokens.view(bench, example.id, cancelled=cancelled),
             lambda view: dialog.show_content(tokens_content(view)),
             group="tokens",
             failed=failed,
