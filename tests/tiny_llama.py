@@ -20,6 +20,11 @@ WITHOUT_STOP = TEMPLATE.replace(
     "{{ message['content'] }}<|im_end|>\n{% endgeneration %}", "{{ message['content'] }}\n{% endgeneration %}"
 )
 WITH_A_THOUGHT = TEMPLATE.replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>assistant\n<think>{% endif %}")
+WITH_TOOLS = "{% if tools %}<|im_start|>tools\n{{ tools[0]['function']['name'] }}<|im_end|>\n{% endif %}" + TEMPLATE
+WITHOUT_LAST_STOP = TEMPLATE.replace(
+    "<|im_end|>\n{% endgeneration %}",
+    "{% if not loop.last %}<|im_end|>{% endif %}\n{% endgeneration %}",
+)
 
 QUESTIONS = (
     "red",

@@ -69,6 +69,22 @@ def test_in_a_completion_of_several_turns_only_the_assistant_s_are_learnt(
         assert result.tokenizer.decode(learnt) == "One.<|im_end|>\nTwo.<|im_end|>\n"
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
+def test_rows_are_trained_with_their_tools_also_when_the_first_has_none(
+    method: str, tmp_path: Path, built: Callable[[RunDirectory], Any]
+) -> None:
+    base = tiny.make(tmp_path / "base", template=tiny.WITH_TOOLS)
+    offered = json.dumps([{"type": "function", "function": {"name": "weather"}}])
+    rows = [row | ({"tools": offered} if number % 2 else {}) for number, row in enumerate(tiny.rows(method, 8))]
+    result = built(with_rows(make_run(tmp_path / "run", base, method, max_steps=1), rows))
+    for row in result.trainer.train_dataset:
+        ids = row["input_ids"] if method == "sft" else row["prompt_ids"]
+        assert result.tokenizer.decode(ids).startswith(
+            "<|im_start|>tools\nweather" if row["tools"] else "<|im_start|>user"
+        )
+    assert sum(row["tools"] is not None for row in result.trainer.train_dataset) == 4
+
+
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 @pytest.mark.parametrize(
     ("template", "reason"),
@@ -88,6 +104,27 @@ def test_a_template_that_would_teach_something_else_is_refused(
     assert status is not None and status.state is RunState.FAILED
     assert reason in status.error and "template" in status.hint
     assert not list(directory.checkpoints.iterdir())
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_a_completion_whose_last_turn_lacks_the_stop_token_is_refused(
+    method: str, tmp_path: Path, train: Train
+) -> None:
+    base = tiny.make(tmp_path / "base", template=tiny.WITHOUT_LAST_STOP)
+    talk = [
+        {"role": "assistant", "content": "One."},
+        {"role": "user", "content": "More?"},
+        {"role": "assistant", "content": "A"},
+    ]
+    answers = {
+        "sft": {"completion": talk},
+        "dpo": {"chosen": talk, "rejected": [*talk[:2], {"role": "assistant", "content": "B"}]},
+    }[method]
+    rows: list[dict[str, object]] = [{"prompt": [{"role": "user", "content": f"{n}?"}], **answers} for n in range(8)]
+    directory = with_rows(make_run(tmp_path / "run", base, method, max_steps=1), rows)
+    assert train(directory) == 1
+    status = directory.status()
+    assert status is not None and "the stop token '<|im_end|>' is not in the loss" in status.error
 
 
 def test_a_model_without_a_chat_template_is_refused(tmp_path: Path, train: Train) -> None:

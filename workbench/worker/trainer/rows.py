@@ -27,6 +27,7 @@ class TokenRow:
     """One sequence of a row: ids as the model sees them, ``start`` of the completion, and which ids are learnt from.
 
     ``learnt`` are the ids in the loss after truncation; ``whole`` is False when the end of the row was cut off.
+    ``tools`` are those that the prompt offers.
     """
 
     prompt: list[dict[str, str]]
@@ -35,6 +36,7 @@ class TokenRow:
     start: int
     learnt: list[int]
     whole: bool
+    tools: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ def read_rows(path: Path) -> Dataset | None:
 
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file if line.strip()]
-    return Dataset.from_list(rows) if rows else None
+    # The library takes the columns of the first row for all: tools that only later rows have would be lost.
+    names = dict.fromkeys(name for row in rows for name in row)
+    return Dataset.from_list([{name: row.get(name) for name in names} for row in rows]) if rows else None
 
 
 def has_other_speakers(rows: Dataset) -> bool:
@@ -80,7 +84,9 @@ def check_rows(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, stops: set[
     for position in range(0, len(dataset), step):
         for row in token_rows(dataset[position], stops, max_length=max_length):
             _check_prompt(row, tokenizer, position)
-            _check_stop(row, tokenizer, stops, position)
+            # One that fills the window may have been cut: its end says nothing, and the others have the same template.
+            if row.whole and len(row.ids) < max_length:
+                _check_stop(row, tokenizer, stops, position)
 
 
 def count_rows(before: int, dataset: Dataset, stops: set[int], *, max_length: int) -> RowCounts:
@@ -96,7 +102,7 @@ def token_rows(row: dict[str, Any], stops: set[int], *, max_length: int) -> Iter
         return
     for name in ("chosen", "rejected", "completion"):
         if (ids := row.get(f"{name}_ids")) is not None:
-            yield _split(row["prompt"], row[name], row["prompt_ids"], ids, max_length)
+            yield _split(row, name, ids, max_length)
 
 
 def _labelled(row: dict[str, Any], stops: set[int], max_length: int) -> TokenRow:
@@ -105,24 +111,27 @@ def _labelled(row: dict[str, Any], stops: set[int], max_length: int) -> TokenRow
     learnt = [label for label in labels if label != -100]
     # The trainer has cut the row already. One that fills the window may just have fitted: then its end is there.
     whole = len(labels) < max_length or any(token in stops for token in learnt[-_TAIL:])
-    return TokenRow(row["prompt"], row["completion"], row["input_ids"], start, learnt, whole)
+    return TokenRow(row["prompt"], row["completion"], row["input_ids"], start, learnt, whole, _tools(row))
 
 
-def _split(
-    prompt: list[dict[str, str]],
-    completion: list[dict[str, str]],
-    prompt_ids: list[int],
-    completion_ids: list[int],
-    max_length: int,
-) -> TokenRow:
+def _split(row: dict[str, Any], name: str, completion_ids: list[int], max_length: int) -> TokenRow:
+    prompt_ids: list[int] = row["prompt_ids"]
     room = max(0, max_length - len(prompt_ids))
     ids = (prompt_ids + completion_ids)[:max_length]
     whole = len(completion_ids) <= room
-    return TokenRow(prompt, completion, ids, len(prompt_ids), completion_ids[:room], whole)
+    return TokenRow(row["prompt"], row[name], ids, len(prompt_ids), completion_ids[:room], whole, _tools(row))
+
+
+def _tools(row: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The row's tools as TRL hands them to the template: it takes their JSON too."""
+    tools = row.get("tools")
+    return json.loads(tools) if isinstance(tools, str) else tools
 
 
 def _check_prompt(row: TokenRow, tokenizer: PreTrainedTokenizerBase, position: int) -> None:
-    asked = tokenizer.apply_chat_template(row.prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+    asked = tokenizer.apply_chat_template(row.prompt, tools=row.tools, add_generation_prompt=True, return_dict=True)[
+        "input_ids"
+    ]
     if row.start == len(asked) and row.ids[: row.start] == asked:
         return
     raise RefusedError(
@@ -133,11 +142,14 @@ def _check_prompt(row: TokenRow, tokenizer: PreTrainedTokenizerBase, position: i
 
 
 def _check_stop(row: TokenRow, tokenizer: PreTrainedTokenizerBase, stops: set[int], position: int) -> None:
-    if not row.whole or any(token in stops for token in row.learnt):
+    last = next((i for i in reversed(range(len(row.learnt))) if row.learnt[i] in stops), None)
+    # Templates write a line break behind it; more text would be another turn's, which then has no end.
+    if last is not None and not tokenizer.decode(row.learnt[last + 1 :], skip_special_tokens=True).strip():
         return
     names = ", ".join(repr(tokenizer.convert_ids_to_tokens(i)) for i in sorted(stops))
     raise RefusedError(
-        f"row {position + 1}: the stop token {names} is not in the loss: the model would never learn to end an answer",
+        f"row {position + 1}: the stop token {names} is not in the loss where the answer ends: "
+        "the model would never learn to end one",
         hint="the chat template must write it after each assistant turn, inside {% generation %} where it has that",
         where=f"train.jsonl:{position + 1}",
     )
