@@ -160,6 +160,17 @@ def test_import_decide_export_and_import_again_give_the_same_rows(command: Comma
     assert (again["imported"], again["duplicates"]) == (0, 4)
 
 
+def test_an_export_over_a_file_that_is_there_needs_a_yes(command: Command, tmp_path: Path) -> None:
+    _json(command("import", "--json", str(_write_rows(tmp_path / "rows.jsonl")), "--dataset", "d"))
+    target = tmp_path / "mine.jsonl"
+    target.write_text("mine", encoding="utf-8")
+    words = ("export", "--json", "status:pending", "--to", str(target))
+    code, out, err = command(*words)
+    assert (code, out) == (2, "") and "--yes" in err
+    assert target.read_text(encoding="utf-8") == "mine"
+    assert _json(command(*words, "--yes"))["rows"] == 4
+
+
 def test_a_broken_line_is_refused_with_its_place_and_nothing_comes_in(command: Command, tmp_path: Path) -> None:
     rows = _write_rows(tmp_path / "rows.jsonl")
     with rows.open("a", encoding="utf-8") as file:

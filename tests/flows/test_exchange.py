@@ -15,7 +15,7 @@ from fakes import FakeEngine
 from samples import IMPORTED, demo, pair, thumb
 from workbench.domain.examples import Example, Source, SourceKind, Split, Status
 from workbench.domain.queries import Query
-from workbench.errors import DataError, NotFoundError, UsageError, WorkbenchError
+from workbench.errors import DataError, NotFoundError, RefusedError, UsageError, WorkbenchError
 from workbench.flows import curate, exchange
 from workbench.flows.bench import Bench
 from workbench.paths import Workspace, shipped
@@ -360,9 +360,36 @@ def test_an_export_appears_whole_or_not_at_all(bench: Bench, tmp_path: Path, mon
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WorkbenchError, match="No space left"):
-        exchange.export_file(bench, "", to)
+        exchange.export_file(bench, "", to, replace=True)
     assert to.read_text() == "old\n"
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_file_that_is_there_is_replaced_only_when_that_is_said(bench: Bench, tmp_path: Path) -> None:
+    fill(bench)
+    to = write(tmp_path / "out.jsonl", "mine")
+    with pytest.raises(RefusedError, match="exists already"):
+        exchange.export_file(bench, "", to)
+    with pytest.raises(RefusedError, match="exists already"):
+        exchange.export_file(bench, "", to, replace=lambda path: path != to)
+    assert to.read_text() == "mine\n"
+    exchange.export_file(bench, "", to, replace=True)
+    assert to.read_text() != "mine\n"
+
+
+def test_a_card_replaces_a_card_and_never_what_a_person_wrote(bench: Bench, tmp_path: Path) -> None:
+    fill(bench)
+    to = tmp_path / "out.jsonl"
+    first = exchange.export_file(bench, "", to, card=True)
+    assert exchange.export_file(bench, "", to, card=True, replace=True).card == first.card
+    mine = write(Path(first.card), "my notes")
+    beside = exchange.export_file(bench, "", to, card=True, replace=True)
+    assert beside.card == str(tmp_path / "out.jsonl.WORKBENCH.md") and mine.read_text() == "my notes\n"
+    write(Path(beside.card), "mine too")
+    before = to.read_bytes()
+    with pytest.raises(RefusedError, match="no cards of an export"):
+        exchange.export_file(bench, "status:rejected", to, card=True, replace=True)
+    assert Path(beside.card).read_text() == "mine too\n" and to.read_bytes() == before
 
 
 def test_a_target_that_cannot_be_written_is_reported(bench: Bench, tmp_path: Path) -> None:
@@ -379,7 +406,7 @@ def test_an_export_makes_its_folder_and_keeps_a_link(bench: Bench, tmp_path: Pat
     exchange.export_file(bench, "", bench.workspace.exports / "out.jsonl")
     link = tmp_path / "link.jsonl"
     link.symlink_to(bench.workspace.exports / "out.jsonl")
-    exchange.export_file(bench, "status:rejected", link)
+    exchange.export_file(bench, "status:rejected", link, replace=True)
     assert link.is_symlink() and len(read_lines(bench.workspace.exports / "out.jsonl")) == 1
 
 

@@ -183,13 +183,15 @@ def test_a_folder_for_llama_factory_has_a_file_for_each_kind_and_says_what_they_
     folder = tmp_path / "lf"
     folder.mkdir()
     (folder / "dataset_info.json").write_text('{"mine": {"file_name": "mine.json"}}')
+    (folder / "README.md").write_text("my own")
     query = "status:accepted -kind:prompt"
     report = exchange.export_file(bench, query, folder, format="llama_factory", dataset="from", card=True)
     info = json.loads((folder / "dataset_info.json").read_text())
     assert set(info) == {"mine", "from_demonstration", "from_preference", "from_judgement", "from_text"}
     assert info["from_preference"]["ranking"] is True and info["from_text"]["columns"] == {"prompt": "text"}
     assert set(report.files) == {f"from_{kind}.jsonl" for kind in ("demonstration", "preference", "judgement", "text")}
-    assert (folder / "README.md").read_text().count("sha256") == 1
+    assert (folder / "README.md").read_text() == "my own"
+    assert (folder / "WORKBENCH.md").read_text().count("sha256") == 1
     reports = exchange.import_any(bench, folder)
     assert sum(r.imported for r in reports) == 6
     assert sorted(c.hash() for r in reports for c in stored(bench, r.dataset)) == sorted(c.hash() for c in PLAIN[:6])

@@ -57,7 +57,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--dataset", default="", metavar="D")
     one.add_argument("--provenance", action="store_true", help="with id, source, status, split, tags, note, rater")
     one.add_argument("--flatten", action="store_true", help="leave out what the format cannot hold, and say how often")
-    one.add_argument("--no-card", action="store_true", help="without the README.md that says what is in the file")
+    one.add_argument("--no-card", action="store_true", help="without the card that says what is in the file")
 
 
 def import_files(session: Session, args: argparse.Namespace) -> None:
@@ -136,5 +136,8 @@ def export(session: Session, args: argparse.Namespace) -> None:
             sys.stdout.write(line)
         return
     to = Path(args.to).expanduser()
-    report = exchange.export_file(session.bench, query, to, container=args.container, card=not args.no_card, **how)
+    how |= {"container": args.container, "card": not args.no_card}
+    report = exchange.export_file(
+        session.bench, query, to, replace=lambda path: session.confirm(f"{path} exists; replace it?"), **how
+    )
     session.out.data(report.as_dict(), report.sentence())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,9 @@ from pathlib import Path
 from workbench import __version__
 from workbench.domain.examples import Example
 from workbench.domain.foreign_text import clean
+from workbench.errors import RefusedError
 
+MARKER = "<!-- A card of workbench: the next export to this place replaces it. -->"
 _MOST_LINES = 12
 
 
@@ -50,7 +53,7 @@ def card_text(name: str, tally: Tally, *, format: str, container: str, query: st
     """The card as Markdown with the front matter that the Hugging Face hub reads. ``files`` are names and SHA-256."""
     lines = ["---", "configs:", "- config_name: default", "  data_files:"]
     lines += [f"  - split: train\n    path: {json.dumps(file)}" for file in files]
-    lines += ["---", "", f"# {_plain(name)}", ""]
+    lines += ["---", "", MARKER, f"# {_plain(name)}", ""]
     lines += [f"{tally.rows:,} rows, {tally.words:,} words, exported by workbench {__version__}.", ""]
     lines += [f"- format: {format}", f"- container: {container}", f"- query: `{_plain(query)}`", ""]
     for what, found in tally.counts.items():
@@ -58,6 +61,29 @@ def card_text(name: str, tally: Tally, *, format: str, container: str, query: st
             lines += [*_table(what, found), ""]
     lines += ["| file | sha256 |", "|---|---|", *(f"| {_plain(file)} | {digest} |" for file, digest in files.items())]
     return "\n".join(lines) + "\n"
+
+
+def card_place(folder: Path, prefix: str = "") -> Path:
+    """Where a card may be written: ``README.md`` after ``prefix``, or ``WORKBENCH.md`` when that one is a person's.
+
+    Raises ``RefusedError`` when both are there and neither is a card of an earlier export.
+    """
+    places = [folder / f"{prefix}{name}" for name in ("README.md", "WORKBENCH.md")]
+    for place in places:
+        if not os.path.lexists(place) or _is_card(place):
+            return place
+    raise RefusedError(
+        f"{places[0].name} and {places[1].name} are there already and are no cards of an export",
+        hint="--no-card exports without one",
+        where=str(places[1]),
+    )
+
+
+def _is_card(path: Path) -> bool:
+    try:
+        return MARKER in path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return False
 
 
 def _table(what: str, found: Counter[str]) -> list[str]:

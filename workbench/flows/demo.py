@@ -279,7 +279,7 @@ def _scripted_vote(view: BlindView) -> Verdict:
 
 def _export_and_reimport(bench: Bench) -> list[str]:
     target = bench.workspace.exports / "demo.jsonl"
-    report = exchange.export_file(bench, "", target, dataset=DATASET, provenance=True)
+    report = exchange.export_file(bench, "", target, dataset=DATASET, provenance=True, replace=True)
     fresh_root = bench.workspace.root / "fresh"
     shutil.rmtree(fresh_root, ignore_errors=True)
     fresh = Bench.open(Workspace(fresh_root), rater=RATER, engine=bench.engine, settings=bench.settings)

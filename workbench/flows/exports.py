@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from io import BufferedIOBase
 from pathlib import Path
@@ -28,8 +28,8 @@ from workbench.domain.examples import Example, Kind, Status
 from workbench.domain.formats import Format
 from workbench.domain.provenance import provenance_row
 from workbench.domain.queries import Filter, Query, parse_query
-from workbench.errors import DataError, NotFoundError, UsageError, WorkbenchError
-from workbench.flows.card import Tally, card_text
+from workbench.errors import DataError, NotFoundError, RefusedError, UsageError, WorkbenchError
+from workbench.flows.card import Tally, card_place, card_text
 from workbench.flows.described import describe
 from workbench.flows.tables import write_table
 from workbench.formats import llama_factory
@@ -88,6 +88,7 @@ def export_file(
     container: str = "",
     flatten: bool = False,
     card: bool = False,
+    replace: bool | Callable[[Path], bool] = False,
 ) -> ExportReport:
     """Write the examples that the query finds to ``to``, which appears whole or not at all.
 
@@ -95,12 +96,14 @@ def export_file(
     or ``.zst``; a name without an ending is a folder that ``datasets`` loads). An empty query means
     ``status:accepted``. Rejected examples are written only when the query asks for a status. ``provenance`` adds id,
     dataset, status, split, tags, note, rating, rater, flags and source to each row; importing such a file restores
-    them. ``card`` writes ``<file>.README.md`` beside it, in a folder ``README.md``. LLaMA-Factory's files get their
+    them. ``card`` writes ``<file>.README.md`` beside it, in a folder ``README.md``; one that a person wrote stays,
+    and the card is then called ``WORKBENCH.md``. A file that is there already is only replaced when ``replace`` is
+    true, or answers so when it is asked. LLaMA-Factory's files get their
     entry in ``dataset_info.json``; into a folder, each kind is a file of its own. Redactions of what is written become
     final.
 
     Raises ``NotFoundError`` when nothing matches, ``DataError`` when the format cannot hold all of it and not
-    ``flatten``.
+    ``flatten``, ``RefusedError`` when it would replace a file that is to stay.
     """
     to = to.resolve()  # a link stays a link
     writer, container = _writer(format), container or _container(to, format)
@@ -108,6 +111,8 @@ def export_file(
         rows.check(flatten=flatten)
         rows.check_container(container)
         targets = _targets(to, writer, container, rows, dataset)
+        place = _card_place(to, container) if card else None
+        _ask_to_replace(targets, replace)
         _make_folder(to if len(targets) > 1 or next(iter(targets)) != to else to.parent)
         container = "jsonl" if writer is llama_factory.FORMAT and container == "dataset" else container
         digests: dict[str, str] = {}
@@ -116,8 +121,8 @@ def export_file(
             if writer is llama_factory.FORMAT:
                 _describe(rows, target, kind)
         said = ""
-        if card:
-            said = _write_card(rows, to, digests, writer, container, query_text, dataset)
+        if place is not None:
+            said = _write_card(rows, place, to, digests, writer, container, query_text, dataset)
         bench.store.findings.settle(rows.ids)
     digest = next(iter(digests.values())) if len(digests) == 1 else _digest_of(digests)
     return ExportReport(
@@ -294,6 +299,20 @@ def _describe(rows: _Rows, target: Path, kind: str | None) -> None:
     describe(target.parent, target.name.partition(".")[0], entry)
 
 
+def _card_place(to: Path, container: str) -> Path:
+    return card_place(to) if container == "dataset" else card_place(to.parent, f"{to.name}.")
+
+
+def _ask_to_replace(targets: Iterable[Path], replace: bool | Callable[[Path], bool]) -> None:
+    for target in targets:
+        if target.is_dir() or not os.path.lexists(target):  # a folder is never replaced, which writing will say
+            continue
+        if not (replace(target) if callable(replace) else replace):
+            raise RefusedError(
+                f"{target.name} exists already", hint="--yes replaces it; or give another name", where=str(target)
+            )
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -370,9 +389,8 @@ def _for_arrow(value: Any, name: str = "") -> Any:
 
 
 def _write_card(
-    rows: _Rows, to: Path, digests: dict[str, str], writer: Format, container: str, query: str, dataset: str
+    rows: _Rows, path: Path, to: Path, digests: dict[str, str], writer: Format, container: str, query: str, dataset: str
 ) -> str:
-    path = to / "README.md" if to.is_dir() else to.with_name(f"{to.name}.README.md")
     text = card_text(
         dataset or to.name,
         rows.tally,
