@@ -194,7 +194,8 @@ class ExportDialog(_FileDialog):
             return
 
         def run() -> str:
-            report = flow.export_file(bench, query, path, dataset=dataset, provenance=provenance)
+            asked = self._replaces == path
+            report = flow.export_file(bench, query, path, dataset=dataset, provenance=provenance, replace=asked)
             said.append(report.sentence())
             command = ["workbench", "export", *([query] if query else []), "--to", str(path)]
             command += ["--dataset", dataset] if dataset else []
