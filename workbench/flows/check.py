@@ -31,8 +31,7 @@ from workbench.domain.examples import Content, Example, Split, Status
 from workbench.domain.queries import Filter, Query, parse_query
 from workbench.errors import DataError, RefusedError
 from workbench.flows.gate import counted, references, stream
-from workbench.flows.tokens import base_of
-from workbench.flows.train import default_window
+from workbench.flows.tokens import model_arguments
 from workbench.jobs.children import converse
 from workbench.store.findings import Redaction
 
@@ -271,8 +270,7 @@ def _surroundings(bench: Bench) -> Surroundings:
 def _token_arguments(bench: Bench, model: str, max_length: int) -> tuple[str, ...]:
     if not model:
         return ()
-    base = base_of(bench, model)
-    return ("--model", base.path, "--max-length", str(max_length or default_window(bench, base)))
+    return model_arguments(bench, model, max_length=max_length)
 
 
 # Mending

@@ -81,7 +81,7 @@ def view(
     row = checked_row(bench.store.examples.get(example_id))
     base = base_of(bench, model)
     window = max_length or default_window(bench, base)
-    arguments = ("--model", base.path, "--max-length", str(window))
+    arguments = model_arguments(bench, model, max_length=window)
     answers = list(converse("workbench.worker.tokens", arguments, [json.dumps(row.as_dict())], cancelled=cancelled))
     told = json.loads(answers[-1])
     return TokenView(example_id, base.name, window, tuple(_sequence(sequence) for sequence in told["sequences"]))
@@ -92,15 +92,22 @@ def lengths(bench: Bench, examples: Iterable[Example], *, model: str) -> Iterato
 
     Read in another thread than the caller's. Texts and prompts alone make none. Takes some seconds to begin.
     """
-    base = base_of(bench, model)
-    arguments = ("--counts", "--model", base.path, "--max-length", str(default_window(bench, base)))
+    arguments = ("--counts", *model_arguments(bench, model))
     rows = (json.dumps(checked_row(example).as_dict()) for example in examples)
     for line in converse("workbench.worker.tokens", arguments, rows):
         yield TokenCount(**json.loads(line))
 
 
+def model_arguments(bench: Bench, model: str, *, max_length: int = 0) -> tuple[str, ...]:
+    """How a child process is told whose tokenizer and window count; an adapter may bring a tokenizer of its own."""
+    found = bench.store.models.get(model) if model else bench.store.models.default()
+    base = base_of(bench, model)
+    adapter = ("--adapter", found.path) if found.kind is ModelKind.ADAPTER else ()
+    return ("--model", base.path, *adapter, "--max-length", str(max_length or default_window(bench, base)))
+
+
 def base_of(bench: Bench, model: str) -> Model:
-    """The base whose tokenizer counts: the named model, or the base of the named adapter; empty is the default."""
+    """The named model, or the base of the named adapter; empty is the default."""
     found = bench.store.models.get(model) if model else bench.store.models.default()
     return bench.store.models.get(found.base) if found.kind is ModelKind.ADAPTER else found
 

@@ -23,6 +23,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m workbench.worker.checks")
     parser.add_argument("name")
     parser.add_argument("--model", default="", help="folder or hub id of the model whose tokenizer counts")
+    parser.add_argument("--adapter", default="", help="folder of an adapter on it, which may bring its own")
     parser.add_argument("--max-length", type=int, default=1024)
     args = parser.parse_args(argv)
     for stream in (sys.stdin, sys.stdout):
@@ -47,7 +48,7 @@ def _surroundings(args: argparse.Namespace) -> Surroundings:
         return Surroundings()
     from workbench.worker.tokens import ModelTokens
 
-    return Surroundings(tokens=ModelTokens(args.model, max_length=args.max_length))
+    return Surroundings(tokens=ModelTokens(args.model, adapter=args.adapter, max_length=args.max_length))
 
 
 def _rows() -> Iterator[CheckedRow]:

@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,15 +46,17 @@ class TokenSequence:
 
 
 class ModelTokens:
-    """A model's tokenizer as training uses it. ``path`` is a folder or hub id; no weights are loaded."""
+    """A model's tokenizer as training uses it. ``path`` is a base's folder or hub id, ``adapter`` the folder of one on
+    it; no weights are loaded.
+    """
 
-    def __init__(self, path: str, *, max_length: int) -> None:
+    def __init__(self, path: str, *, adapter: str = "", max_length: int) -> None:
         environment.prepare(path)
         from workbench.worker.trainer import loading
 
         self.max_length = max_length
         self._path = path
-        self._tokenizer = loading.load_tokenizer(_spec("sft", path, 1))
+        self._tokenizer = loading.load_tokenizer(replace(_spec("sft", path, 1), adapter_path=adapter))
 
     def counts(self, rows: Iterable[CheckedRow]) -> Iterator[TokenCount]:
         """The length of every sequence that training on these rows would make, some thousand rows at a time."""
@@ -226,19 +228,21 @@ def main(argv: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m workbench.worker.tokens")
     parser.add_argument("--model", required=True)
+    parser.add_argument("--adapter", default="")
     parser.add_argument("--max-length", type=int, required=True)
     parser.add_argument("--counts", action="store_true")
     args = parser.parse_args(argv)
     for stream in (sys.stdin, sys.stdout):
         stream.reconfigure(encoding="utf-8", errors="surrogatepass")  # type: ignore[union-attr]
     try:
+        tokens = ModelTokens(args.model, adapter=args.adapter, max_length=args.max_length)
         if args.counts:
             rows = (checked_row_from_dict(json.loads(line)) for line in sys.stdin)
-            for count in ModelTokens(args.model, max_length=args.max_length).counts(rows):
+            for count in tokens.counts(rows):
                 print(json.dumps(asdict(count)))
             return 0
         row = checked_row_from_dict(json.loads(sys.stdin.readline()))
-        print(json.dumps(view(row, ModelTokens(args.model, max_length=args.max_length))))
+        print(json.dumps(view(row, tokens)))
     except WorkbenchError as error:
         print(error.message, file=sys.stderr)
         return error.exit_code

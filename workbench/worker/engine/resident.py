@@ -23,10 +23,11 @@ from peft.helpers import DoraCaching
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoModelForCausalLM, DynamicCache
 
 from workbench.worker.engine.desk import Place, PublicState
 from workbench.worker.engine.wire import Refusal
+from workbench.worker.speaking import own_tokenizer, tokenizer_of
 
 MAX_ADAPTERS = 16
 BASE_ROW = "__base__"  # PEFT's word for a row without an adapter
@@ -187,7 +188,7 @@ class Resident:
 
     def _load_base(self, place: Place) -> Loaded:
         self._announce(f"loading weights of {place.name}{_size_of(place)}")
-        tokenizer = AutoTokenizer.from_pretrained(place.path, trust_remote_code=False)
+        tokenizer = tokenizer_of(place.path)
         where = {"device_map": {"": self.device}} if self.device.type == "cuda" else {}
         model = AutoModelForCausalLM.from_pretrained(
             place.path, dtype=self.dtype, trust_remote_code=False, use_safetensors=True, **where
@@ -244,12 +245,8 @@ class Resident:
     def _speaker_of(self, place: Place) -> Speaker:
         """The adapter's own tokenizer when it was saved with one (its template may differ), else the base's."""
         assert self._base is not None
-        if not (Path(place.path) / "tokenizer_config.json").is_file():
-            return self._base.speaker
-        tokenizer = AutoTokenizer.from_pretrained(place.path, trust_remote_code=False)
-        if not tokenizer.chat_template:
-            return self._base.speaker
-        return Speaker(tokenizer, _end_ids(self._model, tokenizer))
+        tokenizer = own_tokenizer(place.path)
+        return self._base.speaker if tokenizer is None else Speaker(tokenizer, _end_ids(self._model, tokenizer))
 
     def _make_room(self, place: Place, in_use: Sequence[Loaded]) -> None:
         """Drop older versions of the same folder, and the adapter longest unused when there are too many."""

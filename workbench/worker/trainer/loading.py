@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.domain.runs import RunSpec
 from workbench.errors import RefusedError
+from workbench.worker.speaking import tokenizer_of
 
 if TYPE_CHECKING:
     import torch
@@ -44,10 +45,10 @@ def precision(spec: RunSpec) -> Precision:
 
 
 def load_tokenizer(spec: RunSpec) -> PreTrainedTokenizerBase:
-    """The base's tokenizer; refuses one without a chat template, because chat and training must render alike."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(spec.base_path, trust_remote_code=False)
+    """The tokenizer that the engine uses for the model that training starts from; refuses one without a chat template,
+    because chat and training must render alike.
+    """
+    tokenizer = tokenizer_of(spec.base_path, spec.adapter_path)
     if not tokenizer.chat_template:
         raise RefusedError(
             f"{spec.base} has no chat template", hint="train a chat model, or put chat_template.jinja into its folder"
