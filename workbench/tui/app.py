@@ -187,6 +187,7 @@ class WorkbenchApp(TerminalApp):
             if screen.focused is not None and front.id is not None:
                 self._last_focus[front.id] = screen.focused
             front.when_hidden()
+            self.say("")  # what was said there need not be true here
         self.switcher.current = name
         screen.query_one(JumpStrip).current = name
         pane.when_shown()
@@ -208,13 +209,13 @@ class WorkbenchApp(TerminalApp):
     # --- saying things -----------------------------------------------------------------------------------------
 
     def say(self, text: str, severity: Severity = "information") -> None:
-        """Show a sentence on the status line; an error also as a toast. Foreign text is welcome."""
+        """Show a sentence on the status line; an error over a dialog as a toast. Foreign text is welcome."""
         try:
             line = self.screen_stack[0].query_one(StatusLine)
         except (NoMatches, IndexError):
             return
         line.severity, line.said = severity, text
-        if severity == "error":
+        if severity == "error" and len(self.screen_stack) > 1:  # a dialog covers the line
             self.notify(safe(text).plain, severity=severity, timeout=8, markup=False)
 
     def said(self, text: str) -> None:

@@ -79,7 +79,7 @@ class Pane(Vertical):
             screens[0].set_focus(self.first_focus())
 
     def notice(self, text: str, severity: Severity = "information") -> None:
-        """Say something about this pane: on the status line, and as a toast too when it is an error."""
+        """Say something about this pane: on the status line; an error over a dialog is a toast too."""
         self.workbench.say(text, severity)
 
     def tell(self, message: Message) -> None:

@@ -101,7 +101,7 @@ class ArenaPane(Pane):
         Binding("escape", "back", "Back", show=False, id="arena.back", tooltip="Back from the score"),
     ]
 
-    mode: reactive[str] = reactive("empty")
+    mode: reactive[str] = reactive("empty", bindings=True)
     """``empty``, ``blind`` (a vote is awaited), ``revealed``, or ``score``."""
 
     class Prepared(Message):
@@ -237,6 +237,10 @@ class ArenaPane(Pane):
         if self._making is not None:
             return "The first pair is being made …"
         return "No pair waits for a vote.\nn asks two models the same prompts.\nv shows the score."
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The score view takes no votes, so it does not offer them."""
+        return not (self.mode == "score" and action in {"vote", "undo", "promote"})
 
     def watch_mode(self) -> None:
         """Blind view and score never stand together; the keys go to the one that is shown."""

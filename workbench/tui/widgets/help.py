@@ -17,6 +17,9 @@ from workbench.tui.panes import PANES
 from workbench.tui.widgets.frame import key_sign
 
 
+WORKBENCH = "workbench"
+
+
 def help_rows(active: Mapping[str, ActiveBinding]) -> list[tuple[str, str, str]]:
     """(where, keys, what it does) for every live binding, the keys of one action joined, in order of reach."""
     rows: dict[tuple[str, str], list[str]] = {}
@@ -26,7 +29,10 @@ def help_rows(active: Mapping[str, ActiveBinding]) -> list[tuple[str, str, str]]
             where = getattr(found.node, "title", "") or getattr(found.node, "help_title", "")
             where = where if isinstance(where, str) and where else type(found.node).__name__
             rows.setdefault((where, found.binding.tooltip or found.binding.description), []).append(key_sign(key))
-    return [(where, "  ".join(keys), what) for (where, what), keys in rows.items()]
+    places = list(dict.fromkeys(where for where, _ in rows))
+    # the app's own keys are the same on every screen, so they come after the screen's
+    listed = sorted(rows.items(), key=lambda row: (row[0][0] == WORKBENCH, places.index(row[0][0])))
+    return [(where, "  ".join(keys), what) for (where, what), keys in listed]
 
 
 class HelpDialog(ModalScreen[None]):
