@@ -16,7 +16,6 @@ from textual.widgets import Static
 from workbench.tui.panes import PANES
 from workbench.tui.widgets.frame import key_sign
 
-
 WORKBENCH = "workbench"
 
 
