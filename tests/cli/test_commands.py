@@ -228,6 +228,8 @@ def test_compare_and_rate_from_a_script_without_names_before_the_vote(
     side = "left" if shown["left"] == "two" else "right"
     rating = _json(command("rate", str(shown["comparison"]), side, "--json"))["rating"]
     assert rating[f"{side}_model"] == "other"
+    code, _, err = command("rate", str(shown["comparison"]), side, "--json")
+    assert code == 5 and "--undo" in json.loads(err)["error"]["hint"]
     (pair,) = _json(command("results", "other", "pip", "--json"))["pairs"]
     assert (pair["a_wins"], pair["b_wins"], pair["win_rate"]) == (1, 0, 1.0)
     assert pair["low"] < 0.5 < pair["high"]

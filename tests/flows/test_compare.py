@@ -178,6 +178,9 @@ def test_an_undone_vote_is_shown_again_and_not_counted(bench: Bench, engine: Fak
     assert compare.results(bench) == []
     assert compare.waiting(bench) == 1
     assert compare.undo_vote(bench) is None
+    again = compare.rate(bench, made.id, Verdict.LEFT)
+    assert again.said.endswith("it does not count, because the names were known")
+    assert compare.results(bench) == []
 
 
 @pytest.mark.parametrize("vote", [Verdict.LEFT, Verdict.RIGHT])

@@ -4,7 +4,8 @@ import pytest
 
 from samples import candidate, user
 from workbench.domain.comparisons import Comparison, Score, Verdict
-from workbench.errors import NotFoundError
+from workbench.domain.models import ModelKind
+from workbench.errors import NotFoundError, RefusedError
 from workbench.store.store import Store
 
 
@@ -69,7 +70,7 @@ def test_a_second_vote_of_the_same_rater_replaces_the_first_and_keeps_it(store: 
     vote_for(store, comparison, "pip")
     vote_for(store, comparison, "tuned")
     vote_for(store, comparison, "tuned", rater="other")
-    assert store.comparisons.scores("tuned", "pip") == [Score("tuned", "pip", 2, 0, 0, 0)]
+    assert store.comparisons.scores("tuned", "pip") == [Score("tuned", "pip", 1, 0, 0, 0)], "the second is not blind"
     assert [(r.rater, r.undone) for r in store.comparisons.ratings(comparison.id)] == [
         ("r", True), ("r", False), ("other", False),
     ]  # fmt: skip
@@ -113,3 +114,39 @@ def test_several_pairs_of_models_are_scored_apart(store: Store) -> None:
     assert store.comparisons.scores() == [Score("a", "b", 1, 0, 0, 0), Score("c", "b", 1, 0, 0, 0)]
     assert store.comparisons.scores("b") == [Score("b", "a", 0, 1, 0, 0), Score("b", "c", 0, 1, 0, 0)]
     assert store.comparisons.scores("a", "c") == []
+
+
+def test_a_vote_after_the_names_were_told_is_kept_and_does_not_count(store: Store) -> None:
+    changed, again = ask(store, "pip", "tuned", 1), ask(store, "pip", "tuned", 2)
+    vote_for(store, changed, "pip")
+    vote_for(store, changed, "tuned")
+    vote_for(store, again, "pip")
+    store.comparisons.undo_rating("r")
+    vote_for(store, again, "pip")
+    assert [r.blind for c in (changed, again) for r in store.comparisons.ratings(c.id)] == [True, False] * 2
+    assert store.comparisons.scores() == []
+
+
+def test_taking_back_a_changed_vote_lets_the_one_before_stand_again(store: Store) -> None:
+    first, second = ask(store, "pip", "tuned", 1), ask(store, "pip", "tuned", 2)
+    vote_for(store, first, "pip")
+    vote_for(store, second, "pip")
+    vote_for(store, first, "tuned")
+    store.comparisons.undo_rating("r")
+    assert store.comparisons.scores() == [Score("pip", "tuned", 2, 0, 0, 0)]
+    assert store.comparisons.waiting("r") == 0
+    assert [store.comparisons.undo_rating("r"), store.comparisons.undo_rating("r")] != [None, None]
+    assert store.comparisons.undo_rating("r") is None and store.comparisons.waiting("r") == 2
+
+
+def test_a_name_with_comparisons_goes_only_to_the_model_that_had_it(store: Store) -> None:
+    store.models.add("pip", ModelKind.BASE, "/models/pip", sha256="a1")
+    store.models.add("quiet", ModelKind.BASE, "/models/quiet", sha256="b1")
+    ask(store, "pip", "tuned", 1)
+    store.models.remove("pip")
+    store.models.remove("quiet")
+    with pytest.raises(RefusedError, match="was another model"):
+        store.models.add("pip", ModelKind.BASE, "/models/pip", sha256="a2")
+    assert "pip" in store.models.taken_names("/models/new", "a2")
+    assert store.models.add("quiet", ModelKind.BASE, "/models/new", sha256="b2").name == "quiet"
+    assert store.models.add("pip", ModelKind.BASE, "/elsewhere/pip", sha256="a1").name == "pip"

@@ -49,7 +49,10 @@ def _take_back_to_first_schema(path: Path) -> None:
         for fields in texts:
             del fields["content"]["tools"]
         db.execute("UPDATE decisions SET before = ?, after = ? WHERE id = ?", [*map(json.dumps, texts), row_id])
-    db.execute("DELETE FROM _sqlite_migrations WHERE name = ?", [SECOND])
+    db.execute("DROP TABLE removed_models")
+    for name in ("blind", "replaces"):
+        db.execute(f"ALTER TABLE ratings DROP COLUMN {name}")
+    db.execute("DELETE FROM _sqlite_migrations WHERE name >= ?", [SECOND])
     db.commit()
     db.close()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add
 from workbench.cli.session import Session
-from workbench.errors import NotFoundError, UsageError
+from workbench.errors import NotFoundError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
@@ -31,7 +31,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("id", type=int, nargs="?", metavar="ID")
     one.add_argument("verdict", nargs="?", choices=["left", "right", "tie", "both-bad", "skip"])
     one.add_argument("--next", action="store_true", help="show the next unrated pair, without names")
-    one.add_argument("--undo", action="store_true", help="take the last vote back")
+    one.add_argument("--undo", action="store_true", help="take the last vote back, or with ID and a verdict change it")
     one.add_argument("--promote", action="store_true", help="make a preference pair of a decided vote on ID")
     one.add_argument("--comment", default="", metavar="T")
     one.add_argument("--rater", default=None, metavar="R", help="who votes (default: the system user)")
@@ -80,7 +80,7 @@ def rate(session: Session, args: argparse.Namespace) -> int:
             raise NotFoundError("no pair waits for a vote", hint="workbench compare A B makes some")
         session.out.data(_blind_row(view), _blind_text(view))
         return 0
-    if args.undo:
+    if args.undo and args.verdict is None:
         view = flow.undo_vote(session.bench)
         if view is None:
             raise NotFoundError("there is no vote to take back")
@@ -96,12 +96,18 @@ def rate(session: Session, args: argparse.Namespace) -> int:
         return 0
     if args.verdict is None:
         raise UsageError(f"what is your vote on {args.id}?", hint="left, right, tie, both-bad or skip")
+    if not args.undo and (vote := flow.standing_vote(session.bench, args.id)) is not None:
+        raise RefusedError(
+            f"you voted {vote.verdict.value} on {args.id} already",
+            hint="--undo changes it; what is voted once the names are known does not count",
+        )
     reveal = flow.rate(session.bench, args.id, Verdict(args.verdict), comment=args.comment)
     rating = {
         "id": reveal.rating.id,
         "comparison": args.id,
         "verdict": args.verdict,
         "rater": reveal.rating.rater,
+        "blind": reveal.rating.blind,
         "left_model": reveal.left_model,
         "right_model": reveal.right_model,
     }

@@ -78,7 +78,11 @@ class BlindView:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """One vote, kept for ever; an undo sets ``undone``."""
+    """One vote, kept for ever; an undo sets ``undone``.
+
+    ``blind`` is false for one given after an earlier vote had told this rater the names: it counts for nothing.
+    ``replaces`` is the vote that stood before and stands again when this one is taken back.
+    """
 
     id: int
     comparison_id: int
@@ -88,6 +92,8 @@ class Rating:
     duration_ms: int = 0
     created_utc: str = ""
     undone: bool = False
+    blind: bool = True
+    replaces: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

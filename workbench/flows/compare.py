@@ -239,11 +239,21 @@ def rate(bench: Bench, comparison_id: int, vote: Verdict, *, comment: str = "", 
         comparison_id, vote, rater=bench.rater, comment=comment, duration_ms=duration_ms
     )
     left, right = comparison.left.model, comparison.right.model
-    return Reveal(rating, left, right, f"{_outcome(comparison, vote)} (left {left}, right {right})")
+    known = "" if rating.blind else "; it does not count, because the names were known"
+    return Reveal(rating, left, right, f"{_outcome(comparison, vote)} (left {left}, right {right}){known}")
+
+
+def standing_vote(bench: Bench, comparison_id: int) -> Rating | None:
+    """This rater's vote on a comparison, None when there is none or it was taken back."""
+    votes = bench.store.comparisons.ratings(comparison_id)
+    return next((vote for vote in votes if vote.rater == bench.rater and not vote.undone), None)
 
 
 def undo_vote(bench: Bench) -> BlindView | None:
-    """Take back this rater's last vote and show that pair again; None when there is no vote."""
+    """Take back this rater's last vote and show that pair again; None when there is no vote.
+
+    A vote that it had changed stands again. A new vote on this pair is kept, but counts for nothing: the names are out.
+    """
     rating = bench.store.comparisons.undo_rating(bench.rater)
     return blind(bench.store.comparisons.get(rating.comparison_id)) if rating else None
 
@@ -251,11 +261,10 @@ def undo_vote(bench: Bench) -> BlindView | None:
 def promote(bench: Bench, comparison_id: int, *, dataset: str = DATASET) -> Gesture:
     """This rater's decided vote as a preference pair. Raises ``RefusedError`` without one, or for a tie."""
     comparison = bench.store.comparisons.get(comparison_id)
-    votes = [r for r in bench.store.comparisons.ratings(comparison_id) if r.rater == bench.rater and not r.undone]
-    if not votes:
+    if (vote := standing_vote(bench, comparison_id)) is None:
         raise RefusedError(f"there is no vote of {bench.rater} on comparison {comparison_id}", hint="vote first")
-    content = pair_from_vote(comparison, votes[-1].verdict)
-    best = winner(comparison, votes[-1].verdict)
+    content = pair_from_vote(comparison, vote.verdict)
+    best = winner(comparison, vote.verdict)
     models = (comparison.a.model, comparison.b.model)
     ordered = models if best is comparison.a else models[::-1]
     source = Source(SourceKind.VOTE, comparison_id=comparison_id, models=ordered)

@@ -108,7 +108,9 @@ def ensure_embedded(store: Store) -> None:
     entry = _looked_at(store, str(folder), EMBEDDED)
     with store.write():
         if not isinstance(entry, Model) and not store.models.list():
-            _insert(store, entry, EMBEDDED, note="the tiny model that comes with workbench")
+            # in place of a removed one of other weights that was compared, it gets another name
+            name = _free_name(store.models.taken_names(entry.path, entry.sha256), EMBEDDED)
+            _insert(store, entry, name, note="the tiny model that comes with workbench")
 
 
 def is_hub_id(text: str) -> bool:
@@ -135,7 +137,7 @@ def _insert(store: Store, entry: _Entry, name: str, *, note: str = "") -> Model:
         if known := _registered(store, entry.path, name):
             return known
         base = _insert(store, entry.base, "") if isinstance(entry.base, _Entry) else entry.base
-        chosen = name or _free_name(store, entry.stem)
+        chosen = name or _free_name(store.models.taken_names(entry.path, entry.sha256), entry.stem)
         return store.models.add(
             chosen, entry.kind, entry.path, base=base.name if base else "", sha256=entry.sha256, note=note
         )
@@ -212,9 +214,8 @@ def _base_of(store: Store, adapter: _Found) -> Model | _Entry:
     return _looked_at(store, str(here) if here else wanted, "")
 
 
-def _free_name(store: Store, wanted: str) -> str:
+def _free_name(taken: set[str], wanted: str) -> str:
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted).strip("-._")[:80] or "model"
-    taken = {model.name for model in store.models.list()}
     names = (cleaned if number == 1 else f"{cleaned}-{number}" for number in range(1, len(taken) + 2))
     return next(name for name in names if name not in taken)
 

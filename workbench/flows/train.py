@@ -443,7 +443,7 @@ def _register(bench: Bench, run: Run, directory: RunDirectory) -> Model | None:
     with bench.store.write():
         if bench.store.runs.get(run.id).adapter:
             return None
-        taken = {model.name for model in bench.store.models.list()}
+        taken = bench.store.models.taken_names(str(folder), digest)
         name = next(n for i in count(1) if (n := run.name if i == 1 else f"{run.name}-{i}") not in taken)
         model = bench.store.models.add(
             name,

@@ -66,7 +66,7 @@ class Comparisons:
         """Every prompt on which models were compared, and whether that counts: by a vote, or by two equal answers."""
         sql = (
             "SELECT c.id, c.prompt, c.identical OR EXISTS (SELECT 1 FROM ratings r WHERE r.comparison_id = c.id "
-            "AND NOT r.undone AND r.verdict <> ?) AS voted FROM comparisons c ORDER BY c.id"
+            "AND NOT r.undone AND r.blind AND r.verdict <> ?) AS voted FROM comparisons c ORDER BY c.id"
         )
         rows = self._store.read().execute(sql, [Verdict.SKIP.value])
         return [ComparedPrompt(row["id"], turns_from_json(row["prompt"]), bool(row["voted"])) for row in rows]
@@ -86,23 +86,35 @@ class Comparisons:
     def rate(
         self, comparison_id: int, verdict: Verdict, *, rater: str, comment: str = "", duration_ms: int = 0
     ) -> Rating:
-        """Keep a vote. An earlier one of the same rater on the same comparison is kept too, but counts no more."""
+        """Keep a vote. An earlier one of the same rater on the same comparison is kept too, but counts no more.
+
+        After an earlier one, also one that was taken back, the rater knows the names: the vote is kept as not blind.
+        """
         with self._store.write() as db:
             self.get(comparison_id)
+            earlier = [rating for rating in self.ratings(comparison_id) if rating.rater == rater]
+            standing = next((rating.id for rating in earlier if not rating.undone), None)
             db.execute("UPDATE ratings SET undone = 1 WHERE comparison_id = ? AND rater = ?", [comparison_id, rater])
             cursor = db.execute(
-                "INSERT INTO ratings (comparison_id, verdict, rater, comment, duration_ms, created_utc) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                [comparison_id, verdict.value, rater, storable(comment), duration_ms, now_utc()],
+                "INSERT INTO ratings (comparison_id, verdict, rater, comment, duration_ms, created_utc, blind, "
+                "replaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    *(comparison_id, verdict.value, rater, storable(comment), duration_ms, now_utc()),
+                    *(not earlier, standing),
+                ],
             )
             return _rating(db.execute("SELECT * FROM ratings WHERE id = ?", [cursor.lastrowid]).fetchone())
 
     def undo_rating(self, rater: str) -> Rating | None:
-        """Take back this rater's last standing vote and return it; None when there is none."""
+        """Take back this rater's last standing vote and return it; None when there is none.
+
+        The one that it replaced stands again.
+        """
         with self._store.write() as db:
             if (last := self.last_rating(rater)) is None:
                 return None
             db.execute("UPDATE ratings SET undone = 1 WHERE id = ?", [last.id])
+            db.execute("UPDATE ratings SET undone = 0 WHERE id = ?", [last.replaces])
             return _rating(db.execute("SELECT * FROM ratings WHERE id = ?", [last.id]).fetchone())
 
     def last_rating(self, rater: str) -> Rating | None:
@@ -119,8 +131,8 @@ class Comparisons:
     def scores(self, a: str | None = None, b: str | None = None) -> builtins.list[Score]:
         """The counted votes of every pair of models, or of the pairs with ``a``, or of ``a`` against ``b``.
 
-        Skips and votes taken back do not count; two identical answers are a tie without a vote. A pair stands from
-        the side of ``a`` when it is given, otherwise of the model that was asked first.
+        Skips, votes taken back and votes that were not blind do not count; two identical answers are a tie without a
+        vote. A pair stands from the side of ``a`` when it is given, otherwise of the model that was asked first.
         """
         counts: dict[tuple[str, str], Counter[str]] = {}
         for row in self._store.read().execute(_OUTCOMES):
@@ -139,7 +151,7 @@ SELECT c.a_model, c.b_model, min(c.id) AS first, count(*) AS n, CASE
     WHEN r.verdict = 'right' THEN CASE WHEN c.left_is_a THEN 'b' ELSE 'a' END
     ELSE r.verdict END AS outcome
 FROM comparisons c LEFT JOIN ratings r
-    ON r.comparison_id = c.id AND NOT r.undone AND r.verdict <> 'skip' AND NOT c.identical
+    ON r.comparison_id = c.id AND NOT r.undone AND r.blind AND r.verdict <> 'skip' AND NOT c.identical
 WHERE c.identical OR r.id IS NOT NULL
 GROUP BY c.a_model, c.b_model, outcome ORDER BY first
 """
@@ -163,4 +175,6 @@ def _comparison(row: sqlite3.Row) -> Comparison:
 
 
 def _rating(row: sqlite3.Row) -> Rating:
-    return Rating(**{**dict(row), "verdict": Verdict(row["verdict"]), "undone": bool(row["undone"])})
+    return Rating(
+        **{**dict(row), "verdict": Verdict(row["verdict"]), "undone": bool(row["undone"]), "blind": bool(row["blind"])}
+    )

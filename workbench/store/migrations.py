@@ -313,3 +313,27 @@ def _imports_findings_views(db: Database) -> None:
     db.conn.create_function("word_count", 1, lambda text: len(text.split()), deterministic=True)
     for part in (_IMPORTS, _FINDINGS):
         db.executescript(part)
+
+
+# A vote tells its rater the names, so that each later one of that rater on the same comparison is not blind. The names
+# under which people voted on a model stay its own when it is removed.
+_BLIND = """
+ALTER TABLE ratings ADD COLUMN blind INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE ratings ADD COLUMN replaces INTEGER;
+UPDATE ratings SET blind = 0 WHERE EXISTS (
+    SELECT 1 FROM ratings o WHERE o.comparison_id = ratings.comparison_id AND o.rater = ratings.rater
+    AND o.id < ratings.id
+);
+
+CREATE TABLE removed_models (
+    name TEXT PRIMARY KEY,
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    removed_utc TEXT NOT NULL
+) STRICT;
+"""
+
+
+@MIGRATIONS(name="0003_blind_votes")
+def _blind_votes(db: Database) -> None:
+    db.executescript(_BLIND)

@@ -32,11 +32,18 @@ class Models:
         format: str = "safetensors",
         note: str = "",
     ) -> Model:
-        """Register a model; raises ``RefusedError`` when the name is taken, ``DataError`` when it cannot be a name."""
+        """Register a model; raises ``RefusedError`` when the name is taken, ``DataError`` when it cannot be a name.
+
+        Comparisons name models: a name that stands in some is only given to the model that had it then.
+        """
         check_name(name)
         with self._store.write() as db:
             if db.execute("SELECT 1 FROM models WHERE name = ?", [name]).fetchone():
                 raise RefusedError(f"a model called {name!r} is registered already", hint="give another name")
+            if name in self._compared_as_another(path, sha256):
+                raise RefusedError(
+                    f"{name!r} was another model, and comparisons stand under that name", hint="give another name"
+                )
             cursor = db.execute(
                 "INSERT INTO models (name, kind, path, base, run_id, sha256, format, note, created_utc) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -63,7 +70,26 @@ class Models:
             if needing:
                 raise RefusedError(f"{model.name} is the base of {', '.join(needing)}", hint="remove those first")
             db.execute("DELETE FROM models WHERE id = ?", [model.id])
+            db.execute(
+                "INSERT OR REPLACE INTO removed_models (name, path, sha256, removed_utc) VALUES (?, ?, ?, ?)",
+                [model.name, model.path, model.sha256, now_utc()],
+            )
             return model
+
+    def taken_names(self, path: str, sha256: str) -> set[str]:
+        """The names that this model cannot have: of registered ones, and of other ones on which people compared."""
+        return {model.name for model in self.list()} | self._compared_as_another(path, sha256)
+
+    def _compared_as_another(self, path: str, sha256: str) -> set[str]:
+        sql = (
+            "SELECT name, path, sha256 FROM removed_models m WHERE EXISTS "
+            "(SELECT 1 FROM comparisons c WHERE c.a_model = m.name OR c.b_model = m.name)"
+        )
+        return {
+            row["name"]
+            for row in self._store.read().execute(sql)
+            if (row["sha256"] != sha256 if row["sha256"] and sha256 else row["path"] != path)
+        }
 
     def default(self) -> Model:
         """The model that is used when none is named: the base registered first. Raises ``NotFoundError``."""
