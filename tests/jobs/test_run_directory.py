@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -130,6 +131,16 @@ def test_a_torn_line_in_the_middle_is_left_out_and_the_rest_is_read(directory: R
 
 def test_events_of_a_run_that_has_said_nothing_are_none(directory: RunDirectory) -> None:
     assert directory.events() == ([], 0)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_only_its_user_can_look_into_a_new_directory(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        made = RunDirectory.create(tmp_path / "runs" / "2-second", SPEC, ["{}"], [])
+    finally:
+        os.umask(before)
+    assert made.root.stat().st_mode & 0o777 == 0o700
 
 
 def test_queueing_again_forgets_the_error_and_the_request_but_keeps_the_progress(directory: RunDirectory) -> None:

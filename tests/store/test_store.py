@@ -295,3 +295,17 @@ def test_numpy_and_pandas_are_as_they_were_after_opening(workspace: Workspace, m
             import pandas  # noqa: F401
     assert sys.modules["pandas"] is sentinel
     assert "numpy" not in sys.modules
+
+
+def test_a_new_workspace_is_for_its_user_alone_and_one_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o750)
+    before = os.umask(0o022)
+    try:
+        for root in (tmp_path / "deep" / "new", shared):
+            Store.open(Workspace(root)).close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "deep" / "new").stat().st_mode & 0o777 == 0o700
+    assert shared.stat().st_mode & 0o777 == 0o750

@@ -80,6 +80,8 @@ class RunDirectory:
     def create(cls, root: Path, spec: RunSpec, train: Iterable[str], held_out: Iterable[str]) -> RunDirectory:
         """A new directory with the spec and the frozen lines, not queued yet; ``spec.row_hash`` is set here.
 
+        For its user alone (mode 0700), whatever the umask: the rows are what people wrote.
+
         Raises ``RunError`` when something is at ``root`` already.
         """
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +92,6 @@ class RunDirectory:
             _write_lines(draft.eval_file, held_out)
             _write_whole(aside / "spec.json", spec_as_dict(replace(spec, row_hash=draft.row_hash())))
             draft.checkpoints.mkdir()
-            aside.chmod(0o755)
             aside.rename(root)
         except OSError as error:
             shutil.rmtree(aside, ignore_errors=True)

@@ -188,7 +188,8 @@ def _back_up(connection: sqlite3.Connection, to: Path) -> None:
 
 def _make_folder(root: Path) -> None:
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        # For its user alone: it holds people's chats. One that is there already stays as its owner made it.
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"the workspace folder cannot be made: {error.strerror}", where=str(root)) from None
 
