@@ -153,6 +153,16 @@ def test_queueing_again_forgets_the_error_and_the_request_but_keeps_the_progress
     assert directory.requested() == ""
 
 
+@pytest.mark.parametrize("state", [RunState.STARTING, RunState.RUNNING, RunState.STOPPING])
+def test_a_run_that_is_active_is_not_queued_again(directory: RunDirectory, state: RunState) -> None:
+    directory.write_status(RunStatus(state, step=3, pid=5))
+    directory.request(STOP)
+    with pytest.raises(RunError, match="cannot be queued"):
+        directory.enqueue()
+    status = directory.status()
+    assert status is not None and (status.state, status.pid, directory.requested()) == (state, 5, STOP)
+
+
 def test_requests_can_be_told_apart_and_an_empty_stop_file_is_a_stop(directory: RunDirectory) -> None:
     directory.request(KILL)
     assert directory.requested() == KILL

@@ -129,9 +129,14 @@ class RunDirectory:
         return stamped
 
     def enqueue(self) -> RunStatus:
-        """Put the run at the end of the queue, keeping its progress and forgetting an old error or stop."""
-        self.clear_stop()
+        """Put the run at the end of the queue, keeping its progress and forgetting an old error or stop.
+
+        Raises ``RunError`` while the run is active: its trainer would lose its name and its stop, and get a rival.
+        """
         old = self.status() or RunStatus(RunState.QUEUED)
+        if old.state.is_active:
+            raise RunError(f"{self.root.name} is {old.state.value}: it cannot be queued", hint="stop it first")
+        self.clear_stop()
         return self.write_status(
             replace(old, state=RunState.QUEUED, pid=None, process_started=None, ended_utc="", error="", hint="")
         )
