@@ -7,16 +7,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from fakes import FakeEngine
 from workbench.domain.runs import RunSpec, RunState, RunStatus
+from workbench.domain.serving import EngineStatus
+from workbench.errors import EngineError
+from workbench.jobs import runner
 from workbench.jobs.launch import LOCK_NAME, ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity, child_environment, module_argv
-from workbench.jobs.run_directory import KILL, STOP, RunDirectory, mark_complete
+from workbench.jobs.run_directory import KILL, STOP, RunDirectory, all_runs, mark_complete
 from workbench.jobs.runner import Runner, is_at_work, queue, serve, settle
+from workbench.paths import Workspace
 
 FAKE = Path(__file__).parent / "fake_trainer.py"
 PATIENCE_SECONDS = 30.0
@@ -247,3 +253,57 @@ def test_the_runner_loads_no_ml_library() -> None:
     code = "import sys, workbench.jobs.runner; print({'torch', 'transformers', 'datasets', 'numpy'} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "set()"
+
+
+class EngineOnGpu(FakeEngine):
+    """An engine whose model lies on a device; it notes how far the runs are when it is asked for the memory."""
+
+    def __init__(self, runs: Path, device: str, *, refuses: bool = False) -> None:
+        super().__init__()
+        self._runs, self._device, self._refuses = runs, device, refuses
+        self.workspace: Workspace | None = None
+        self.seen: list[list[RunState]] = []
+
+    def status(self) -> EngineStatus:
+        return replace(super().status(), device=self._device)
+
+    def unload(self) -> None:
+        self.seen.append([state(directory) for directory in all_runs(self._runs)])
+        if self._refuses:
+            raise EngineError("the engine stopped answering")
+
+    def __call__(self, workspace: Workspace) -> EngineOnGpu:
+        self.workspace = workspace
+        return self
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_the_engine_gives_the_gpu_back_before_each_trainer(
+    runs: Path, make: Callable[[str], RunDirectory], monkeypatch: pytest.MonkeyPatch, refuses: bool
+) -> None:
+    first, second = make("a"), make("b")
+    engine = EngineOnGpu(runs, "cuda:0", refuses=refuses)
+    monkeypatch.setattr(runner, "EngineClient", engine)
+    assert runner.main([str(runs), "--", *trainer("finish")]) == 0
+    assert engine.workspace is not None and engine.workspace.runs == runs
+    assert engine.seen == [[RunState.QUEUED, RunState.QUEUED], [RunState.FINISHED, RunState.QUEUED]]
+    assert state(first) is state(second) is RunState.FINISHED
+
+
+def test_an_engine_without_a_gpu_keeps_its_model(
+    runs: Path, make: Callable[[str], RunDirectory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("a")
+    engine = EngineOnGpu(runs, "cpu")
+    monkeypatch.setattr(runner, "EngineClient", engine)
+    runner.main([str(runs), "--", *trainer("finish")])
+    assert engine.seen == []
+
+
+def test_a_run_that_is_stopped_while_the_gpu_is_freed_is_not_started(
+    runs: Path, make: Callable[[str], RunDirectory]
+) -> None:
+    directory = make("a")
+    Runner(runs, trainer=trainer("finish"), make_room=lambda: directory.request(STOP)).work()
+    assert state(directory) is RunState.CANCELLED
+    assert not (runs / "order.txt").exists()

@@ -135,14 +135,14 @@ def plan(
 def launch(bench: Bench, planned: RunPlan, *, start_runner: StartRunner = ensure_runner) -> Run:
     """Freeze the plan into a run directory, queue it, and see to it that a runner is at work.
 
-    The run is queued only once the store knows it, so a kill in between leaves no run that nobody sees.
+    The run is queued only once the store knows it, so a kill in between leaves no run that nobody sees, and at once
+    after that, so that no other bench takes it for one that was never queued. The runner frees the GPU in its turn.
     """
     runs_folder = bench.workspace.runs
     with bench.store.write():
         folder = _free_folder(runs_folder, bench.store.runs.next_id(), planned.spec.name)
         directory = RunDirectory.create(folder, planned.spec, _lines(planned.train_rows), _lines(planned.eval_rows))
         run = bench.store.runs.add(planned.spec, str(folder))
-    _free_the_gpu(bench)
     directory.enqueue()
     start_runner(runs_folder)
     return run
@@ -212,7 +212,6 @@ def resume(bench: Bench, run: Run, *, start_runner: StartRunner = ensure_runner)
         raise RunError(f"{run.name} is {status.state.value}: there is nothing to resume")
     if status is not None and is_at_work(directory):
         raise RunError(f"the trainer of {run.name} is still at work", hint="wait until it has ended")
-    _free_the_gpu(bench)
     directory.enqueue()
     start_runner(bench.workspace.runs)
     return _sync_run(bench, run)
@@ -372,11 +371,6 @@ def _free_folder(runs_folder: Path, number: int, name: str) -> Path:
     stem = f"{number}-{name.replace('/', '-')}"
     folders = (runs_folder / (stem if i == 1 else f"{stem}-{i}") for i in count(1))
     return next(folder for folder in folders if not folder.exists())
-
-
-def _free_the_gpu(bench: Bench) -> None:
-    if bench.engine.status().device.startswith("cuda"):
-        bench.engine.unload()
 
 
 # What the store takes over

@@ -248,6 +248,12 @@ class EngineClient:
         self._post("/workbench/models", {"name": place.name, "path": place.path, "base": base})
 
 
+def free_the_gpu(engine: Engine) -> None:
+    """Have a running engine give its memory back where that is a GPU's, once the answers under way have ended."""
+    if engine.status().device.startswith("cuda"):
+        engine.unload()
+
+
 class _Clock:
     """Counts and times an answer on this side, for the case that its end never arrives."""
 

@@ -1,8 +1,9 @@
 """The runner: takes queued runs one after another, starts a trainer for each, and settles how each one ended.
 
 ``python -m workbench.jobs.runner RUNS_FOLDER [-- TRAINER COMMAND]``. Works on run directories alone: no store, no
-model, no torch. Trainers live in sessions of their own, so a dead runner takes none with it, and the next runner
-waits for the one that still lives before it starts another.
+model, no torch. Asks the workspace's engine for the GPU's memory before each trainer. Trainers live in sessions of
+their own, so a dead runner takes none with it, and the next runner waits for the one that still lives before it starts
+another.
 """
 
 from __future__ import annotations
@@ -12,25 +13,41 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from workbench.domain.runs import RunState, RunStatus
+from workbench.errors import EngineError
+from workbench.jobs.engine import EngineClient, free_the_gpu
 from workbench.jobs.launch import LOCK_NAME
 from workbench.jobs.processes import ProcessIdentity, child_environment, log_tail, module_argv
 from workbench.jobs.run_directory import KILL, RunDirectory, all_runs, now_utc, step_of
+from workbench.paths import Workspace
 
 LAST_LINES = 5
 SILENCE_SECONDS = 60.0
 LOCK_PATIENCE_SECONDS = 1.0
 
+MakeRoom = Callable[[], None]
+
 
 class Runner:
-    """Works through the queue of one folder of runs. The caller holds the folder's lock."""
+    """Works through the queue of one folder of runs. The caller holds the folder's lock.
 
-    def __init__(self, runs: Path, *, trainer: Sequence[str] = (), poll_seconds: float = 0.2) -> None:
+    ``make_room`` is called before each trainer, for the memory that it will need.
+    """
+
+    def __init__(
+        self,
+        runs: Path,
+        *,
+        trainer: Sequence[str] = (),
+        poll_seconds: float = 0.2,
+        make_room: MakeRoom = lambda: None,
+    ) -> None:
         self._runs = runs
+        self._make_room = make_room
         self._trainer = list(trainer) or module_argv("workbench.worker.trainer")
         self._poll_seconds = poll_seconds
 
@@ -46,6 +63,8 @@ class Runner:
             settle(directory)
 
     def _run(self, directory: RunDirectory) -> None:
+        if not directory.requested():
+            self._make_room()  # may take minutes: a stop can come meanwhile
         if directory.requested():
             _end(directory, RunState.CANCELLED)
             return
@@ -61,7 +80,9 @@ class Runner:
 
     def _note_start(self, directory: RunDirectory, pid: int) -> None:
         """Name the process in the state, until the trainer has come far enough to do so itself."""
-        status, process = directory.status(), ProcessIdentity.of(pid)
+        # The state is read last: the trainer may write its own meanwhile, which must not be written over.
+        process = ProcessIdentity.of(pid)
+        status = directory.status()
         if status is None or status.state is not RunState.QUEUED:
             return
         # Also for a process that is gone again already: a run that stays queued would be started for ever.
@@ -142,7 +163,9 @@ def _end(directory: RunDirectory, state: RunState, *, error: str = "", hint: str
     return directory.write_status(ended)
 
 
-def serve(runs: Path, *, trainer: Sequence[str] = (), poll_seconds: float = 0.2) -> bool:
+def serve(
+    runs: Path, *, trainer: Sequence[str] = (), poll_seconds: float = 0.2, make_room: MakeRoom = lambda: None
+) -> bool:
     """Work through the queue under the folder's lock; False when another runner is at it.
 
     The queue is looked at once more after the lock is given back: a run that was queued while the lock was still
@@ -154,11 +177,19 @@ def serve(runs: Path, *, trainer: Sequence[str] = (), poll_seconds: float = 0.2)
     while not worked or queue(runs):
         try:
             with FileLock(runs / LOCK_NAME, timeout=LOCK_PATIENCE_SECONDS):
-                Runner(runs, trainer=trainer, poll_seconds=poll_seconds).work()
+                Runner(runs, trainer=trainer, poll_seconds=poll_seconds, make_room=make_room).work()
         except Timeout:
             return worked
         worked = True
     return worked
+
+
+def engine_makes_room(workspace: Workspace) -> None:
+    """Have the workspace's engine give its GPU memory back; a trainer starts also when it does not."""
+    try:
+        free_the_gpu(EngineClient(workspace))
+    except EngineError as error:
+        print(f"the engine keeps its memory: {error.message}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -168,7 +199,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("trainer", nargs="*", help="the command that a run's directory is handed to")
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    serve(arguments.runs, trainer=arguments.trainer)
+    workspace = Workspace(arguments.runs.absolute().parent)
+    serve(arguments.runs, trainer=arguments.trainer, make_room=lambda: engine_makes_room(workspace))
     return 0
 
 
