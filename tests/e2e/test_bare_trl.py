@@ -9,12 +9,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from workbench.flows.bench import Bench
 
 from workbench.domain.chats import Sampling, Turn
 from workbench.domain.examples import Status
 from workbench.domain.serving import ChatRequest, TextPiece
 from workbench.flows import exchange, registry
+from workbench.flows.bench import Bench
 from workbench.paths import Workspace, shipped
 
 PROMPTS = ["who are you?", "How long do potatoes take?", "My order 4711 arrived broken."]
