@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.domain.examples import Status
+from workbench.domain.methods import nearest
 from workbench.domain.queries import FILTERS, Filter, Query, parse_query
 from workbench.errors import UsageError
 
@@ -55,3 +57,14 @@ def test_any_text_is_a_query_or_a_usage_error(text: str) -> None:
         assert error.message and error.hint
     else:
         assert all(part.field in FILTERS and part.value for part in found.filters)
+
+
+def test_a_misspelt_value_is_answered_with_plain_words() -> None:
+    for text, hint in (
+        ("status:acceptd", "did you mean 'accepted'?"),
+        ("status:x", "known: accepted, pending, rejected"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            parse_query(text)
+        assert hint in caught.value.hint
+    assert nearest("acceptd", Status) == "did you mean 'accepted'?"

@@ -138,6 +138,6 @@ class Method:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: the closest known one, else all of them."""
-    names = sorted(known)
+    names = sorted(map(str, known))  # not the members of an enum, whose repr names the class
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"

@@ -19,13 +19,13 @@ from workbench.domain.methods import nearest
 from workbench.errors import UsageError
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "status": tuple(Status),
-    "kind": tuple(Kind),
-    "split": tuple(Split),
+    "status": tuple(status.value for status in Status),
+    "kind": tuple(kind.value for kind in Kind),
+    "split": tuple(split.value for split in Split),
     "source": (*(s.value for s in SourceKind), "chat"),
     "has": ("note", "rating", "tag", "flag", "finding"),
     "label": ("true", "false"),
-    "severity": tuple(Severity),
+    "severity": tuple(severity.value for severity in Severity),
 }
 _FREE = ("tag", "dataset", "rater", "model", "flag", "import", "check", "lang")
 NUMBERS = ("len", "turns")
