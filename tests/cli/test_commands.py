@@ -171,6 +171,13 @@ def test_an_export_over_a_file_that_is_there_needs_a_yes(command: Command, tmp_p
     assert _json(command(*words, "--yes"))["rows"] == 4
 
 
+def test_an_undo_of_many_examples_asks_first(command: Command, tmp_path: Path) -> None:
+    _json(command("import", "--json", str(_write_rows(tmp_path / "rows.jsonl", 51)), "--dataset", "d"))
+    code, _, err = command("examples", "undo", "--json")
+    assert code == 2 and "adding 51 examples" in err and "--yes" in err
+    assert len(_json(command("examples", "undo", "--json", "--yes"))["examples"]) == 51
+
+
 def test_a_broken_line_is_refused_with_its_place_and_nothing_comes_in(command: Command, tmp_path: Path) -> None:
     rows = _write_rows(tmp_path / "rows.jsonl")
     with rows.open("a", encoding="utf-8") as file:

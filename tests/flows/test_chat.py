@@ -13,7 +13,7 @@ from workbench.domain.examples import Kind, SourceKind, Status
 from workbench.domain.queries import parse_query
 from workbench.domain.serving import AnswerEvent, ChatRequest, TextPiece
 from workbench.errors import DataError, EngineError, RefusedError
-from workbench.flows import chat
+from workbench.flows import chat, curate
 from workbench.flows.bench import Bench, recover_answers
 
 PIP = Sampling(temperature=0.5, max_tokens=20, seed=4)
@@ -282,6 +282,28 @@ def test_undoing_an_edit_does_not_pull_away_another_branch(bench: Bench, answers
     chat.show_sibling(bench, answers[0].id)
     chat.undo(bench)
     assert bench.store.chats.get(answers[0].chat_id).tip_id == answers[0].id
+
+
+def test_an_undo_in_a_chat_leaves_alone_what_was_done_elsewhere(bench: Bench, answers: list[Message]) -> None:
+    kept = chat.keep(bench, answers[0].id).examples[0]
+    chat.thumb(bench, answers[0].id, up=True)
+    chat.thumb(bench, answers[0].id, up=False)
+    curate.accept(bench, [kept.id])
+    with pytest.raises(RefusedError, match=f"not done in a chat: accepting example {kept.id}") as caught:
+        chat.undo(bench)
+    assert "Curate" in caught.value.hint
+    curate.undo(bench)
+    assert [chat.undo(bench) is not None for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_branch_at_a_question_stands_before_it_and_gives_it_back(
+    bench: Bench, opened: int, question: Message, answers: list[Message]
+) -> None:
+    follow = chat.say(bench, opened, "And beans?", parent_id=answers[0].id)
+    assert chat.branch(bench, follow.id) == follow
+    assert chat.say(bench, opened, "And peas?").parent_id == answers[0].id
+    chat.branch(bench, question.id)
+    assert chat.say(bench, opened, "Anew").parent_id is None
 
 
 def test_an_edited_question_is_a_branch_without_an_example(bench: Bench, question: Message) -> None:

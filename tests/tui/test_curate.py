@@ -15,7 +15,7 @@ from textual import events
 
 from workbench.domain.chats import Turn
 from workbench.domain.decisions import Action
-from workbench.domain.examples import Source, SourceKind, Split, Status, demonstration, preference
+from workbench.domain.examples import NewExample, Source, SourceKind, Split, Status, demonstration, preference
 from workbench.domain.queries import parse_query
 from workbench.flows.bench import Bench
 from workbench.tui.app import WorkbenchApp
@@ -319,3 +319,17 @@ async def test_letters_that_come_in_one_burst_behind_the_key_of_a_field_go_into_
             app.simulate_key(key)
         await until(pilot, lambda: bool(bench.store.chats.list()))
         assert bench.store.chats.list()[0].title == "hi"
+
+
+async def test_undo_of_many_examples_asks_first(bench: Bench) -> None:
+    new = [NewExample(demonstration((Turn("user", f"q{n}"),), "a"), Source(SourceKind.IMPORT)) for n in range(51)]
+    bench.store.examples.add_many("d", new, rater=bench.rater, status=Status.PENDING)
+    async with showing(bench, "curate", size=(140, 40)) as (app, pilot):
+        await opened(app, pilot, 51)
+        await pilot.press("backspace")
+        await until_text(pilot, "Undo adding 51 examples?")
+        await pilot.press("n", "backspace")
+        await until_text(pilot, "Undo adding 51 examples?")
+        assert bench.store.examples.count(parse_query("")) == 51
+        await pilot.press("y")
+        await until(pilot, lambda: bench.store.examples.count(parse_query("")) == 0)

@@ -168,14 +168,19 @@ def examples_swap(session: Session, args: argparse.Namespace) -> None:
     _decided(session, curate.swap(session.bench, args.ids, unlock=args.unlock).said, args.ids)
 
 
-def examples_undo(session: Session, args: argparse.Namespace) -> None:
-    """Take the newest decision of this rater back."""
+def examples_undo(session: Session, args: argparse.Namespace) -> int:
+    """Take the newest decision of this rater back; asks first when it is one on many examples."""
     from workbench.flows import curate
 
+    newest = curate.newest(session.bench)
+    large = newest is not None and newest.examples > curate.ASK_ABOVE
+    if newest is not None and large and not session.confirm(f"undo {newest.text}?"):
+        return 1
     undone = curate.undo(session.bench)
     if undone is None:
         raise NotFoundError("there is nothing to undo", hint="decisions are undone per rater")
     session.out.data({"undone": undone.action.value, "examples": list(undone.example_ids)}, undone.text)
+    return 0
 
 
 def examples_redo(session: Session, args: argparse.Namespace) -> None:

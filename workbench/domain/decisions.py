@@ -52,6 +52,18 @@ class Undone:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The gesture that the next undo takes back: what it was, how many examples it touched, and whether in a chat."""
+
+    examples: int
+    text: str
+    in_chat: bool
+
+
+# What a gesture in a chat writes beside its decisions: an undo in Chat takes back such ones only.
+IN_CHAT = {"made_in": "chat"}
+
 _DOING = {
     Action.CREATE: "adding",
     Action.ACCEPT: "accepting",
@@ -69,6 +81,9 @@ _DOING = {
 
 def undone(action: Action, example_ids: tuple[int, ...]) -> Undone:
     """The report of a gesture on these examples, worded for a status line."""
-    count = len(example_ids)
-    which = f"example {example_ids[0]}" if count == 1 else f"{count:,} examples"
-    return Undone(action, example_ids, f"{_DOING[action]} {which}")
+    return Undone(action, example_ids, told(action, len(example_ids), example_ids[0] if example_ids else 0))
+
+
+def told(action: Action, count: int, first: int) -> str:
+    """A gesture on ``count`` examples, of which ``first`` is one, for a status line."""
+    return f"{_DOING[action]} {f'example {first}' if count == 1 else f'{count:,} examples'}"

@@ -24,7 +24,7 @@ from workbench.domain.chats import (
     StopReason,
     title_from,
 )
-from workbench.domain.decisions import Action, Undone
+from workbench.domain.decisions import IN_CHAT, Action, Undone
 from workbench.domain.examples import (
     Content,
     Example,
@@ -294,18 +294,25 @@ def thumb(bench: Bench, message_id: int, *, up: bool, dataset: str = DATASET) ->
         group = examples.new_group(bench.rater)
         opposite = examples.find(dataset, judgement(prompt, message.content, not up))
         if opposite is not None and opposite.status is not Status.REJECTED:
-            examples.change([opposite.id], Action.REJECT, rater=bench.rater, status=Status.REJECTED, group=group)
+            examples.change(
+                [opposite.id], Action.REJECT, rater=bench.rater, status=Status.REJECTED, group=group, facts=IN_CHAT
+            )
         made = _add(bench, dataset, judgement(prompt, message.content, up), source, group=group)
         if not made[1] and made[0].status is Status.REJECTED:  # a mind changed twice
-            examples.change([made[0].id], Action.ACCEPT, rater=bench.rater, status=Status.ACCEPTED, group=group)
+            examples.change(
+                [made[0].id], Action.ACCEPT, rater=bench.rater, status=Status.ACCEPTED, group=group, facts=IN_CHAT
+            )
             made = examples.get(made[0].id), True
     return Gesture((made[0],), message, _said(f"thumb {'up' if up else 'down'}", [made], dataset))
 
 
 def branch(bench: Bench, message_id: int) -> Message:
-    """Stand at this message: what is said next begins a branch there."""
+    """Stand where what is said next begins a branch: at this answer, or before this question; gives the message back.
+
+    The caller may put a question's text back into the composer.
+    """
     message = bench.store.chats.message(message_id)
-    bench.store.chats.set_tip(message.chat_id, message_id)
+    bench.store.chats.set_tip(message.chat_id, message.parent_id if message.role is Role.USER else message_id)
     return message
 
 
@@ -319,7 +326,22 @@ def show_sibling(bench: Bench, message_id: int) -> Message:
 
 
 def undo(bench: Bench) -> Undone | None:
-    """Take back the rater's last gesture; None when nothing is left. Of an edit, the original answer is shown again."""
+    """Take back the rater's last gesture in a chat; None when nothing is left.
+
+    Of an edit, the original answer is shown again. Raises ``RefusedError`` when the rater did something elsewhere
+    since, and leaves that as it is.
+    """
+    newest = bench.store.examples.newest(bench.rater)
+    if newest is not None and not newest.in_chat:
+        raise RefusedError(
+            f"the last thing was not done in a chat: {newest.text}",
+            hint="undo it where it was made, in Curate, or with `workbench examples undo`",
+        )
+    return undo_any(bench)
+
+
+def undo_any(bench: Bench) -> Undone | None:
+    """Take back the rater's last gesture, wherever it was made; None when nothing is left."""
     with bench.store.write():
         undone = bench.store.examples.undo(bench.rater)
         if undone is not None:
@@ -380,7 +402,7 @@ def _add(
     bench: Bench, dataset: str, content: Content, source: Source, *, group: int | None = None
 ) -> tuple[Example, bool]:
     return bench.store.examples.add(
-        dataset, content, source=source, status=Status.ACCEPTED, rater=bench.rater, group=group
+        dataset, content, source=source, status=Status.ACCEPTED, rater=bench.rater, group=group, facts=IN_CHAT
     )
 
 

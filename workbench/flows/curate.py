@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.domain.decisions import Action, Decision, Undone
+from workbench.domain.decisions import Action, Decision, Newest, Undone
 from workbench.domain.examples import (
     Content,
     Example,
@@ -25,6 +25,7 @@ from workbench.errors import UsageError
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
+ASK_ABOVE = 50
 LOWEST_RATING, HIGHEST_RATING = 1, 5
 _LONGEST_TAG = 64
 _PARTS: dict[str, Callable[[Content, str], Content]] = {
@@ -152,9 +153,21 @@ def swap(bench: Bench, ids: Sequence[int], *, unlock: bool = False) -> Done:
     return Done(f"swapped chosen and rejected of {_which(ids)}", group)
 
 
+def newest(bench: Bench) -> Newest | None:
+    """The gesture that ``undo`` would take back; one of more than ``ASK_ABOVE`` examples is worth a question."""
+    return bench.store.examples.newest(bench.rater)
+
+
 def undo(bench: Bench) -> Undone | None:
     """Take back this rater's newest gesture, wherever it was made; None when there is none left."""
     return bench.store.examples.undo(bench.rater)
+
+
+def undo_if_small(bench: Bench) -> Undone | Newest | None:
+    """Like ``undo``, but gives the gesture back, still standing, when it is one of more than ``ASK_ABOVE`` examples."""
+    with bench.store.write():
+        found = newest(bench)
+        return found if found is not None and found.examples > ASK_ABOVE else undo(bench)
 
 
 def redo(bench: Bench) -> Undone | None:

@@ -139,7 +139,7 @@ def judge(bench: Bench, pair: BlindPair, judgement: Judgement, *, dataset: str =
 
 def undo(bench: Bench) -> TakenBack | None:
     """Take back the rater's last gesture, wherever it was made; None when nothing is left."""
-    undone = chat.undo(bench)
+    undone = chat.undo_any(bench)
     if undone is None:
         return None
     return TakenBack(undone, _waiting_again(bench, undone.example_ids[0]) if undone.example_ids else None)

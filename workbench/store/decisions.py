@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from workbench.domain.decisions import Action, Decision, Undone, undone
+from workbench.domain.decisions import IN_CHAT, Action, Decision, Newest, Undone, told, undone
 from workbench.store.rows import now_utc
 
 if TYPE_CHECKING:
@@ -50,6 +50,21 @@ class Decisions:
     def redo(self, rater: str, apply: Apply) -> Undone | None:
         """Hand the group that was undone last to ``apply``, first decision first."""
         return self._turn(rater, "min(group_id)", "undone", "done", apply)
+
+    def newest(self, rater: str) -> Newest | None:
+        """The newest standing group of ``rater``; of an import, all its rows count."""
+        group = "SELECT max(group_id) FROM decisions WHERE rater = :rater AND state = 'done'"
+        sql = (
+            "SELECT action, example_id, after, (SELECT count(*) FROM examples e WHERE e.deleted_utc IS NULL "
+            "AND e.import_id = json_extract(d.after, '$.import')) AS imported FROM decisions d "
+            f"WHERE group_id = ({group}) AND rater = :rater AND state = 'done' ORDER BY id DESC"
+        )
+        found = self._store.read().execute(sql, {"rater": rater}).fetchall()
+        if not found:
+            return None
+        count = len({row["example_id"] for row in found} if not found[0]["imported"] else ()) or found[0]["imported"]
+        in_chat = all(IN_CHAT.items() <= json.loads(row["after"]).items() for row in found)
+        return Newest(count, told(Action(found[0]["action"]), count, found[0]["example_id"]), in_chat)
 
     def history(self, example_id: int) -> list[Decision]:
         """The decisions about one example, oldest first; an import has one for all its examples, at its first."""

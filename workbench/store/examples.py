@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from workbench.domain.chats import Turn, storable
 from workbench.domain.datasets import refuse_locked
-from workbench.domain.decisions import Action, Decision, Undone
+from workbench.domain.decisions import Action, Decision, Newest, Undone
 from workbench.domain.examples import (
     Content,
     Example,
@@ -81,16 +81,19 @@ class Examples:
         tags: Sequence[str] = (),
         note: str = "",
         group: int | None = None,
+        facts: Mapping[str, str | int] | None = None,
     ) -> tuple[Example, bool]:
         """The example and True; or, when the dataset has the same content, that example untouched and False.
 
         One whose creation was undone comes back, with what is given here, and counts as new. ``group`` joins the
-        decision to others, for one undo; None begins a new one.
+        decision to others, for one undo; None begins a new one. ``facts`` are kept with the decision, as by ``change``.
         """
         new = NewExample(content, source, status, split, tuple(tags), note)
         with self._store.write() as db:
             group = group or self._decisions.begin(rater)
-            found, is_new = self._put(db, self._store.datasets.ensure_id(dataset), new, rater=rater, group=group)
+            found, is_new = self._put(
+                db, self._store.datasets.ensure_id(dataset), new, rater=rater, group=group, facts=facts
+            )
             if is_new is _INSERTED:
                 db.execute(INDEX, [found, found])
             return self.get(found), is_new is not _PRESENT
@@ -239,6 +242,10 @@ class Examples:
         with self._store.write() as db:
             return self._decisions.redo(rater, lambda decision: self._move(db, decision, back=False))
 
+    def newest(self, rater: str) -> Newest | None:
+        """The gesture that ``undo`` would take back; None when nothing is left."""
+        return self._decisions.newest(rater)
+
     def find(self, dataset: str, content: Content) -> Example | None:
         """The dataset's example with this very content, None when it has none."""
         there = f"{VISIBLE} AND e.dataset_id = (SELECT id FROM datasets WHERE name = ?)"
@@ -273,7 +280,16 @@ class Examples:
     def _dataset_id(self, dataset: str | int | None) -> int | None:
         return None if dataset is None or dataset == "" else self._store.datasets.id_of(dataset)
 
-    def _put(self, db: Database, dataset_id: int, new: NewExample, *, rater: str, group: int) -> tuple[int, str]:
+    def _put(
+        self,
+        db: Database,
+        dataset_id: int,
+        new: NewExample,
+        *,
+        rater: str,
+        group: int,
+        facts: Mapping[str, str | int] | None = None,
+    ) -> tuple[int, str]:
         """Insert or revive ``new``, with its decision. The caller puts inserted rows into the text index."""
         new = replace(new, content=_stored(new.content))
         digest = bytes.fromhex(new.content.hash())
@@ -285,13 +301,24 @@ class Examples:
         if row is not None and row["deleted_utc"] is None:
             return int(row["id"]), _PRESENT
         if row is not None:
-            self._revive(db, row["id"], new, rater=rater, group=group)
+            self._revive(db, row["id"], new, rater=rater, group=group, facts=facts or {})
             return int(row["id"]), _REVIVED
         example_id = _insert(db, dataset_id, new, rater)
-        self._decisions.add(group, example_id, Action.CREATE, before=_HIDDEN, after=_VISIBLE, rater=rater)
+        self._decisions.add(
+            group, example_id, Action.CREATE, before=_HIDDEN, after=_VISIBLE | dict(facts or {}), rater=rater
+        )
         return example_id, _INSERTED
 
-    def _revive(self, db: Database, example_id: int, new: NewExample, *, rater: str, group: int) -> None:
+    def _revive(
+        self,
+        db: Database,
+        example_id: int,
+        new: NewExample,
+        *,
+        rater: str,
+        group: int,
+        facts: Mapping[str, str | int],
+    ) -> None:
         db.execute(
             "UPDATE examples SET source_kind = ?, source = ? WHERE id = ?",
             [new.source.kind.value, _source_json(new.source), example_id],
@@ -308,7 +335,7 @@ class Examples:
         }
         self._write(db, example_id, after)
         before = {name: before[name] for name in after if name != "deleted"} | _HIDDEN
-        self._decisions.add(group, example_id, Action.CREATE, before=before, after=after, rater=rater)
+        self._decisions.add(group, example_id, Action.CREATE, before=before, after=after | dict(facts), rater=rater)
 
     def _move(self, db: Database, decision: Decision, *, back: bool) -> Sequence[int]:
         """Set the fields of a decision to what they were before (``back``) or after it; returns which rows it touched.

@@ -20,7 +20,7 @@ from textual.events import Paste
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from workbench.domain.decisions import Action, Decision, Undone
+from workbench.domain.decisions import Action, Decision, Newest, Undone
 from workbench.domain.examples import Example, ExampleRow, Kind, Split, Status
 from workbench.errors import WorkbenchError
 from workbench.flows import curate as flow
@@ -31,7 +31,7 @@ from workbench.tui.safety import cell
 from workbench.tui.screens.curate_entries import Pace, columns, detail, session_line
 from workbench.tui.screens.curate_files import ExportDialog, ImportDialog
 from workbench.tui.screens.curate_views import history_content, tokens_content
-from workbench.tui.widgets.dialogs import Choice, ChooseDialog, TextDialog
+from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, TextDialog
 from workbench.tui.widgets.reading import ReadingDialog
 from workbench.tui.widgets.rows import RowTable
 from workbench.tui.widgets.transcript import Transcript
@@ -301,22 +301,32 @@ class CuratePane(Pane):
 
     def action_undo(self) -> None:
         """Backspace or ``u``: the last gesture, wherever it was made."""
-        self._undo(flow.undo, "undone")
+        self._undo(flow.undo_if_small, "undone")
 
     def action_redo(self) -> None:
         """``U``"""
         self._undo(flow.redo, "done again")
 
-    def _undo(self, act: Callable[..., Undone | None], word: str) -> None:
+    def _ask_to_undo(self, newest: Newest) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._undo(flow.undo, "undone")
+
+        self.app.push_screen(ConfirmDialog(f"Undo {newest.text}?"), answered)
+
+    def _undo(self, act: Callable[..., Undone | Newest | None], word: str) -> None:
         if self._guarded():
             return
         bench, dataset = self.bench, self.dataset
 
-        def take_back() -> tuple[Undone | None, dict[Status, int]]:
+        def take_back() -> tuple[Undone | Newest | None, dict[Status, int]]:
             return act(bench), flow.counts(bench, dataset)
 
-        def done(result: tuple[Undone | None, dict[Status, int]]) -> None:
+        def done(result: tuple[Undone | Newest | None, dict[Status, int]]) -> None:
             undone, self._counts = result
+            if isinstance(undone, Newest):
+                self._ask_to_undo(undone)
+                return
             if undone is None:
                 self.notice(f"nothing left to be {word}")
                 return
