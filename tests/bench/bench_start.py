@@ -21,7 +21,7 @@ def measure() -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         argv = [sys.executable, "-m", "workbench", "--workspace", folder]
         with Terminal(argv, env={"XDG_CONFIG_HOME": folder, "XDG_STATE_HOME": folder}) as terminal:
-            terminal.wait_for("HAT)]", seconds=30)
+            terminal.wait_for("[(C)HAT]", seconds=30)
             times = psutil.Process(terminal.pid).cpu_times()
             first = times.user + times.system
             terminal.settle(0.7)
