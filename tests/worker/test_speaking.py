@@ -70,3 +70,17 @@ def test_a_child_process_is_told_of_the_adapter_whose_tokens_are_asked_for(bench
         *("--model", pip.path, "--adapter", str(tmp_path)),
         *window,
     )
+
+
+def test_the_view_tells_of_a_last_turn_without_its_stop_token(tmp_path: Path) -> None:
+    from workbench.domain.checks import CheckedRow
+    from workbench.domain.examples import Content, Kind
+    from workbench.worker.tokens import ModelTokens, view
+
+    talk = (Turn("assistant", "One."), Turn("user", "More?"), Turn("assistant", "A"))
+    told = []
+    for template in (tiny.TEMPLATE, tiny.WITHOUT_LAST_STOP):
+        base = tiny.make(tmp_path / str(len(told)), template=template)
+        row = CheckedRow(1, "teas", Content(Kind.DEMONSTRATION, (Turn("user", "Say it."),), talk))
+        told.append(view(row, ModelTokens(str(base), max_length=500))["sequences"][0]["stop_token_in_loss"])
+    assert told == [True, False]

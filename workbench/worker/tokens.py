@@ -102,6 +102,12 @@ class ModelTokens:
 
         return rows.stop_ids(_stand_in(self._path, self._tokenizer), self._tokenizer)
 
+    def learns_to_end(self, learnt: Sequence[int]) -> bool:
+        """True when a stop token stands where these ids, which are learnt, end."""
+        from workbench.worker.trainer import rows
+
+        return rows.learns_to_end(learnt, self.stops(), self._tokenizer)
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The text of each token; joined they are the whole text, also where a letter spans several tokens."""
         return list(_pieces(self._tokenizer, ids))
@@ -212,12 +218,13 @@ def _shown(sequence: TokenSequence, tokens: ModelTokens, stops: set[int]) -> dic
             zip(sequence.ids, tokens.pieces(sequence.ids), sequence.learnt, strict=True)
         )
     ]
+    in_loss = [token for token, learnt in zip(sequence.ids[:window], sequence.learnt, strict=False) if learnt]
     return {
         "part": sequence.part,
         "tokens": [one | {"stop": one["id"] in stops} for one in shown],
         "prompt_tokens": sequence.start,
         "truncated": len(sequence.ids) > window,
-        "stop_token_in_loss": any(one["in_loss"] and one["id"] in stops for one in shown),
+        "stop_token_in_loss": tokens.learns_to_end(in_loss),
     }
 
 

@@ -73,6 +73,15 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[
     return {i for i in [tokenizer.eos_token_id, *listed] if i is not None}
 
 
+def learns_to_end(learnt: Sequence[int], stops: set[int], tokenizer: PreTrainedTokenizerBase) -> bool:
+    """True when the stop token stands where what is learnt ends; templates write a line break behind it.
+
+    More text behind it would be another turn's, which then has no end.
+    """
+    last = next((i for i in reversed(range(len(learnt))) if learnt[i] in stops), None)
+    return last is not None and not tokenizer.decode(learnt[last + 1 :], skip_special_tokens=True).strip()
+
+
 def check_rows(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, stops: set[int], *, max_length: int) -> None:
     """Raise ``RefusedError`` when a row would teach something else than the chat asks for.
 
@@ -142,9 +151,7 @@ def _check_prompt(row: TokenRow, tokenizer: PreTrainedTokenizerBase, position: i
 
 
 def _check_stop(row: TokenRow, tokenizer: PreTrainedTokenizerBase, stops: set[int], position: int) -> None:
-    last = next((i for i in reversed(range(len(row.learnt))) if row.learnt[i] in stops), None)
-    # Templates write a line break behind it; more text would be another turn's, which then has no end.
-    if last is not None and not tokenizer.decode(row.learnt[last + 1 :], skip_special_tokens=True).strip():
+    if learns_to_end(row.learnt, stops, tokenizer):
         return
     names = ", ".join(repr(tokenizer.convert_ids_to_tokens(i)) for i in sorted(stops))
     raise RefusedError(
