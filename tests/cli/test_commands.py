@@ -178,6 +178,36 @@ def test_an_undo_of_many_examples_asks_first(command: Command, tmp_path: Path) -
     assert len(_json(command("examples", "undo", "--json", "--yes"))["examples"]) == 51
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("examples", "list", "--limit", "0"),
+        ("compare", "a", "b", "--limit", "-3"),
+        ("examples", "show", "one"),
+        ("nosuchcommand",),
+        ("chat", "--temperature", "9", "hi"),
+    ],
+)
+def test_wrong_usage_is_said_as_json_when_json_is_asked_for(command: Command, words: tuple[str, ...]) -> None:
+    code, out, err = command(*words, "--json")
+    assert (code, out) == (2, "")
+    assert json.loads(err)["error"]["kind"] == "usage"
+    assert _lines(command("chats", "list", "--json")) == []
+
+
+def test_results_know_models_by_the_start_of_their_name_and_no_strangers(command: Command) -> None:
+    assert command("results", "nosuch", "--json")[0] == 4
+    assert _json(command("results", "pi", "--json"))["pairs"] == []
+
+
+def test_a_list_that_stops_at_its_limit_says_so(command: Command, tmp_path: Path) -> None:
+    _json(command("import", "--json", str(_write_rows(tmp_path / "rows.jsonl", 5)), "--dataset", "d"))
+    code, out, err = command("examples", "list", "--json", "--limit", "2")
+    assert code == 0 and len(out.splitlines()) == 2
+    assert f"2 of 5; go on with --after {json.loads(out.splitlines()[-1])['id']}" in err
+    assert command("examples", "list", "--json", "--limit", "5")[2] == ""
+
+
 def test_a_broken_line_is_refused_with_its_place_and_nothing_comes_in(command: Command, tmp_path: Path) -> None:
     rows = _write_rows(tmp_path / "rows.jsonl")
     with rows.open("a", encoding="utf-8") as file:

@@ -41,7 +41,7 @@ def told(found: tuple[int, str, str]) -> dict[str, object]:
 def test_splits_by_ratio_and_one_undo(command: Command) -> None:
     words = ("datasets", "split", "teas", "--train", ".8", "--validation", ".1", "--test", ".1", "--by", "source")
     assert told(command(*words, "--json"))["splits"] == {"train": 48, "validation": 6, "test": 6}
-    assert command("examples", "undo")[0] == 0
+    assert command("examples", "undo", "--yes")[0] == 0
     assert command("examples", "list", "split:test")[1].count("\n") == 1  # the head alone
     assert command("datasets", "split", "teas", "--train", ".8")[0] == 2
 

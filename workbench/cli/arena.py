@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.cli.parsing import add
+from workbench.cli.parsing import add, positive
 from workbench.cli.session import Session
 from workbench.errors import NotFoundError, RefusedError, UsageError
 
@@ -22,10 +22,10 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("a", metavar="A")
     one.add_argument("b", metavar="B")
     one.add_argument("--prompts", default="", metavar="FILE|DATASET", help="default: the sample prompts")
-    one.add_argument("--limit", type=int, default=20, metavar="N")
+    one.add_argument("--limit", type=positive, default=20, metavar="N")
     one.add_argument("--seed", type=int, metavar="N")
     one.add_argument("--temperature", type=float, default=None, metavar="X")
-    one.add_argument("--max-tokens", type=int, default=None, metavar="N")
+    one.add_argument("--max-tokens", type=positive, default=None, metavar="N")
 
     one = add(commands, common, "rate", rate, "rate blind pairs on screen, or one from a script")
     one.add_argument("id", type=int, nargs="?", metavar="ID")
@@ -151,7 +151,8 @@ def results(session: Session, args: argparse.Namespace) -> None:
     """The score of each pair of models."""
     from workbench.flows import compare as flow
 
-    rows = [result_row(r) for r in flow.results(session.bench, args.a, args.b)]
+    a, b = (flow.compared_model(session.bench, name) for name in (args.a, args.b))
+    rows = [result_row(r) for r in flow.results(session.bench, a, b)]
     if session.out.as_json:
         session.out.data({"pairs": rows, "ranking": _ranking(rows)})
         return

@@ -7,9 +7,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from workbench.cli.parsing import add, add_group
+from workbench.cli.parsing import add, add_group, positive
 from workbench.cli.session import Session, text_argument
-from workbench.errors import UsageError
+from workbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
@@ -28,7 +28,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     ask.add_argument("--seed", type=int, metavar="N")
     ask.add_argument("--temperature", type=float, metavar="X")
     ask.add_argument("--top-p", type=float, metavar="X")
-    ask.add_argument("--max-tokens", type=int, metavar="N")
+    ask.add_argument("--max-tokens", type=positive, metavar="N")
     ask.add_argument("--regenerate", type=int, metavar="MESSAGE", help="another answer beside this one")
 
     verbs = add_group(commands, common, "chats", "list, show or delete chats")
@@ -68,6 +68,7 @@ def chat(session: Session, args: argparse.Namespace) -> int:
             raise UsageError(f"message {args.regenerate} is not an answer", hint="see workbench chats show")
         _answer(session, message.chat_id, message.parent_id, args)
         return 0
+    _given_sampling(session.settings.chat.sampling, args)  # wrong values are refused before there is a chat
     chat_id = args.chat or flow.new_chat(session.bench, model=args.model or "", system=args.system).id
     if not args.text and sys.stdin.isatty():
         return _line_chat(session, chat_id, args)
@@ -93,6 +94,11 @@ def _line_chat(session: Session, chat_id: int, args: argparse.Namespace) -> int:
 
 
 def _sampling(session: Session, chat_id: int, args: argparse.Namespace) -> Sampling:
+    return _given_sampling(session.bench.store.chats.get(chat_id).sampling, args)
+
+
+def _given_sampling(base: Sampling, args: argparse.Namespace) -> Sampling:
+    """``base`` with what the command gives; raises ``UsageError`` for a value out of its range."""
     from dataclasses import replace
 
     given = {
@@ -101,8 +107,10 @@ def _sampling(session: Session, chat_id: int, args: argparse.Namespace) -> Sampl
         "max_tokens": args.max_tokens,
         "seed": args.seed,
     }
-    base = session.bench.store.chats.get(chat_id).sampling
-    return replace(base, **{name: value for name, value in given.items() if value is not None})
+    try:
+        return replace(base, **{name: value for name, value in given.items() if value is not None})
+    except DataError as error:
+        raise UsageError(error.message, hint=error.hint) from None
 
 
 def _answer(session: Session, chat_id: int, parent_id: int, args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from workbench.cli.parsing import positive
 from workbench.cli.session import Session
 from workbench.errors import RefusedError
 
@@ -16,7 +17,9 @@ def register(commands: argparse._SubParsersAction, common: argparse.ArgumentPars
     one.add_argument("query", nargs="*", metavar="QUERY", help="which examples (default: all that are not rejected)")
     one.add_argument("--dataset", default="", metavar="D")
     one.add_argument("--model", default="", metavar="M", help="also count tokens, as training this model would")
-    one.add_argument("--max-length", type=int, default=0, metavar="N", help="tokens per row (default: as in training)")
+    one.add_argument(
+        "--max-length", type=positive, default=0, metavar="N", help="tokens per row (default: the training's)"
+    )
     one.add_argument("--only", action="append", default=[], metavar="NAME", help="this check alone; can be repeated")
     one.add_argument("--fix", action="store_true", help="mend, redact or reject what can be; one undo takes it back")
     one.add_argument("--list", action="store_true", dest="list_checks", help="the checks there are; looks at nothing")
@@ -29,7 +32,9 @@ def register(commands: argparse._SubParsersAction, common: argparse.ArgumentPars
     one = commands.add_parser("tokens", parents=[common], help="one example as the trainer sees it, token by token")
     one.add_argument("id", type=int, metavar="EXAMPLE")
     one.add_argument("--model", default="", metavar="M", help="whose tokenizer and template (default: the first model)")
-    one.add_argument("--max-length", type=int, default=0, metavar="N", help="tokens per row (default: as in training)")
+    one.add_argument(
+        "--max-length", type=positive, default=0, metavar="N", help="tokens per row (default: the training's)"
+    )
     one.set_defaults(run=tokens)
 
 

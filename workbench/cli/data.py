@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.cli import exchange
-from workbench.cli.parsing import add, add_group, add_ids
+from workbench.cli.parsing import add, add_group, add_ids, positive
 from workbench.cli.session import Session
 from workbench.errors import NotFoundError
 
@@ -30,7 +30,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub = add(verbs, common, "list", examples_list, "examples that a query finds")
     sub.add_argument("query", nargs="*", metavar="QUERY", help="such as: status:pending split:train refund")
     sub.add_argument("--dataset", default="", metavar="D")
-    sub.add_argument("--limit", type=int, default=100, metavar="N")
+    sub.add_argument("--limit", type=positive, default=100, metavar="N")
     sub.add_argument("--after", type=int, default=0, metavar="ID")
     add(verbs, common, "show", examples_show, "one example whole, with its history").add_argument("id", type=int)
     for verb in ("accept", "reject"):
@@ -86,6 +86,7 @@ def examples_list(session: Session, args: argparse.Namespace) -> None:
     found = session.bench.store.examples.list(
         parse_query(" ".join(args.query)), dataset=args.dataset or None, after=args.after, limit=args.limit
     )
+    _say_more(session, args, found)
     if session.out.as_json:
         session.out.table([example_row(e) for e in found], _COLUMNS)
         return
@@ -99,6 +100,16 @@ def examples_list(session: Session, args: argparse.Namespace) -> None:
         for e in found
     ]
     session.out.table(rows, _COLUMNS)
+
+
+def _say_more(session: Session, args: argparse.Namespace, found: Sequence[Example]) -> None:
+    from workbench.domain.queries import parse_query
+
+    if len(found) < args.limit:
+        return
+    in_all = session.bench.store.examples.count(parse_query(" ".join(args.query)), args.dataset or None)
+    if in_all > len(found):
+        session.out.say(f"{len(found):,} of {in_all:,}; go on with --after {found[-1].id}")
 
 
 def examples_show(session: Session, args: argparse.Namespace) -> None:

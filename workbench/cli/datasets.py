@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from workbench.cli.parsing import add, add_group
+from workbench.cli.parsing import add, add_group, positive
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _register_mix(verbs: Commands, common: argparse.ArgumentParser) -> None:
     sub = add(verbs, common, "mix", mix, "a new dataset with accepted rows of others, by weight")
     sub.add_argument("name")
     sub.add_argument("--of", action="append", required=True, metavar="D=WEIGHT", help="such as: --of chats=0.7")
-    sub.add_argument("--cap", type=int, default=0, metavar="N", help="at most so many rows in all")
+    sub.add_argument("--cap", type=positive, default=0, metavar="N", help="at most so many rows in all")
     sub.add_argument("--prefix", action="append", default=[], metavar="D=TEXT", help="put before the prompts of D")
     sub.add_argument("--tag", action="append", default=[], metavar="D=TAG", help="put on the rows of D")
     sub.add_argument("--seed", type=int, default=7, metavar="N")
@@ -69,7 +69,7 @@ def _register_augment(verbs: Commands, common: argparse.ArgumentParser) -> None:
     how = sub.add_mutually_exclusive_group(required=True)
     how.add_argument("--template", metavar="FILE", help="a line for each way of asking, with {prompt} in it")
     how.add_argument("--paraphrase-with", metavar="MODEL", help="let a model put the questions in other words")
-    sub.add_argument("--limit", type=int, default=0, metavar="N", help="make at most so many (default: no limit)")
+    sub.add_argument("--limit", type=positive, default=0, metavar="N", help="make at most so many (default: no limit)")
     sub.add_argument("--seed", type=int, default=7, metavar="N")
 
 

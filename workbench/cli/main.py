@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from workbench import __version__
 from workbench.cli import arena, chat, checks, data, datasets, models, system, training
+from workbench.cli.output import Output
+from workbench.cli.parsing import Parser
 from workbench.cli.session import OpenBench, Session
 from workbench.errors import EXIT_CODES, UsageError, WorkbenchError
 
@@ -16,7 +18,7 @@ from workbench.errors import EXIT_CODES, UsageError, WorkbenchError
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every command; each command's function is in ``args.run``."""
     codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="workbench",
         description="Chat with a model, turn what you do there into data, train on it, compare blind, go round again."
         " Without a command it opens the terminal interface.",
@@ -49,14 +51,19 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _common_options() -> argparse.ArgumentParser:
     """A parent for the subcommands: the same options, which must not overwrite those given before the command."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     _add_common(common)
     return common
 
 
 def main(argv: Sequence[str] | None = None, *, open_bench: OpenBench | None = None) -> int:
     """Run one command and give back its exit code. ``open_bench`` stands in for ``Bench.open`` in tests."""
-    args = build_parser().parse_args(argv)
+    try:
+        args = build_parser().parse_args(argv)
+    except UsageError as error:
+        words = sys.argv[1:] if argv is None else argv
+        Output(as_json="--json" in words, quiet=False).error(error)
+        return error.exit_code
     if args.no_color:
         os.environ["NO_COLOR"] = "1"
     session = Session(args, open_bench)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+from workbench.errors import UsageError
 
 if TYPE_CHECKING:
     from workbench.cli.session import Session
@@ -32,3 +34,19 @@ def add_ids(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Let the command take one example id or more."""
     parser.add_argument("ids", type=int, nargs="+", metavar="ID")
     return parser
+
+
+def positive(text: str) -> int:
+    """The type of an option that counts something: a whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are ``UsageError``, so that they leave by the same door as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ``UsageError`` with the command's usage as the hint."""
+        raise UsageError(message, hint=" ".join(self.format_usage().split()))

@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from workbench.cli.parsing import add, add_group
+from workbench.cli.parsing import add, add_group, positive
 from workbench.cli.session import Session
 from workbench.errors import RunError, UsageError
 
@@ -44,7 +44,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
         sub = add(verbs, common, verb, function, text)
         sub.add_argument("run_name", metavar="RUN")
         if verb == "logs":
-            sub.add_argument("--lines", type=int, default=40, metavar="N")
+            sub.add_argument("--lines", type=positive, default=40, metavar="N")
 
 
 def train(session: Session, args: argparse.Namespace) -> int:

@@ -283,6 +283,15 @@ def results(bench: Bench, a: str = "", b: str = "") -> list[Result]:
     ]
 
 
+def compared_model(bench: Bench, address: str) -> str:
+    """The name that is meant: of a registered model, or one that only comparisons know. Empty stays empty.
+
+    Raises ``NotFoundError``, or ``UsageError`` for a start of several names.
+    """
+    removed = {name for score in bench.store.comparisons.scores() for name in (score.a, score.b)}
+    return address if not address or address in removed else bench.store.models.get(address).name
+
+
 def _outcome(comparison: Comparison, vote: Verdict) -> str:
     best = winner(comparison, vote)
     if best is not None:
