@@ -182,6 +182,19 @@ async def test_branching_goes_on_from_an_earlier_answer(bench: Bench, engine: Fa
         assert [m.content for m in chat_pane(app).path()] == ["q1", "a1", "q3", "a3"]
 
 
+async def test_branching_at_a_question_puts_it_back_to_be_asked_differently(bench: Bench) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "one?")
+        await pilot.press("escape", "k", "b")
+        await until(pilot, lambda: app.query_one(Composer).text == "one?")
+        await until(pilot, lambda: chat_pane(app).path() == ())
+        await pilot.press("!", "enter")
+        await until(pilot, lambda: len(bench_tree(app)) == 4 and not chat_pane(app).live)
+        tree = bench.store.chats.tree(bench.store.chats.list()[0].id)
+        roots = [message.content for message in tree.messages.values() if message.parent_id is None]
+        assert roots == ["one?", "one?!"]
+
+
 async def test_when_the_engine_dies_the_part_stays_and_ctrl_r_asks_again(bench: Bench, engine: FakeEngine) -> None:
     engine.enqueue("one two three", "whole answer")
     engine.die_after(2)

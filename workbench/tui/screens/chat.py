@@ -518,8 +518,7 @@ class ChatPane(Pane):
         elif name == "pick":
             self._gesture(lambda: flow.pick(bench, message.id), message, "picked")
         elif name == "branch":
-            self._move_tip(lambda: flow.branch(bench, message.id), message.id, "the next message goes on from here")
-            self.composer.focus()
+            self._branch(message)
         elif name == "copy":
             self.app.copy_to_clipboard(message.content)
 
@@ -570,7 +569,17 @@ class ChatPane(Pane):
         other = siblings[(siblings.index(message) + steps) % len(siblings)]
         self._move_tip(lambda: flow.show_sibling(self.bench, other.id), other.id, "")
 
-    def _move_tip(self, act: Callable[[], object], cursor: int, said: str) -> None:
+    def _branch(self, message: Message) -> None:
+        """Go on from an answer, or ask a question differently: its text comes back into an empty composer."""
+        cursor: int | None = message.id
+        said = "the next message goes on from here"
+        if message.role is Role.USER:
+            cursor, said = message.parent_id, "ask differently: the next message takes this one's place in a branch"
+            self.composer.restore(message.content)
+        self._move_tip(lambda: flow.branch(self.bench, message.id), cursor, said)
+        self.composer.focus()
+
+    def _move_tip(self, act: Callable[[], object], cursor: int | None, said: str) -> None:
         def moved(_result: object) -> None:
             if said:
                 self.notice(said)
