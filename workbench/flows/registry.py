@@ -18,10 +18,10 @@ from workbench.domain.models import Model, ModelKind
 from workbench.domain.serving import ModelPlace
 from workbench.errors import DataError, NotFoundError, RefusedError
 from workbench.paths import shipped
-from workbench.store.store import Store
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
+    from workbench.store.store import Store  # 60 ms that the first paint need not wait for
 
 EMBEDDED = "pip"
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
