@@ -19,7 +19,7 @@ from workbench.errors import DataError, UsageError, WorkbenchError
 from workbench.flows import exchange as flow
 from workbench.flows.bench import Bench
 from workbench.tui.safety import has_controls, safe, safe_cell
-from workbench.tui.widgets.dialogs import Dialog
+from workbench.tui.widgets.dialogs import Dialog, after_typing
 
 ENTRIES_LOOKED_AT = 2000
 
@@ -88,6 +88,9 @@ class _FileDialog(Dialog[str]):
 
     def action_accept(self) -> None:
         """Start, or after the report leave with it."""
+        after_typing(self, self._start_or_leave)
+
+    def _start_or_leave(self) -> None:
         if self._answer is not None:
             self.dismiss(self._answer)
         else:
