@@ -102,7 +102,7 @@ class ReasonsDialog(Dialog[tuple[str, ...]]):
 
     def compose_body(self) -> ComposeResult:
         """A line for each reason."""
-        yield Static(self._lines(), id="reasons", markup=False)
+        yield Static(safe(self._lines()), id="reasons", markup=False)
 
     def _lines(self) -> str:
         return "\n".join(f" {n}  [{'x' if r in self._chosen else ' '}] {r}" for n, r in enumerate(REASONS, start=1))
