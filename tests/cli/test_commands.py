@@ -277,3 +277,18 @@ def test_without_a_terminal_the_tui_names_the_commands(command: Command) -> None
     code, _, err = command()
     assert code == 2
     assert "workbench --help" in err
+
+
+def test_an_unforeseen_error_is_one_sentence_and_a_log_for_this_user_alone(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no one thought of \x1b]0;this\x07")
+
+    monkeypatch.setattr("workbench.flows.registry.list_models", broken)
+    code, out, err = command("models", "list")
+    assert (code, out) == (1, "")
+    assert "unexpected RuntimeError" in err and "\x1b" not in err
+    (log,) = (Path.home() / ".local" / "state" / "workbench" / "log").glob("crash-*.log")
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert "\x1b" not in log.read_text(encoding="utf-8")

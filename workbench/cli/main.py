@@ -88,17 +88,11 @@ def main(argv: Sequence[str] | None = None, *, open_bench: OpenBench | None = No
 
 
 def _unexpected(session: Session, error: Exception) -> int:
-    import traceback
+    from workbench.tui.crash import write_crash_log  # loads nothing of Textual
 
-    from workbench import paths
-
-    folder = paths.log_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "crash-cli.log"
-    log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    session.out.error(
-        WorkbenchError(f"unexpected {type(error).__name__}: {error}", hint=f"details (without values) are in {log}")
-    )
+    log = write_crash_log(error)
+    hint = f"details are in {log}" if log else ""
+    session.out.error(WorkbenchError(f"unexpected {type(error).__name__}: {error}", hint=hint))
     return 1
 
 
