@@ -236,6 +236,14 @@ def common_start(chosen: Turns, rejected: Turns) -> Turns:
     return prompt
 
 
+def lost_in_whole_dialogues(content: Content) -> str:
+    """What a pair loses where both answers stand as whole dialogues without a prompt of their own; "" for nothing."""
+    if content.tools:
+        return "the definitions of tools"
+    whole = (content.prompt + content.chosen, content.prompt + content.rejected)
+    return "" if common_start(*whole) == content.prompt else "where the prompt ends"
+
+
 def _says_the_same(prompt: Turns, common: Turns) -> bool:
     """A prompt given as one text beside whole dialogues: one of their user turns, usually the first or the last."""
     asked = [turn.content.strip() for turn in common if turn.role == USER]

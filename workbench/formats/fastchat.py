@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from workbench.domain.chats import Turn
-from workbench.domain.examples import Content, Example, Kind
+from workbench.domain.examples import Example, Kind
 from workbench.domain.formats import Format, LeftOut, Part, Reading, Row
 from workbench.errors import DataError
 from workbench.formats import _turns as t
@@ -100,13 +100,6 @@ def _write(example: Example) -> dict[str, object]:
     }
 
 
-def _lost(content: Content) -> str:
-    if content.tools:
-        return "the definitions of tools"
-    whole = (content.prompt + content.chosen, content.prompt + content.rejected)
-    return "" if t.common_start(*whole) == content.prompt else "where the prompt ends"
-
-
 FORMAT = Format(
     name="fastchat",
     title="FastChat battles",
@@ -116,5 +109,5 @@ FORMAT = Format(
     read=_read,
     kinds=(Kind.PREFERENCE,),
     write=_write,
-    lost=_lost,
+    lost=t.lost_in_whole_dialogues,
 )

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 
 from workbench.domain.chats import Turn
-from workbench.domain.examples import Content, Example, Kind
+from workbench.domain.examples import Example, Kind
 from workbench.domain.formats import Format, Reading, Row
 from workbench.errors import DataError
 from workbench.formats import _turns as t
@@ -55,13 +55,6 @@ def _write(example: Example) -> dict[str, object]:
     return {"prompt": prompt, "prompt_id": digest, "chosen": chosen, "rejected": rejected, "messages": chosen}
 
 
-def _lost(content: Content) -> str:
-    if content.tools:
-        return "the definitions of tools"
-    whole = (content.prompt + content.chosen, content.prompt + content.rejected)
-    return "" if t.common_start(*whole) == content.prompt else "where the prompt ends"
-
-
 FORMAT = Format(
     name="ultrafeedback",
     title="UltraFeedback",
@@ -71,5 +64,5 @@ FORMAT = Format(
     read=_read,
     kinds=(Kind.PREFERENCE,),
     write=_write,
-    lost=_lost,
+    lost=t.lost_in_whole_dialogues,
 )
