@@ -18,7 +18,7 @@ from workbench.domain.models import Model, ModelKind
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import compare as flow
 from workbench.tui.safety import safe_cell
-from workbench.tui.widgets.dialogs import Dialog, after_typing
+from workbench.tui.widgets.dialogs import Dialog
 from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.picker import Picker
 
@@ -121,9 +121,6 @@ class ArenaForm(Dialog[Round]):
     @on(Input.Submitted)
     def action_accept(self) -> None:
         """Leave with the round, or say what is wrong."""
-        after_typing(self, self._leave_with_round)
-
-    def _leave_with_round(self) -> None:
         try:
             self.dismiss(self.chosen())
         except WorkbenchError as error:

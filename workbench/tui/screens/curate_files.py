@@ -19,7 +19,7 @@ from workbench.errors import DataError, UsageError, WorkbenchError
 from workbench.flows import exchange as flow
 from workbench.flows.bench import Bench
 from workbench.tui.safety import has_controls, safe, safe_cell
-from workbench.tui.widgets.dialogs import Dialog, after_typing
+from workbench.tui.widgets.dialogs import Dialog
 
 ENTRIES_LOOKED_AT = 2000
 
@@ -88,9 +88,6 @@ class _FileDialog(Dialog[str]):
 
     def action_accept(self) -> None:
         """Start, or after the report leave with it."""
-        after_typing(self, self._start_or_leave)
-
-    def _start_or_leave(self) -> None:
         if self._answer is not None:
             self.dismiss(self._answer)
         else:
@@ -112,15 +109,19 @@ class _FileDialog(Dialog[str]):
         self._is_busy = True
         self.show_problem("")
         self.show_report("working…")
+        problem: WorkbenchError | None = None
+        report = ""
         try:
-            self.show_report(await asyncio.to_thread(flow_call) + "\n\nEnter closes.")
+            report = await asyncio.to_thread(flow_call) + "\n\nEnter closes."
         except WorkbenchError as error:
-            self.show_report("")
-            where = f"{error.where}: " if error.where else ""
-            self.show_problem(where + error.message + (f" ({error.hint})" if error.hint else ""))
-            return error
+            problem = error
         finally:
-            self._is_busy = False
+            self._is_busy = False  # before anything is shown: what is shown invites the next key
+        self.show_report(report)
+        if problem is not None:
+            where = f"{problem.where}: " if problem.where else ""
+            self.show_problem(where + problem.message + (f" ({problem.hint})" if problem.hint else ""))
+            return problem
         self._answer = answer
         return None
 

@@ -27,7 +27,6 @@ from workbench.domain.methods import Knob, KnobGroup, KnobValue, Method
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import train as flow
 from workbench.tui.safety import cell, clean, safe_cell
-from workbench.tui.widgets.dialogs import TAB_BINDINGS, after_typing
 from workbench.tui.widgets.picker import Picker
 
 if TYPE_CHECKING:
@@ -186,7 +185,6 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         Binding("ctrl+g", "copy", "Copy the command", id="form.copy", priority=True),
         Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
         Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
-        *TAB_BINDINGS,
         Binding("escape", "leave", "Cancel", id="form.cancel"),
     ]
     DEFAULT_CSS = """
@@ -402,9 +400,6 @@ class TrainForm(ModalScreen["RunPlan | None"]):
 
     def action_start(self) -> None:
         """Start what stands in the form, once its plan is made."""
-        after_typing(self, self._start)
-
-    def _start(self) -> None:
         if self._plan is not None and self._planned == self.values():
             self.dismiss(self._plan)
             return

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -25,34 +25,10 @@ Answer = TypeVar("Answer")
 LISTED_AT_MOST = 400
 
 
-TAB_BINDINGS = (
-    Binding("tab", "app.focus_next", "Next field", show=False, priority=True),
-    Binding("shift+tab", "app.focus_previous", "Previous field", show=False, priority=True),
-)
-"""With priority, so that what is typed right behind a Tab goes to the next field, also when it comes in one burst."""
-
-
-def after_typing(screen: Screen[Any], act: Callable[[], object]) -> None:
-    """Call ``act`` once every field has taken the keys that were typed before this one.
-
-    A priority key acts in the app at once, while the characters before it (a slow line delivers them in one burst)
-    still wait in the fields' queues: without this, the end of a text would be lost.
-    """
-    fields = list(screen.query("Input, TextArea"))
-
-    def drain() -> None:
-        if fields:
-            fields.pop().call_later(drain)
-        else:
-            screen.call_later(act)
-
-    drain()
-
-
 class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     """A box in the middle with a title and, below, the keys that matter. Escape leaves it with None."""
 
-    BINDINGS = [Binding("escape", "leave", "Cancel", id="dialog.cancel"), *TAB_BINDINGS]
+    BINDINGS = [Binding("escape", "leave", "Cancel", id="dialog.cancel")]
     DEFAULT_CSS = """
     Dialog { align: center middle; }
     Dialog > Vertical {
@@ -159,9 +135,6 @@ class TextDialog(Dialog[str]):
 
     def action_accept(self) -> None:
         """Leave with the text as it stands."""
-        after_typing(self, self._leave_with_text)
-
-    def _leave_with_text(self) -> None:
         field = self.query_one("Editor, Input")
         self.dismiss(field.text if isinstance(field, Editor) else field.value if isinstance(field, Input) else "")
 
@@ -283,9 +256,6 @@ class FormDialog(Dialog[Answer], Generic[Answer]):
 
     def action_accept(self) -> None:
         """Check, then leave with the answer, or say what is wrong and stay."""
-        after_typing(self, self._leave_with_answer)
-
-    def _leave_with_answer(self) -> None:
         try:
             answer = self._check(self.values())
         except WorkbenchError as error:
