@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,9 +15,11 @@ from showing import said, showing, text_of, until, until_text
 from textual.pilot import Pilot
 
 from fakes import FakeEngine
-from workbench.domain.chats import StopReason
+from workbench.domain.chats import Sampling, StopReason
 from workbench.domain.examples import Example, Kind, SourceKind, Status
+from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
+from workbench.flows import chat as chat_flow
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.chat import ChatPane
 from workbench.tui.widgets.composer import Composer
@@ -285,3 +288,28 @@ async def test_an_answer_goes_on_while_another_chat_is_shown(bench: Bench, engin
         await until(pilot, lambda: not chat_pane(app).live)
         assert "slow" not in text_of(app)
         assert bench.store.chats.tree(first.id).path()[-1].content == "slow answer"
+
+
+async def test_a_question_is_put_to_its_own_chats_model_also_when_another_chat_is_shown_meanwhile(
+    bench: Bench, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.store.models.add("other", ModelKind.ADAPTER, "/nowhere/adapter", base="pip")
+    elsewhere = bench.store.chats.create(title="elsewhere", system="", model="other", sampling=Sampling())
+    bench.store.chats.create(title="here", system="", model="pip", sampling=Sampling())
+    stored, say = threading.Event(), chat_flow.say
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        stored.wait(30)
+        return say(*arguments, **named)
+
+    async with showing(bench) as (app, pilot):
+        await until(pilot, lambda: chat_pane(app).chat is not None and chat_pane(app).chat.title == "here")
+        await ask(pilot, app, "first")
+        monkeypatch.setattr(chat_flow, "say", slow)
+        app.query_one(Composer).load_text("second")
+        await pilot.press("enter")
+        chat_pane(app).open_chat(elsewhere.id)
+        await until(pilot, lambda: chat_pane(app).chat is not None and chat_pane(app).setup.model == "other")
+        stored.set()
+        await until(pilot, lambda: len(engine.requests) == 2 and not chat_pane(app).live)
+        assert [request.model.name for request in engine.requests] == ["pip", "pip"]

@@ -281,28 +281,31 @@ class ChatPane(Pane):
             if self.chat is chat or (self.chat is not None and self.chat.id == tree.chat.id):
                 self.chat = tree.chat
                 self._show_tree(tree)
-            self._ask(tree.chat.id, message.id)
+            self._ask(tree.chat.id, message.id, setup.model)
             self._reload_sessions()
             self.tell(ChatsChanged(tree.chat.id))
 
         def failed(error: BaseException) -> None:
-            self.composer.restore(text)
+            if key == self._draft_key:  # else the text is still that chat's draft
+                self.composer.restore(text)
             self.workbench.report(error)
 
         self.run_flow(say, said, group="send", failed=failed)
 
     def _ask_below(self, question: Message) -> None:
         def ask(tree: ChatTree) -> None:
-            self._show_tree(tree)
-            self._ask(question.chat_id, question.id)
+            if self.chat is not None and self.chat.id == tree.chat.id:
+                self._show_tree(tree)
+            self._ask(question.chat_id, question.id, tree.chat.model)
 
         self.run_flow(lambda: self.bench.store.chats.tree(question.chat_id), ask, group="chat", exclusive=True)
 
-    def _ask(self, chat_id: int, parent_id: int | None, model: str = "") -> None:
+    def _ask(self, chat_id: int, parent_id: int | None, model: str) -> None:
+        """Ask in a chat that need not be the shown one; ``model`` is that chat's, "" the default."""
         if chat_id in self.live:
             self.notice("the answer is still on its way; Esc stops it")
             return
-        name = model or (self.setup.model if self.setup else "") or self._default_model
+        name = model or self._default_model
         live = self.live[chat_id] = LiveAnswer(chat_id, parent_id, name, self._show_piece)
         self._notice = None
         if self.chat is not None and self.chat.id == chat_id and self.chat_tree is not None:
@@ -441,7 +444,8 @@ class ChatPane(Pane):
             path = self.chat_tree.path()
             message = path[-1] if path else None
         if message is not None:
-            self._ask(self.chat.id, message.id if message.role is Role.USER else message.parent_id)
+            parent = message.id if message.role is Role.USER else message.parent_id
+            self._ask(self.chat.id, parent, self.setup.model if self.setup else "")
 
     def action_tune(self) -> None:
         """System prompt and sampling of this chat."""
