@@ -65,6 +65,21 @@ def test_another_process_under_the_same_pid_is_not_it() -> None:
     assert not replace(own, started=own.started - 60).is_alive()
 
 
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_clock_that_is_set_makes_no_living_process_a_stranger(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, before, boot = ProcessIdentity.own(), psutil.Process().create_time(), psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + 3600 * hours)  # as after date --set
+    assert psutil.Process().create_time() - before == pytest.approx(3600 * hours)
+    assert own.is_alive()
+
+
+def test_a_process_of_another_boot_is_not_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ProcessIdentity.own()
+    (tmp_path / "boot_id").write_text("0000-another")
+    monkeypatch.setattr("workbench.process_start._BOOT_ID", tmp_path / "boot_id")
+    assert not own.is_alive()
+
+
 def test_a_program_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         spawn_detached([str(tmp_path / "nothing")], tmp_path / "log", {})

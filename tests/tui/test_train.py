@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pytest
 from textual.widgets import Input
 
@@ -19,6 +18,7 @@ from workbench.domain.examples import Status
 from workbench.domain.runs import Run, RunState, RunStatus
 from workbench.flows import train as flow
 from workbench.flows.bench import Bench
+from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.run_directory import RunDirectory
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.messages import ModelsChanged, News, RunsChanged
@@ -55,8 +55,8 @@ def queued(bench: Bench, name: str = "first") -> Run:
 
 def at_work(run: Run, step: int, total: int = 40) -> None:
     """The run's folder as a trainer leaves it after ``step`` steps; the process is this one."""
-    me = psutil.Process()
-    status = RunStatus(RunState.RUNNING, step, total, me.pid, me.create_time(), started_utc=START.isoformat())
+    me = ProcessIdentity.own()
+    status = RunStatus(RunState.RUNNING, step, total, me.pid, me.started, started_utc=START.isoformat())
     RunDirectory(Path(run.directory)).write_status(status)
 
 

@@ -76,7 +76,7 @@ class RunSpec:
 class RunStatus:
     """What ``state.json`` says, rewritten whole (temporary file, then rename) at every change of state.
 
-    ``pid`` and ``process_started`` (seconds since the epoch, from the operating system) together name the process;
+    ``pid`` and ``process_started`` (no date: a number that no setting of the clock changes) together name the process;
     ``hint`` says what to do about ``error``.
     """
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench import process_start
+
 START_TOLERANCE_SECONDS = 1.5
 
 QUIET_ENVIRONMENT = {
@@ -31,7 +33,7 @@ QUIET_ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process by pid and start time (seconds since the epoch, from the operating system)."""
+    """A process by pid and start (no date: a number from ``process_start`` that no setting of the clock changes)."""
 
     pid: int
     started: float
@@ -45,7 +47,7 @@ class ProcessIdentity:
             process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            return cls(pid, process.create_time())
+            return cls(pid, process_start.started(pid))
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return None
 
