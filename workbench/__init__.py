@@ -14,7 +14,8 @@ Layers, each importing only from those on its right (kept true by the import con
                                                  ^
                           worker (another process, started by name, imported by nobody)
 
-``config``, ``paths`` and ``process_start`` stand beside ``domain``: every layer above may read them. This module imports nothing.
+``config``, ``paths`` and ``process_start`` stand beside ``domain``: every layer above may read them. This
+module imports nothing.
 """
 
 __version__ = "0.1.0"

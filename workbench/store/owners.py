@@ -9,6 +9,6 @@ _SAME_START_SECONDS = 2.0
 
 
 def process_started(pid: int, *, near: float | None = None) -> float:
-    """When a process began (no date: see ``process_start``); 0.0 when there is none, or none that began ``near`` then."""
+    """When a process began (no date: see ``process_start``); 0.0 when there is none, or none that began ``near``."""
     found = started(pid)
     return found if near is None or abs(found - near) < _SAME_START_SECONDS else 0.0
