@@ -13,9 +13,10 @@ from workbench.errors import UsageError
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
-    from workbench.flows.exchange import ImportReport, Progress, Source
+    from workbench.flows.exchange import BadLines, ImportReport, Progress, Source
 
 _SHOWN_CHARACTERS = 300
+_SHOWN_ERRORS = 6
 
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -32,7 +33,11 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--format", default="", metavar="NAME", help="the format (default: detected by shape)")
     one.add_argument("--as", dest="container", default="", metavar="CONTAINER", help="jsonl, json, csv, tsv, text, …")
     one.add_argument(
-        "--map", action="append", default=[], metavar="A=B", help="the format's column A is the file's column B"
+        "--map",
+        action="append",
+        default=[],
+        metavar="A=B",
+        help="the format's column A is the file's column B; A= means that it has none, whatever they are called",
     )
     one.add_argument("--split", default="", metavar="S", help="one split of a saved or hub dataset (default: all)")
     one.add_argument("--entry", default="", metavar="NAME", help="one entry of a dataset_info.json (default: all)")
@@ -78,11 +83,23 @@ def import_files(session: Session, args: argparse.Namespace) -> None:
     for name in args.files:
         try:
             reports = exchange.import_any(session.bench, _source(name), entry=args.entry, **how)
+        except exchange.BadLines as error:
+            _say_others(session, error)
+            raise
         finally:
             session.out.end_progress()
         for report in reports:
             text = f"{_guess(report)}\n{report.sentence()}" if report.dry_run else report.sentence()
             session.out.data(report.as_dict(), text)
+
+
+def _say_others(session: Session, error: BadLines) -> None:
+    """The bad lines after the first, which the error itself names; with ``--json`` the error has them all."""
+    session.out.end_progress()
+    if session.out.as_json:
+        return
+    for bad in error.errors[1:_SHOWN_ERRORS]:
+        session.out.say(f"{bad.file}:{bad.line}: {bad.reason}")
 
 
 def _source(name: str) -> Source:
@@ -98,7 +115,7 @@ def _mapping(pairs: list[str]) -> dict[str, str]:
     mapping = {}
     for pair in pairs:
         ours, equals, theirs = pair.partition("=")
-        if not equals or not ours.strip() or not theirs.strip():
+        if not equals or not ours.strip():
             raise UsageError(f"--map {pair!r} is not A=B", hint="for example --map prompt=question")
         mapping[ours.strip()] = theirs.strip()
     return mapping
@@ -106,7 +123,8 @@ def _mapping(pairs: list[str]) -> dict[str, str]:
 
 def _line(progress: Progress) -> str:
     share = "" if progress.share is None else f" · {progress.share:.0%}"
-    return f"{progress.phase} · {progress.rows:,} rows{share}"
+    bad = f" · {progress.bad:,} bad" if progress.bad else ""
+    return f"{progress.phase} · {progress.rows:,} rows{share}{bad}"
 
 
 def _guess(report: ImportReport) -> str:

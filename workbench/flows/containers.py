@@ -12,6 +12,7 @@ import io
 import json
 import shutil
 import tempfile
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -55,29 +56,36 @@ class Options:
 
 @dataclass(slots=True)
 class Opened:
-    """A source whose rows can be read once. ``share_read`` is between 0 and 1, None where the size is not known."""
+    """A source whose rows can be read once. ``share_read`` is between 0 and 1, None where the size is not known.
+
+    ``size`` is how many bytes of rows there are; 0 where that is not known, as in packed files.
+    """
 
     name: str
     container: str
     lines: Iterator[Line]
     share_read: Callable[[], float | None] = field(default=lambda: None)
+    size: int = 0
 
 
 Source = Path | TextIO | str
 
 
 @contextlib.contextmanager
-def open_source(source: Source, options: Options) -> Iterator[Opened]:
-    """The rows of a file, a folder, a text stream or a hub id; raises ``DataError`` or ``NotFoundError``."""
+def open_source(source: Source, options: Options, *, cancelled: threading.Event | None = None) -> Iterator[Opened]:
+    """The rows of a file, a folder, a text stream or a hub id; raises ``DataError`` or ``NotFoundError``.
+
+    ``cancelled`` ends a child process that reads for us, also while it is waited for; then reading raises.
+    """
     if options.container and options.container not in CONTAINERS:
         raise UsageError(f"there is no container {options.container!r}", hint=f"known: {', '.join(CONTAINERS)}")
     if isinstance(source, str):
-        yield Opened(source, "dataset", _from_child(source, options.split))
+        yield Opened(source, "dataset", _from_child(source, options.split, cancelled))
     elif isinstance(source, Path) and source.is_dir():
-        yield _folder(source, options)
+        yield _folder(source, options, cancelled)
     else:
         with contextlib.ExitStack() as stack:
-            yield _file(source, options, stack)
+            yield _file(source, options, stack, cancelled)
 
 
 def as_source(name: str) -> Path | str:
@@ -89,19 +97,19 @@ def as_source(name: str) -> Path | str:
     return name if is_id and not path.exists() and not path.parent.exists() else path
 
 
-def _from_child(source: str, split: str) -> Iterator[Line]:
-    for number, line in enumerate(read_lines(source, split=split), start=1):
+def _from_child(source: str, split: str, cancelled: threading.Event | None) -> Iterator[Line]:
+    for number, line in enumerate(read_lines(source, split=split, cancelled=cancelled), start=1):
         raw = line.encode("utf-8", "surrogatepass")
         yield checked(number, raw, json.loads(line))
 
 
-def _folder(folder: Path, options: Options) -> Opened:
+def _folder(folder: Path, options: Options, cancelled: threading.Event | None) -> Opened:
     if any((folder / name).exists() for name in ("state.json", "dataset_dict.json")):
-        return Opened(str(folder), "dataset", _from_child(str(folder), options.split))
+        return Opened(str(folder), "dataset", _from_child(str(folder), options.split, cancelled))
     if records := sorted(folder.rglob("*.kiln")):
         return Opened(str(folder), "json", _records(records))
     if any(folder.rglob("*.parquet")):
-        return Opened(str(folder), "parquet", _from_child(str(folder), ""))
+        return Opened(str(folder), "parquet", _from_child(str(folder), "", cancelled))
     raise DataError(
         "the folder cannot be read: it is no saved dataset and has no Parquet or Kiln files",
         hint="name the files in it that are to be imported",
@@ -117,7 +125,9 @@ def _records(paths: list[Path]) -> Iterator[Line]:
                 yield replace(line, file=str(path))
 
 
-def _file(source: Path | TextIO, options: Options, stack: contextlib.ExitStack) -> Opened:
+def _file(
+    source: Path | TextIO, options: Options, stack: contextlib.ExitStack, cancelled: threading.Event | None
+) -> Opened:
     name = str(source) if isinstance(source, Path) else STANDARD_INPUT
     file = _open(source, stack)
     size, raw = _size(file), file
@@ -131,8 +141,8 @@ def _file(source: Path | TextIO, options: Options, stack: contextlib.ExitStack) 
     share = (lambda: min(1.0, raw.tell() / size)) if size else (lambda: None)
     if container == "parquet":
         path = str(source) if isinstance(source, Path) and raw is file else _copied(file, stack)
-        return Opened(name, container, _from_child(path, ""))
-    return Opened(name, container, _guarded(_lines(file, container, options), name), share)
+        return Opened(name, container, _from_child(path, "", cancelled))
+    return Opened(name, container, _guarded(_lines(file, container, options), name), share, 0 if packing else size)
 
 
 def _lines(file: BufferedIOBase, container: str, options: Options) -> Iterator[Line]:

@@ -1,6 +1,7 @@
 """Examples in from files and out to files: the names that front ends use.
 
-Import is told in ``imports.py``, export in ``exports.py``, and what a source may be in ``containers.py``.
+Import is told in ``imports.py`` (and ``previews.py``), export in ``exports.py``, and what a source may be in
+``containers.py``.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from workbench.errors import DataError
 from workbench.flows import described
 from workbench.flows.containers import Options, Source, as_source
 from workbench.flows.exports import ExportReport, export_file, export_lines, export_query
-from workbench.flows.imports import REPAIRED, ImportReport, LineError, Preview, Progress, import_file
-from workbench.flows.imports import preview as preview_source
+from workbench.flows.imports import NO_COLUMN, REPAIRED, BadLines, ImportReport, LineError, Progress, import_file
+from workbench.flows.previews import Preview
+from workbench.flows.previews import preview as preview_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
 __all__ = [
+    "NO_COLUMN",
     "REPAIRED",
+    "BadLines",
     "ExportReport",
     "ImportReport",
     "LineError",
@@ -65,5 +69,5 @@ def import_any(bench: Bench, source: Source, *, entry: str = "", **how: Any) -> 
 
 
 def preview(bench: Bench, source: Path | Source, **how: Any) -> Preview:
-    """``imports.preview`` with the bench that every flow is handed, though it changes nothing in it."""
+    """``previews.preview`` with the bench that every flow is handed, though it changes nothing in it."""
     return preview_source(source, **how)

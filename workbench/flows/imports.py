@@ -1,7 +1,7 @@
-"""Examples in from files: reports, previews, bad lines, duplicates, and what happens to all of them.
+"""Examples in from files: reports, bad lines, duplicates, and what happens to all of them.
 
-What a row means is the format's business, how bytes become rows that of ``containers.py`` beside this, and how rows
-become visible together that of the store.
+What a row means is the format's business, how bytes become rows that of ``containers.py`` beside this, what is shown
+before anything is written that of ``previews.py``, and how rows become visible together that of the store.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 
 REPAIRED = "repaired-text"
 SAMPLES = 3
+NO_COLUMN = ""
+"""In a mapping: this part is in no column, whatever the columns are called."""
 _MOST_ERRORS = 1000
+_TOLD_ERRORS = 20
+_CANCELLED = "the import was cancelled; nothing was imported"
 _ROWS_PER_NEWS = 200
 _VALUES_PER_COLLECTION = 50_000
 _PROVENANCE = frozenset(COLUMNS)
@@ -53,13 +57,36 @@ class LineError:
     reason: str
 
 
+class BadLines(DataError):
+    """Lines that cannot be taken, and nothing was imported: ``errors`` are the first of ``bad`` of them."""
+
+    def __init__(self, errors: Sequence[LineError], bad: int) -> None:
+        first, more = errors[0], bad - 1
+        others = f" ({more:,} more bad {'line' if more == 1 else 'lines'})" if more else ""
+        super().__init__(
+            f"{first.reason}{others}; nothing was imported",
+            hint="correct it, or import the rest with --skip-bad",
+            where=f"{first.file}:{first.line}",
+        )
+        self.errors = tuple(errors)
+        self.bad = bad
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form, with the first bad lines one by one."""
+        return {**super().as_dict(), "bad": self.bad, "lines": [asdict(error) for error in self.errors[:_TOLD_ERRORS]]}
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import is: ``share`` of the phase (``reading``, then ``writing``), None where it cannot be told."""
+    """How far an import is: ``share`` of the phase (``reading``, then ``writing``), None where it cannot be told.
+
+    ``bad`` counts the lines so far that cannot be taken.
+    """
 
     phase: str
     rows: int
     share: float | None
+    bad: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +94,8 @@ class ImportReport:
     """What an import did, or with ``dry_run`` would do. ``errors`` are the first of ``skipped`` bad lines.
 
     ``kinds`` counts the examples in the good rows, new or not. ``skipped_file`` holds the bad lines as they were.
-    ``samples`` are the first examples as they were understood, ``mapping`` which column was taken for which part.
+    ``samples`` are the first examples as they were understood, ``mapping`` which column was taken for which part, and
+    ``flagged`` in how many rows each check found something.
     """
 
     dataset: str
@@ -85,6 +113,7 @@ class ImportReport:
     import_id: int | None = None
     mapping: dict[str, str] = field(default_factory=dict)
     samples: tuple[dict[str, Any], ...] = ()
+    flagged: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """The report as ``--json`` prints it."""
@@ -104,24 +133,6 @@ class ImportReport:
             parts.append(f"skipped {_count(self.skipped, 'bad line')}{where}")
             parts += [f"line {error.line}: {error.reason}" for error in self.errors[:3]]
         return "; ".join([*parts, *self.notes])
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """The beginning of a file as it would be understood, for a dialog that asks before anything is written.
-
-    ``formats`` are all that could read the rows, the surest first. ``error`` says why the first rows cannot be taken
-    as they are: then ``rows`` may be empty and ``mapping`` is a guess that a person can correct.
-    """
-
-    format: str
-    container: str
-    columns: tuple[str, ...]
-    mapping: dict[str, str]
-    kinds: dict[str, int]
-    rows: tuple[Content, ...]
-    formats: tuple[str, ...] = ()
-    error: str = ""
 
 
 def import_file(
@@ -150,16 +161,14 @@ def import_file(
     """
     dataset = check_name(dataset, what="dataset") if dataset else _dataset_name(source)
     wanted = described or (formats.get(format) if format else None)
-    with contextlib.ExitStack() as stack:
+    with _cancelling(cancelled), contextlib.ExitStack() as stack:
         stack.enter_context(_seldom_collected())
-        opened = stack.enter_context(containers.open_source(source, options or Options()))
+        opened = stack.enter_context(containers.open_source(source, options or Options(), cancelled=cancelled))
         skipped = stack.enter_context(_Skipped(bench, source, wanted=skip_bad and not dry_run))
         staging = stack.enter_context(bench.store.imports.stage(dataset, status=status, rater=bench.rater))
         reader = _Reader(opened, wanted, mapping or {}, skipped)
-        for number, new in enumerate(reader.examples(skip_bad), start=1):
+        for new in reader.examples(skip_bad, lambda progress: _tell(on_progress, progress, cancelled)):
             staging.put(new)
-            if number % _ROWS_PER_NEWS == 0:
-                _tell(on_progress, Progress("reading", number, opened.share_read()), cancelled)
         reader.check(skip_bad=skip_bad)
         if dry_run:
             imported, duplicates, import_id = *staging.count(), None
@@ -189,46 +198,24 @@ def _seldom_collected() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
+@contextlib.contextmanager
+def _cancelling(cancelled: threading.Event | None) -> Iterator[None]:
+    """However an import breaks off after it was cancelled, it was cancelled."""
+    try:
+        yield
+    except WorkbenchError as error:
+        if cancelled is None or not cancelled.is_set() or isinstance(error, CancelledImport):
+            raise
+        raise CancelledImport(_CANCELLED) from error
+
+
 def _tell(
     on_progress: Callable[[Progress], None] | None, progress: Progress, cancelled: threading.Event | None
 ) -> None:
     if cancelled is not None and cancelled.is_set():
-        raise CancelledImport("the import was cancelled; nothing was imported")
+        raise CancelledImport(_CANCELLED)
     if on_progress is not None:
         on_progress(progress)
-
-
-def preview(
-    source: containers.Source,
-    *,
-    format: str = "",
-    mapping: Mapping[str, str] | None = None,
-    options: Options | None = None,
-    rows: int = SAMPLES,
-) -> Preview:
-    """How the first rows of a source would be understood; reads no further, writes nothing.
-
-    Raises ``DataError`` or ``NotFoundError`` only for a source that cannot be opened at all.
-    """
-    with containers.open_source(source, options or Options()) as opened:
-        lines = list(islice(opened.lines, formats.LOOKED_AT))
-    found = [line.row for line in lines if not isinstance(line.row, RowError)]
-    mapped = [renamed(row, mapping or {}) for row in found]
-    columns = tuple(dict.fromkeys(name for row in found for name in row))
-    ranked = tuple(one.name for one, _ in formats.ranked(mapped))
-    contents: list[Content] = []
-    error = next((line.row.reason for line in lines if isinstance(line.row, RowError)), "")
-    chosen: Format | None = None
-    try:
-        chosen = formats.get(format) if format else told(mapped, mapping or {}) if mapped else None
-        for row in mapped if chosen else ():
-            contents += [part.content for part in _parts(chosen, row) if isinstance(part, Reading)] if chosen else []
-    except DataError as bad:
-        error = error or bad.message
-    kinds = Counter(content.kind.value for content in contents)
-    taken = _mapping_of(chosen, columns, mapping or {})
-    name = chosen.name if chosen else ""
-    return Preview(name, opened.container, columns, taken, dict(kinds), tuple(contents[:rows]), ranked, error)
 
 
 def told(rows: Sequence[Row], mapping: Mapping[str, str]) -> Format:
@@ -243,14 +230,20 @@ def told(rows: Sequence[Row], mapping: Mapping[str, str]) -> Format:
 
 
 def renamed(row: Row, mapping: Mapping[str, str]) -> Row:
-    """The row with its columns under the names that the format knows them by."""
+    """The row with its columns under the names that the format knows them by.
+
+    A part that is mapped to no column is not guessed either: the columns that would be taken for it are left out.
+    """
     if not mapping:
         return row
     rest = {name: value for name, value in row.items() if name not in mapping.values()}
+    unwanted = [ours for ours, theirs in mapping.items() if theirs == NO_COLUMN]
+    while unwanted and (guessed := [column for part, column in table.guess(rest).items() if part in unwanted]):
+        rest = {name: value for name, value in rest.items() if name not in guessed}
     return rest | {ours: row[theirs] for ours, theirs in mapping.items() if theirs in row}
 
 
-def _parts(found: Format, row: Row) -> Sequence[Reading | LeftOut]:
+def parts_of(found: Format, row: Row) -> Sequence[Reading | LeftOut]:
     try:
         return found.read(row)
     except DataError as error:
@@ -263,12 +256,13 @@ def _parts(found: Format, row: Row) -> Sequence[Reading | LeftOut]:
         raise DataError(error.message + hint, hint=error.hint) from None
 
 
-def _mapping_of(found: Format | None, columns: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+def mapping_of(found: Format | None, columns: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
     """Which column is taken for which part: as given, else, for a table, as guessed by name."""
     if found is not None and found is not table.FORMAT:
-        return dict(given)
-    left = [name for name in columns if name not in given.values()]
-    return table.guess(left) | dict(given)
+        return {part: column for part, column in given.items() if column != NO_COLUMN}
+    left = renamed(dict.fromkeys(columns), given)
+    guessed = {part: column for part, column in table.guess(left).items() if column in columns}
+    return guessed | {part: column for part, column in given.items() if column != NO_COLUMN}
 
 
 class _Reader:
@@ -292,9 +286,11 @@ class _Reader:
         self._samples: list[Content] = []
         self._paths: dict[str, str] = {}
 
-    def examples(self, skip_bad: bool) -> Iterator[NewExample]:
+    def examples(self, skip_bad: bool, tell: Callable[[Progress], None]) -> Iterator[NewExample]:
         """The good ones; nothing more after the first bad line unless ``skip_bad``, but every line is looked at."""
-        for line in self._lines():
+        for number, line in enumerate(self._lines(), start=1):
+            if number % _ROWS_PER_NEWS == 0:
+                tell(Progress("reading", number, self._opened.share_read(), self.bad))
             try:
                 found = list(self._examples(line))
             except DataError as error:
@@ -308,17 +304,11 @@ class _Reader:
     def check(self, *, skip_bad: bool) -> None:
         """Raise ``DataError`` for the first bad line unless bad lines are skipped, and for a file without rows."""
         name = self._opened.name
-        if (missing := set(self._mapping.values()) - self._is_mapped) and self._columns:
+        if (missing := set(self._mapping.values()) - self._is_mapped - {NO_COLUMN}) and self._columns:
             columns = ", ".join(map(repr, self._columns))
             raise UsageError(f"there is no column {min(missing)!r}", hint=f"columns: {columns}")
         if self.bad and not skip_bad:
-            first, more = self.errors[0], self.bad - 1
-            others = f" ({more:,} more bad {'line' if more == 1 else 'lines'})" if more else ""
-            raise DataError(
-                f"{first.reason}{others}; nothing was imported",
-                hint="correct it, or import the rest with --skip-bad",
-                where=f"{first.file}:{first.line}",
-            )
+            raise BadLines(self.errors, self.bad)
         if not self.bad and not self.kinds:
             reasons = "; ".join(self._left_out())
             raise DataError(f"there are no rows in it{f' ({reasons})' if reasons else ''}", where=name)
@@ -334,8 +324,9 @@ class _Reader:
             kinds={kind.value: self.kinds[kind] for kind in Kind},
             notes=tuple(self._notes()),
             skipped_file=str(self.skipped.path) if self.bad and self.skipped.path else "",
-            mapping=_mapping_of(self.format, tuple(self._columns), self._mapping) if self.format else {},
+            mapping=mapping_of(self.format, tuple(self._columns), self._mapping) if self.format else {},
             samples=tuple(sample(content) for content in self._samples),
+            flagged=dict(self._flagged.most_common()),
         )
 
     def path(self, name: str) -> str:
@@ -391,7 +382,7 @@ class _Reader:
             raise DataError(line.row.reason)
         if self.format is None:
             self.format = told([line.row], self._mapping)
-        parts = _parts(self.format, line.row)
+        parts = parts_of(self.format, line.row)
         source = Source(SourceKind.IMPORT, file=self.path(line.file or self._opened.name), line=line.number)
         if all(isinstance(part, LeftOut) for part in parts):
             self.left_out.update(part.reason for part in parts if isinstance(part, LeftOut))

@@ -6,6 +6,7 @@ The child (``workbench.worker.table``) may load pyarrow and datasets; here rows 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,12 +18,12 @@ MODULE = "workbench.worker.table"
 REFUSAL = "!"
 
 
-def read_lines(source: str, *, split: str = "") -> Iterator[str]:
+def read_lines(source: str, *, split: str = "", cancelled: threading.Event | None = None) -> Iterator[str]:
     """The rows of a Parquet file, a saved dataset's folder or a hub id, one JSON object each.
 
-    Raises ``DataError`` with the reason in plain words when it cannot be read.
+    Raises ``DataError`` with the reason in plain words when it cannot be read. ``cancelled`` ends the child.
     """
-    for line in converse(MODULE, ["read", source, "--split", split], ()):
+    for line in converse(MODULE, ["read", source, "--split", split], (), cancelled=cancelled):
         if line.startswith(REFUSAL):
             raise _refused(line, source)
         yield line
