@@ -16,7 +16,7 @@ from workbench.domain.statistics import win_rate
 from workbench.flows.bench import Bench
 from workbench.flows.compare import Result
 from workbench.tui.messages import ComparisonsChanged, ExamplesChanged, News
-from workbench.tui.screens import arena
+from workbench.tui.paste_guard import BURST_KEYS
 from workbench.tui.screens.arena import ArenaPane, interval_bar, score_text, verdict_line
 from workbench.tui.screens.arena_form import SAMPLES, TYPED, ArenaForm, default_pair
 from workbench.tui.widgets.editor import Editor
@@ -147,13 +147,13 @@ async def test_keys_that_come_with_a_paste_are_no_votes(models: Bench) -> None:
     app = app_at(models, "arena")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "question 0")
-        app.query_one(ArenaPane)._clock = lambda: 100.0
+        app.query_one(ArenaPane).guard.clock = lambda: 100.0
         app.post_message(events.Paste("hello l t 0"))
         await until_shown(pilot, "pasted text is ignored here")
         await pilot.press("l", "t", "0", "u", "S")
         await pilot.pause()
         assert votes(models) == []
-        app.query_one(ArenaPane)._clock = lambda: 101.0
+        app.query_one(ArenaPane).guard.clock = lambda: 101.0
         await pilot.press("l")
         await until(pilot, lambda: votes(models) == [Verdict.RIGHT])
 
@@ -163,10 +163,10 @@ async def test_a_burst_of_keys_is_taken_for_a_paste(models: Bench) -> None:
     app = app_at(models, "arena")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "question 0")
-        app.query_one(ArenaPane)._clock = lambda: 100.0
+        app.query_one(ArenaPane).guard.clock = lambda: 100.0
         await pilot.press(*"lt0lt0lt0lt0lt0")
         await until_shown(pilot, "that looked like a paste")
-        assert len(votes(models)) < arena.BURST_KEYS
+        assert len(votes(models)) < BURST_KEYS
 
 
 async def test_a_round_asks_both_models_and_shows_the_first_pair_at_once(models: Bench, engine: FakeEngine) -> None:

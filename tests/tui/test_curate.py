@@ -19,7 +19,8 @@ from workbench.domain.examples import NewExample, Source, SourceKind, Split, Sta
 from workbench.domain.queries import parse_query
 from workbench.flows.bench import Bench
 from workbench.tui.app import WorkbenchApp
-from workbench.tui.screens.curate import PASTE_GUARD_S, CuratePane
+from workbench.tui.paste_guard import PASTE_GUARD_S
+from workbench.tui.screens.curate import CuratePane
 from workbench.tui.screens.curate_entries import Pace, session_line
 
 SOURCE = Source(SourceKind.IMPORT, file="rows.jsonl", line=1)
@@ -139,7 +140,7 @@ async def test_keys_right_after_a_paste_decide_nothing(bench: Bench, rows: list[
     now = [100.0]
     async with showing(bench, "curate") as (app, pilot):
         curate = await opened(app, pilot, 7)
-        curate._clock = lambda: now[0]
+        curate.guard.clock = lambda: now[0]
         curate.rows.post_message(events.Paste("aaa"))
         await until(pilot, lambda: "pasted" in said(app))
         await pilot.press("a", "x", "u")

@@ -14,7 +14,8 @@ from workbench.flows import curate
 from workbench.flows.bench import Bench
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.messages import ExamplesChanged, News
-from workbench.tui.screens.prefer import BURST_KEYS, PreferPane, ReasonsDialog
+from workbench.tui.paste_guard import BURST_KEYS
+from workbench.tui.screens.prefer import PreferPane, ReasonsDialog
 from workbench.tui.word_diff import MAX_WORDS, inline, side_by_side
 
 NAMED = Source(SourceKind.IMPORT, file="rows.jsonl", line=1, models=("secret-model",))
@@ -220,13 +221,13 @@ async def test_keys_that_come_with_a_paste_are_no_verdicts(bench: Bench) -> None
     app = app_at(bench, "prefer")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "question 0")
-        pane(app)._clock = lambda: 100.0
+        pane(app).guard.clock = lambda: 100.0
         app.post_message(events.Paste("hello l t 0"))
         await until_shown(pilot, "pasted text is ignored here")
         await pilot.press("l", "t", "0", "u", "plus")
         await pilot.pause()
         assert decided(bench, *ids) == [Status.PENDING] * 2
-        pane(app)._clock = lambda: 101.0
+        pane(app).guard.clock = lambda: 101.0
         await pilot.press("l")
         await until(pilot, lambda: decided(bench, *ids)[0] is Status.ACCEPTED)
 
@@ -236,7 +237,7 @@ async def test_a_burst_of_keys_is_taken_for_a_paste(bench: Bench) -> None:
     app = app_at(bench, "prefer")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "question 0")
-        pane(app)._clock = lambda: 100.0
+        pane(app).guard.clock = lambda: 100.0
         await pilot.press(*"lt0lt0lt0lt0lt0")
         await until_shown(pilot, "that looked like a paste")
         assert sum(status is not Status.PENDING for status in decided(bench, *ids)) < BURST_KEYS

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ from workbench.domain.statistics import e_value
 from workbench.flows import compare as flow
 from workbench.tui.messages import ComparisonsChanged, ExamplesChanged, News
 from workbench.tui.pane import Pane
+from workbench.tui.paste_guard import PasteGuard
 from workbench.tui.safety import cell, clean, safe, safe_cell
 from workbench.tui.screens.arena_form import ArenaForm, Round, load_round
 
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from workbench.flows.chat import Gesture
     from workbench.flows.compare import Result, Reveal
 
-PASTE_GUARD_S = 0.15
-"""How long single keys are no votes after a paste, whose rest may arrive as keys."""
-BURST_KEYS, BURST_S = 8, 0.05
 FEW_VOTES = 20
 CLOSING_S = 5.0
 _SIGNS = {
@@ -118,9 +115,8 @@ class ArenaPane(Pane):
         self._view: BlindView | None = None
         self._last: int | None = None
         self._shown_at = 0.0
-        self._guarded_until = 0.0
+        self.guard = PasteGuard(clock)
         self._busy = False
-        self._keys: deque[float] = deque(maxlen=BURST_KEYS)
         self._progress = ""
         self._idle = threading.Event()
         self._making: threading.Event | None = None
@@ -258,19 +254,12 @@ class ArenaPane(Pane):
     def on_paste(self, event: events.Paste) -> None:
         """What follows a paste may be the rest of it, arriving as single keys: no votes for a moment."""
         event.stop()
-        self._guarded_until = self._clock() + PASTE_GUARD_S
+        self.guard.pasted()
         self.notice("pasted text is ignored here")
-
-    def _is_guarded(self) -> bool:
-        now = self._clock()
-        if now >= self._guarded_until:
-            return False
-        self._guarded_until = now + PASTE_GUARD_S  # a long paste goes on for longer than one guard
-        return True
 
     def action_vote(self, word: str) -> None:
         """One key, one vote, stored at once; after a vote any of these keys goes on to the next pair."""
-        if self._is_guarded() or self._is_burst() or self._busy:
+        if not self._is_meant() or self._busy:
             return
         if self.mode == "revealed":
             self._load()
@@ -281,14 +270,12 @@ class ArenaPane(Pane):
             vote = partial(flow.rate, self.bench, self._view.comparison_id, verdict, duration_ms=taken_ms)
             self.decide(vote, partial(self._voted, verdict))
 
-    def _is_burst(self) -> bool:
-        """Eight keys within 50 ms are no person: the rest of a paste that a terminal sent as keys."""
-        now = self._clock()
-        self._keys.append(now)
-        if len(self._keys) < BURST_KEYS or now - self._keys[0] > BURST_S:
+    def _is_meant(self) -> bool:
+        if self.guard.is_on():
             return False
-        self._guarded_until = now + PASTE_GUARD_S
-        self.notice("that looked like a paste: it is ignored; u takes votes back", "warning")
+        if self.guard.is_burst():
+            self.notice("that looked like a paste: it is ignored; u takes votes back", "warning")
+            return False
         return True
 
     def _voted(self, verdict: Verdict, reveal: Reveal) -> None:
@@ -311,7 +298,7 @@ class ArenaPane(Pane):
 
     def action_undo(self) -> None:
         """Take the last vote back and show its pair again."""
-        if not (self._is_guarded() or self._busy or self.mode == "score"):
+        if not (self.guard.is_on() or self._busy or self.mode == "score"):
             self.workbench.call_when_open(self._undo_last)
 
     def _undo_last(self) -> None:
@@ -330,7 +317,7 @@ class ArenaPane(Pane):
 
     def action_promote(self) -> None:
         """The last vote as a preference pair."""
-        if self._is_guarded():
+        if self.guard.is_on():
             return
         if self._last is None:
             self.notice("vote first: S keeps the last vote as a preference pair", "warning")

@@ -5,7 +5,6 @@ Owns which rows are shown, where the cursor is and how fast the work goes. What 
 
 from __future__ import annotations
 
-import threading
 import time
 from array import array
 from collections.abc import Callable, Sequence
@@ -14,36 +13,30 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Container
 from textual.events import Paste
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from workbench.domain.decisions import Action, Decision, Newest, Undone
-from workbench.domain.examples import Example, ExampleRow, Kind, Split, Status
+from workbench.domain.examples import Example, ExampleRow, Status
 from workbench.errors import WorkbenchError
 from workbench.flows import curate as flow
-from workbench.flows import tokens
 from workbench.tui.messages import ExamplesChanged, News
 from workbench.tui.pane import Pane
+from workbench.tui.paste_guard import PasteGuard
 from workbench.tui.safety import cell
+from workbench.tui.screens.curate_asks import CurateAsks
 from workbench.tui.screens.curate_entries import Pace, columns, detail, session_line
 from workbench.tui.screens.curate_files import ExportDialog, ImportDialog
-from workbench.tui.screens.curate_views import history_content, tokens_content
-from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, TextDialog
-from workbench.tui.widgets.reading import ReadingDialog
+from workbench.tui.screens.curate_keys import KEYS, SINGLE_KEYS
+from workbench.tui.screens.curate_looks import CurateLooks
+from workbench.tui.widgets.dialogs import ConfirmDialog
 from workbench.tui.widgets.rows import RowTable
 from workbench.tui.widgets.transcript import Transcript
-from workbench.tui.word_diff import inline
 
 SEARCH_DELAY_S = 0.25
-PASTE_GUARD_S = 0.15
 _DECISIONS = frozenset({Action.ACCEPT, Action.REJECT, Action.SKIP})
-_SINGLE_KEYS = frozenset(
-    {"accept", "reject", "skip", "rate", "undo", "redo", "swap", "edit", "note", "tag", "split", "mark", "mark_all"}
-    | {"tokens", "differ", "history"}
-)
 
 
 class CuratePane(Pane):
@@ -51,38 +44,7 @@ class CuratePane(Pane):
 
     title = "Curate"
     letter = "u"
-    BINDINGS: ClassVar = [
-        Binding("a", "accept", "Ok", id="label.accept", tooltip="Accept, and go on"),
-        Binding("x", "reject", "Reject", id="label.reject", tooltip="Reject, and go on"),
-        Binding("space", "skip", "Skip", id="label.skip", tooltip="Skip, and go on"),
-        Binding("backspace,u", "undo", "Undo", id="label.undo", tooltip="Undo, as often as you like"),
-        Binding("U", "redo", "Redo", id="label.redo", tooltip="Redo", show=False),
-        *(
-            Binding(
-                str(n), f"rate({n})", "Rate", id=f"label.rate_{n}", show=n == 1, key_display="1-5", tooltip=f"Rate {n}"
-            )
-            for n in range(1, 6)
-        ),
-        Binding("e", "edit", "Edit", id="label.edit", tooltip="Edit the answer, the prompt or the rejected answer"),
-        Binding("slash", "search", "Find", id="list.find", tooltip="Filter and search"),
-        Binding("D", "choose_dataset", "Dataset", id="curate.dataset", tooltip="Show another dataset"),
-        Binding("c", "note", "Note", id="label.note", tooltip="Write a note"),
-        Binding("t", "tag", "Tag", id="label.tag", tooltip="Add tags, or remove them with a minus"),
-        Binding("l", "split", "Split", id="label.split", tooltip="Put into train, validation, test, or none"),
-        Binding("w", "swap", "Swap", id="label.swap", tooltip="Exchange chosen and rejected"),
-        Binding("v", "tokens", "Tokens", id="curate.tokens", tooltip="The row token by token, as training sees it"),
-        Binding("d", "differ", "Diff", id="curate.diff", tooltip="Which words differ between chosen and rejected"),
-        Binding("h", "history", "History", id="curate.history", tooltip="What was decided about the row, by whom"),
-        Binding("m", "mark", "Mark", id="list.mark", tooltip="Mark the row; gestures are for all marked rows"),
-        Binding("M", "mark_all", "Mark all", id="list.mark_all", tooltip="Mark every row, or none", show=False),
-        Binding("i", "import_file", "Import", id="data.import", tooltip="Import a file"),
-        Binding("X", "export_file", "Export", id="data.export", tooltip="Export what the filter shows"),
-        Binding("R", "reload", "Reload", id="list.reload", tooltip="Read the rows again", show=False),
-        Binding("y", "copy", "Copy", id="label.copy", tooltip="Copy the answer", show=False),
-        Binding("J", "detail(1)", "Detail down", id="curate.detail_down", tooltip="Scroll the example", show=False),
-        Binding("K", "detail(-1)", "Detail up", id="curate.detail_up", tooltip="Scroll the example", show=False),
-        Binding("escape", "back", "Back", id="curate.back", tooltip="Leave the filter, drop marks", show=False),
-    ]
+    BINDINGS: ClassVar = [*KEYS]
 
     def __init__(self, *, id: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(id=id)
@@ -91,11 +53,11 @@ class CuratePane(Pane):
         self.pace = Pace()
         self.example: Example | None = None
         self._clock = clock
-        self._guarded_until = 0.0
+        self.guard = PasteGuard(clock)
         self._counts: dict[Status, int] = {}
         self._last = ""
         self._stale = False
-        self._no_tokens = threading.Event()
+        self._asks, self._looks = CurateAsks(self), CurateLooks(self)
 
     def compose(self) -> ComposeResult:
         """Headline, filter, rows and detail, session."""
@@ -138,12 +100,12 @@ class CuratePane(Pane):
 
     def closing(self) -> Sequence[Callable[[], object]]:
         """Wait for no tokenizer."""
-        self._no_tokens.set()
+        self._looks.stop()
         return ()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Single letters are for the rows and the detail, not for the filter line."""
-        if action in _SINGLE_KEYS and self.is_attached:
+        if action in SINGLE_KEYS and self.is_attached:
             return not self.search.has_focus
         return True
 
@@ -226,19 +188,16 @@ class CuratePane(Pane):
     def on_paste(self, event: Paste) -> None:
         """What follows a paste may be the rest of it, arriving as single keys: no decisions for a moment."""
         event.stop()
-        self._guarded_until = self._clock() + PASTE_GUARD_S
+        self.guard.pasted()
         self.notice("pasted text is ignored here; / opens the filter")
 
-    def _guarded(self) -> bool:
-        now = self._clock()
-        if now >= self._guarded_until:
-            return False
-        self._guarded_until = now + PASTE_GUARD_S  # a long paste goes on for longer than one guard
-        return True
+    def is_guarded(self) -> bool:
+        """Whether single keys are the rest of a paste at this moment, and not meant."""
+        return self.guard.is_on()
 
     def _decide(self, act: Callable[[Sequence[int]], flow.Done], *, go_on: bool = True) -> None:
         """One gesture on the marked rows or the current one: moves on at once, commits in the order of the keys."""
-        if self._guarded():
+        if self.is_guarded():
             return
         targets = self.rows.targets()
         if not targets:
@@ -315,7 +274,7 @@ class CuratePane(Pane):
         self.app.push_screen(ConfirmDialog(f"Undo {newest.text}?"), answered)
 
     def _undo(self, act: Callable[..., Undone | Newest | None], word: str) -> None:
-        if self._guarded():
+        if self.is_guarded():
             return
         bench, dataset = self.bench, self.dataset
 
@@ -339,89 +298,17 @@ class CuratePane(Pane):
 
         self.decide(take_back, done)
 
-    # --- decisions that ask something --------------------------------------------------------------------------
-
-    def action_edit(self) -> None:
-        """``e``: the answer, or with a choice between parts the prompt or the rejected answer."""
-        if self.example is None or self._guarded():
-            return
-        example, parts = self.example, ["chosen", "prompt"]
-        if example.content.kind is Kind.PREFERENCE:
-            parts.append("rejected")
-        labels = {"chosen": "the chosen answer" if len(parts) > 2 else "the answer", "prompt": "the prompt"}
-        labels["rejected"] = "the rejected answer"
-
-        def chosen(part: str | None) -> None:
-            if part:
-                self._edit_part(example, part)
-
-        choices = [Choice(part, labels[part]) for part in parts]
-        self.app.push_screen(ChooseDialog("Edit what?", choices, current="chosen"), chosen)
-
-    def _edit_part(self, example: Example, part: str) -> None:
-        turns = {
-            "chosen": example.content.chosen,
-            "prompt": example.content.prompt,
-            "rejected": example.content.rejected,
-        }
-        before = turns[part][-1].content
-
-        def edited(text: str | None) -> None:
-            if text is not None and text != before:
-                self._decide_on((example.id,), lambda _: flow.edit(self.bench, example.id, text=text, part=part))
-
-        self.app.push_screen(TextDialog(f"{part} of {example.id}", value=before, lines=True), edited)
-
-    def action_note(self) -> None:
-        """``c``"""
-        if (targets := self._asked_targets()) is None:
-            return
-        before = self.example.note if self.example and len(targets) == 1 else ""
-
-        def noted(text: str | None) -> None:
-            if text is not None and text != before:
-                self._decide_on(targets, lambda ids: flow.note(self.bench, ids, text))
-
-        self.app.push_screen(TextDialog("Note", value=before), noted)
-
-    def action_tag(self) -> None:
-        """``t``: words are added, words with a minus are removed."""
-        if (targets := self._asked_targets()) is None:
-            return
-
-        def tagged(text: str | None) -> None:
-            words = (text or "").replace(",", " ").split()
-            add = [word for word in words if not word.startswith("-")]
-            remove = [word[1:] for word in words if word.startswith("-") and len(word) > 1]
-            if add or remove:
-                self._decide_on(targets, lambda ids: flow.tag(self.bench, ids, add=add, remove=remove))
-
-        now = ", ".join(self.example.tags) if self.example else ""
-        self.app.push_screen(TextDialog("Tags", text=f"now: {now or 'none'}", placeholder="new -old"), tagged)
-
-    def action_split(self) -> None:
-        """``l``"""
-        if (targets := self._asked_targets()) is None:
-            return
-
-        def chosen(value: str | None) -> None:
-            if value:
-                self._decide_on(targets, lambda ids: flow.split(self.bench, ids, Split(value)))
-
-        details = {"none": "dealt when a run is made", "test": "never trained on"}
-        choices = [Choice(split.value, split.value, details.get(split.value, "")) for split in Split]
-        current = self.example.split.value if self.example else ""
-        self.app.push_screen(ChooseDialog("Split", choices, current=current), chosen)
-
-    def _asked_targets(self) -> tuple[int, ...] | None:
-        if self._guarded():
+    def targets(self) -> tuple[int, ...] | None:
+        """The marked rows or the current one, for a gesture that asks first; None (and said) when there is none."""
+        if self.is_guarded():
             return None
         targets = self.rows.targets()
         if not targets:
             self.notice("there is no row to decide on")
         return targets or None
 
-    def _decide_on(self, targets: tuple[int, ...], act: Callable[[Sequence[int]], flow.Done]) -> None:
+    def decide_on(self, targets: tuple[int, ...], act: Callable[[Sequence[int]], flow.Done]) -> None:
+        """One gesture on these rows, whatever is under the cursor by now."""
         self.rows.clear_marks()
 
         def done(made: flow.Done) -> None:
@@ -429,6 +316,36 @@ class CuratePane(Pane):
             self._changed(targets, f"{made.said}; u undoes")
 
         self.decide(lambda: act(targets), done)
+
+    def action_edit(self) -> None:
+        """``e``"""
+        self._asks.edit()
+
+    def action_note(self) -> None:
+        """``c``"""
+        self._asks.note()
+
+    def action_tag(self) -> None:
+        """``t``"""
+        self._asks.tag()
+
+    def action_split(self) -> None:
+        """``l``"""
+        self._asks.split()
+
+    # --- longer looks at the row -------------------------------------------------------------------------------
+
+    def action_tokens(self) -> None:
+        """``v``"""
+        self._looks.tokens()
+
+    def action_differ(self) -> None:
+        """``d``"""
+        self._looks.differ()
+
+    def action_history(self) -> None:
+        """``h``"""
+        self._looks.history()
 
     # --- filter, dataset ---------------------------------------------------------------------------------------
 
@@ -482,25 +399,13 @@ class CuratePane(Pane):
 
     def action_choose_dataset(self) -> None:
         """``D``"""
-        store = self.bench.store
+        self._asks.dataset()
 
-        def read() -> list[Choice]:
-            every = Choice("", "all datasets")
-            return [
-                every,
-                *(Choice(d.name, d.name, f"{d.total:,} rows, {d.pending:,} pending") for d in store.datasets.list()),
-            ]
-
-        def ask(choices: list[Choice]) -> None:
-            self.app.push_screen(ChooseDialog("Dataset", choices, current=self.dataset or ""), chosen)
-
-        def chosen(name: str | None) -> None:
-            if name is not None:
-                self.dataset = name or None
-                self.rows.clear_marks()
-                self.action_reload()
-
-        self.run_flow(read, ask)
+    def show_dataset(self, name: str) -> None:
+        """Show the rows of this dataset; "" shows those of all."""
+        self.dataset = name or None
+        self.rows.clear_marks()
+        self.action_reload()
 
     def action_copy(self) -> None:
         """``y``"""
@@ -510,54 +415,6 @@ class CuratePane(Pane):
     def action_detail(self, direction: int) -> None:
         """``J`` and ``K`` scroll the example without leaving the rows."""
         self.detail.action_scroll_lines(direction * 3)
-
-    # --- longer looks at the row -------------------------------------------------------------------------------
-
-    def action_tokens(self) -> None:
-        """``v``: a child process loads the tokenizer, which takes some seconds; the dialog waits for it."""
-        if (example := self.example) is None:
-            return
-        bench = self.bench
-        dialog = ReadingDialog(f"Tokens of {example.id}", waiting="asking the tokenizer, some seconds …")
-
-        def failed(error: BaseException) -> None:
-            if not isinstance(error, WorkbenchError):
-                self.workbench.report(error)
-            hint = f" ({error.hint})" if isinstance(error, WorkbenchError) and error.hint else ""
-            said = error.message if isinstance(error, WorkbenchError) else type(error).__name__
-            dialog.show_failure(f"The tokens cannot be shown: {said}{hint}")
-
-        self._no_tokens = cancelled = threading.Event()
-        self.app.push_screen(dialog, lambda _: cancelled.set())
-        self.run_flow(
-            lambda: tokens.view(bench, example.id, cancelled=cancelled),
-            lambda view: dialog.show_content(tokens_content(view)),
-            group="tokens",
-            failed=failed,
-        )
-
-    def action_differ(self) -> None:
-        """``d``"""
-        if (example := self.example) is None:
-            return
-        if not example.content.rejected:
-            self.notice("only a pair has two answers to compare")
-            return
-        before = "\n".join(turn.shown for turn in example.content.rejected)
-        content = inline(before, example.answer_text)
-        legend = "Struck out: only in the rejected answer. Underlined: only in the chosen one."
-        self.app.push_screen(ReadingDialog(f"Rejected to chosen, {example.id}", content, text=legend))
-
-    def action_history(self) -> None:
-        """``h``"""
-        if (example := self.example) is None:
-            return
-        bench = self.bench
-
-        def show(decisions: list[Decision]) -> None:
-            self.app.push_screen(ReadingDialog(f"History of {example.id}", history_content(decisions)))
-
-        self.run_flow(lambda: flow.history(bench, example.id), show)
 
     # --- files -------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ verdict means is the flow's business; what may be shown before a verdict comes f
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -25,14 +24,12 @@ from workbench.domain.preferences import REASONS, BlindPair, Judgement, Strength
 from workbench.flows import prefer as flow
 from workbench.tui.messages import ChatsChanged, ExamplesChanged, News
 from workbench.tui.pane import Pane
+from workbench.tui.paste_guard import PasteGuard
 from workbench.tui.safety import safe, safe_cell
 from workbench.tui.screens.curate_entries import Pace
 from workbench.tui.widgets.dialogs import Dialog, TextDialog
 from workbench.tui.word_diff import side_by_side
 
-PASTE_GUARD_S = 0.15
-"""How long single keys are no verdicts after a paste, whose rest may arrive as keys."""
-BURST_KEYS, BURST_S = 8, 0.05
 FEW_VERDICTS = 20
 _NOTHING = """No pair waits for a verdict.
 Pairs come from files (Curate, i) with pending preferences,
@@ -172,8 +169,8 @@ class PreferPane(Pane):
         self._busy = self._stale = self._is_read = False
         self._differing = False
         self._zoomed = ""
-        self._shown_at = self._guarded_until = 0.0
-        self._keys: deque[float] = deque(maxlen=BURST_KEYS)
+        self._shown_at = 0.0
+        self.guard = PasteGuard(clock)
 
     def compose(self) -> ComposeResult:
         """A line about the queue, the prompt, both answers, two lines about the verdict; or why there is none."""
@@ -303,30 +300,21 @@ class PreferPane(Pane):
     def on_paste(self, event: events.Paste) -> None:
         """What follows a paste may be the rest of it, arriving as single keys: no verdicts for a moment."""
         event.stop()
-        self._guarded_until = self._clock() + PASTE_GUARD_S
+        self.guard.pasted()
         self.notice("pasted text is ignored here")
 
-    def _is_guarded(self) -> bool:
-        now = self._clock()
-        if now >= self._guarded_until:
+    def _is_meant(self) -> bool:
+        if self.guard.is_on():
             return False
-        self._guarded_until = now + PASTE_GUARD_S  # a long paste goes on for longer than one guard
-        return True
-
-    def _is_burst(self) -> bool:
-        """Eight keys within 50 ms are no person: the rest of a paste that a terminal sent as keys."""
-        now = self._clock()
-        self._keys.append(now)
-        if len(self._keys) < BURST_KEYS or now - self._keys[0] > BURST_S:
+        if self.guard.is_burst():
+            self.notice("that looked like a paste: it is ignored; u takes verdicts back", "warning")
             return False
-        self._guarded_until = now + PASTE_GUARD_S
-        self.notice("that looked like a paste: it is ignored; u takes verdicts back", "warning")
         return True
 
     def action_judge(self, word: str) -> None:
         """One key: stored at once, then the next pair."""
         pair = self._pair
-        if self._is_guarded() or self._is_burst() or self._busy or pair is None:
+        if not self._is_meant() or self._busy or pair is None:
             return
         self._busy = True
         taken_ms = round(1000 * (self._clock() - self._shown_at))
@@ -354,7 +342,7 @@ class PreferPane(Pane):
 
     def action_undo(self) -> None:
         """Backspace or ``u``: the last gesture, wherever it was made; a verdict's pair is shown again."""
-        if not (self._is_guarded() or self._busy):
+        if not (self.guard.is_on() or self._busy):
             self.workbench.call_when_open(self._undo_last)
 
     def _undo_last(self) -> None:
@@ -386,7 +374,7 @@ class PreferPane(Pane):
 
     def action_strength(self, steps: int) -> None:
         """``+`` and ``-``: how much better the winner is; it goes back to clear with the next pair."""
-        if not self._is_guarded():
+        if not self.guard.is_on():
             self.strength = self.strength.moved(steps)
             self._draw()
 
@@ -398,7 +386,7 @@ class PreferPane(Pane):
                 self.reasons = reasons
                 self._draw()
 
-        if self._pair is not None and not self._is_guarded():
+        if self._pair is not None and not self.guard.is_on():
             self.app.push_screen(ReasonsDialog(self.reasons), chosen)
 
     def action_note(self) -> None:
@@ -409,7 +397,7 @@ class PreferPane(Pane):
                 self.note = text.strip()
                 self._draw()
 
-        if self._pair is not None and not self._is_guarded():
+        if self._pair is not None and not self.guard.is_on():
             self.app.push_screen(TextDialog("Note", value=self.note, text="It goes with the verdict."), noted)
 
     # --- looking -----------------------------------------------------------------------------------------------
