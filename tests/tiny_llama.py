@@ -21,6 +21,11 @@ WITHOUT_STOP = TEMPLATE.replace(
 )
 WITH_A_THOUGHT = TEMPLATE.replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>assistant\n<think>{% endif %}")
 WITH_TOOLS = "{% if tools %}<|im_start|>tools\n{{ tools[0]['function']['name'] }}<|im_end|>\n{% endif %}" + TEMPLATE
+WITH_CALLS = TEMPLATE.replace(
+    "{% generation %}{{ message['content'] }}",
+    "{% generation %}{% for call in message['tool_calls'] %}{{ call['function']['arguments'] | tojson }}{% endfor %}"
+    "{{ message['content'] }}",
+)
 WITHOUT_LAST_STOP = TEMPLATE.replace(
     "<|im_end|>\n{% endgeneration %}",
     "{% if not loop.last %}<|im_end|>{% endif %}\n{% endgeneration %}",

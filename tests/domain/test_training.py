@@ -19,6 +19,7 @@ from workbench.domain.examples import (
     preference,
 )
 from workbench.domain.training import deal, shuffled, taken_kinds, training_rows, usable
+from workbench.errors import DataError
 from workbench.methods import get
 
 ASK = (Turn("user", "Why?"),)
@@ -143,3 +144,34 @@ def test_the_drawn_order_is_another_one_and_the_same_each_time() -> None:
     rows = training_rows([asked(n) for n in range(20)], Kind.DEMONSTRATION)
     assert shuffled(rows, seed=1) == shuffled(rows, seed=1) != rows
     assert sorted(r.example_id for r in shuffled(rows, seed=1)) == [r.example_id for r in rows]
+
+
+def weighted(*weights: int) -> Content:
+    """A dialogue whose n-th answer is ``an``, with these weights."""
+    said = [(Turn("user", f"q{n}"), Turn("assistant", f"a{n}", f'{{"weight":{w}}}')) for n, w in enumerate(weights)]
+    first, *later = [turn for pair in said for turn in pair]
+    return Content(Kind.DEMONSTRATION, (first,), tuple(later))
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ((1, 1), [(["q0"], ["a0", "q1", "a1"])]),
+        ((1, 0, 1), [(["q0"], ["a0"]), (["q0", "a0", "q1", "a1", "q2"], ["a2"])]),
+        ((1, 0), [(["q0"], ["a0"])]),
+        ((0, 0, 1, 1), [(["q0", "a0", "q1", "a1", "q2"], ["a2", "q3", "a3"])]),
+    ],
+    ids=["all", "one between", "the last", "the first two"],
+)
+def test_answers_of_weight_0_stand_in_prompts_and_in_no_completion(
+    weights: tuple[int, ...], expected: list[tuple[list[str], list[str]]]
+) -> None:
+    rows = training_rows([example(5, weighted(*weights))], Kind.DEMONSTRATION)
+    texts = [tuple([turn["content"] for turn in row.row[part]] for part in ("prompt", "completion")) for row in rows]  # type: ignore[attr-defined]
+    assert texts == expected
+    assert {row.example_id for row in rows} == {5}
+
+
+def test_a_dialogue_of_which_nothing_is_learnt_is_no_demonstration() -> None:
+    with pytest.raises(DataError, match="weight 0"):
+        weighted(0, 0).check()

@@ -180,3 +180,20 @@ def test_the_view_of_a_stored_pair_has_both_answers(bench: Bench) -> None:
     assert [sequence.part for sequence in view.sequences] == ["chosen", "rejected"]
     assert view.as_dict()["stop_token_in_loss"] is True and view.model == "pip"
     assert "[Tea." in view.text()
+
+
+def test_answers_of_weight_0_are_in_no_loss_of_the_view(tiny_llama: Path) -> None:
+    from workbench.worker.tokens import ModelTokens, view
+
+    talk = (
+        *(Turn("assistant", "One."), Turn("user", "More?"), Turn("assistant", "Two.", '{"weight":0}')),
+        *(Turn("user", "And?"), Turn("assistant", "Three.")),
+    )
+    row = CheckedRow(1, "teas", Content(Kind.DEMONSTRATION, said("user", "Count."), talk))
+    tokens = ModelTokens(str(tiny_llama), max_length=200)
+    learnt = [
+        "".join(token["text"] for token in sequence["tokens"] if token["in_loss"])
+        for sequence in view(row, tokens)["sequences"]
+    ]
+    assert learnt == ["One.<|im_end|>\n", "Three.<|im_end|>\n"]
+    assert [count.example_id for count in tokens.counts([row, replace(row, id=2)])] == [1, 1, 2, 2]

@@ -85,6 +85,28 @@ def test_rows_are_trained_with_their_tools_also_when_the_first_has_none(
     assert sum(row["tools"] is not None for row in result.trainer.train_dataset) == 4
 
 
+def test_a_call_is_learnt_with_its_own_arguments_whatever_the_calls_of_other_rows(
+    tmp_path: Path, built: Callable[[RunDirectory], Any]
+) -> None:
+    base = tiny.make(tmp_path / "base", template=tiny.WITH_CALLS)
+    given: list[dict[str, object]] = [{"city": "Bonn"}, {"days": 3}, {"days": "three", "where": {"x": [1, None]}}, {}]
+    rows: list[dict[str, object]] = []
+    for number in range(8):
+        call = {"type": "function", "function": {"name": "weather", "arguments": given[number % 4]}}
+        said = [
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "name": "weather", "content": "mild"},
+            {"role": "assistant", "content": f"It is {number}."},
+        ]
+        rows.append({"prompt": [{"role": "user", "content": f"{number}?"}], "completion": said})
+    result = built(with_rows(make_run(tmp_path / "run", base, max_steps=1), rows))
+    learnt = {
+        result.tokenizer.decode([label for label in row["labels"] if label != -100])
+        for row in result.trainer.train_dataset
+    }
+    assert learnt == {f"{json.dumps(given[number % 4])}<|im_end|>\nIt is {number}.<|im_end|>\n" for number in range(8)}
+
+
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 @pytest.mark.parametrize(
     ("template", "reason"),

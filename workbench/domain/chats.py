@@ -57,6 +57,12 @@ class Turn:
         return calls
 
     @property
+    def is_learnt(self) -> bool:
+        """True for an answer that is trained on: one of the assistant whose weight is not 0 (OpenAI's key)."""
+        is_weighted = '"weight"' in self.extra
+        return self.role == Role.ASSISTANT and not (is_weighted and json.loads(self.extra).get("weight") == 0)
+
+    @property
     def shown(self) -> str:
         """What a person reads and searches: the content, and each tool call as ``name(arguments)``."""
         calls = [_call_text(call) for call in self.tool_calls]

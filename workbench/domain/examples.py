@@ -109,6 +109,8 @@ class Content:
         _check_prompt(self.prompt)
         if self.kind is not Kind.PROMPT:
             _check_completion(self.chosen, "chosen" if self.kind is Kind.PREFERENCE else "completion")
+            if self.kind is Kind.DEMONSTRATION and not any(turn.is_learnt for turn in self.chosen):
+                raise DataError("every answer has weight 0: there is nothing to learn")
         elif self.chosen:
             raise DataError("a prompt alone has no answer")
         if self.kind is Kind.PREFERENCE:

@@ -6,11 +6,11 @@ Owns the rules that decide what a model is trained on. Knows neither the store n
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.domain.chats import Turn
+from workbench.domain.chats import Role, Turn
 from workbench.domain.datasets import FEWEST_GROUPS, deal_split, groups_of
 from workbench.domain.examples import Content, Example, Kind, Split, Status
 from workbench.domain.methods import KnobValue, Method
@@ -91,7 +91,11 @@ def deal(examples: Sequence[Example], *, seed: int, share: float) -> Dealt:
 
 
 def training_rows(examples: Iterable[Example], own: Kind) -> list[TrainingRow]:
-    """Rows for a method whose own kind is ``own``: a pair becomes its better answer, or two labelled answers."""
+    """Rows for a method whose own kind is ``own``: a pair becomes its better answer, or two labelled answers.
+
+    Trainers learn every answer of a completion, so a demonstration becomes several rows where answers between have
+    weight 0: those are in the prompt of what follows, and of no row's completion.
+    """
     return [TrainingRow(e.id, row | _tools(e.content)) for e in examples for row in _rows(e.content, own)]
 
 
@@ -105,6 +109,8 @@ def shuffled(rows: Sequence[TrainingRow], *, seed: int) -> list[TrainingRow]:
 def _rows(content: Content, own: Kind) -> list[Row]:
     prompt = _turns(content.prompt)
     match own, content.kind:
+        case Kind.DEMONSTRATION, Kind.DEMONSTRATION:
+            return [{"prompt": _turns(asked), "completion": _turns(said)} for asked, said in _learnt_parts(content)]
         case Kind.DEMONSTRATION, _:
             return [{"prompt": prompt, "completion": _turns(content.chosen)}]
         case Kind.PREFERENCE, _:
@@ -117,6 +123,21 @@ def _rows(content: Content, own: Kind) -> list[Row]:
             ]
         case _:
             return [{"prompt": prompt, "completion": _turns(content.chosen), "label": bool(content.label)}]
+
+
+def _learnt_parts(content: Content) -> Iterator[tuple[tuple[Turn, ...], tuple[Turn, ...]]]:
+    """Prompt and completion for every stretch of answers that are learnt from, with what is said between them."""
+    said = content.prompt + content.chosen
+    start: int | None = None
+    end = 0
+    for at, turn in enumerate(said):
+        if at >= len(content.prompt) and turn.is_learnt:
+            start, end = at if start is None else start, at + 1
+        elif turn.role == Role.ASSISTANT and start is not None:
+            yield said[:start], said[start:end]
+            start = None
+    if start is not None:
+        yield said[:start], said[start:end]
 
 
 def _tools(content: Content) -> Row:

@@ -43,7 +43,9 @@ class TokenSequence:
 
 @dataclass(frozen=True, slots=True)
 class TokenView:
-    """A row in a model's tokens, cut at ``max_length``. A pair has two sequences, everything else one."""
+    """A row in a model's tokens, cut at ``max_length``. A pair has two sequences, and a dialogue one for each
+    stretch of answers that are learnt from.
+    """
 
     example_id: int
     model: str

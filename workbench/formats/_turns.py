@@ -150,11 +150,6 @@ def with_weight(turn: Turn, weight: int | None) -> Turn:
     return replace(turn, extra=canonical_json(keys if weight is None else keys | {"weight": weight}))
 
 
-def is_learnt(turn: Turn) -> bool:
-    """True for an assistant turn that is trained on: one whose weight is not 0."""
-    return turn.role == ASSISTANT and not ('"weight"' in turn.extra and extra(turn).get("weight") == 0)
-
-
 def demonstration(said: Turns, name: str, tools: str = "") -> Content:
     """A dialogue in which every answer is learnt from, except those with weight 0 before the first that is.
 
@@ -166,7 +161,7 @@ def demonstration(said: Turns, name: str, tools: str = "") -> Content:
     if said[-1].role != ASSISTANT:
         raise DataError(f"the last turn is the {said[-1].role}'s, not the assistant's")
     asked = next((at for at, turn in enumerate(said) if turn.role == USER), 0)
-    start = next((at for at, turn in enumerate(said) if at >= asked and is_learnt(turn)), None)
+    start = next((at for at, turn in enumerate(said) if at >= asked and turn.is_learnt), None)
     if start is None:
         raise DataError("every answer has weight 0: there is nothing to learn")
     prompt = tuple(with_weight(turn, None) for turn in said[:start])
@@ -242,6 +237,12 @@ def lost_in_whole_dialogues(content: Content) -> str:
         return "the definitions of tools"
     whole = (content.prompt + content.chosen, content.prompt + content.rejected)
     return "" if common_start(*whole) == content.prompt else "where the prompt ends"
+
+
+def lost_weights(content: Content) -> str:
+    """What a demonstration loses where trainers learn every answer of a completion; "" for nothing."""
+    is_mixed = any(turn.role == ASSISTANT and not turn.is_learnt for turn in content.chosen)
+    return "that some answers are not to be learnt from" if content.kind is Kind.DEMONSTRATION and is_mixed else ""
 
 
 def _says_the_same(prompt: Turns, common: Turns) -> bool:

@@ -95,7 +95,7 @@ def _write(example: Example) -> dict[str, object]:
 
 
 def _message(turn: Turn) -> dict[str, Any]:
-    if turn.role != t.ASSISTANT or t.is_learnt(turn):
+    if turn.role != t.ASSISTANT or turn.is_learnt:
         return turn.as_dict()
     return t.with_weight(turn, None).as_dict() | {"train": False}
 

@@ -153,6 +153,8 @@ def _lost(content: Content) -> str:
         return ""
     if content.kind is Kind.DEMONSTRATION and any(turn.role == t.ASSISTANT for turn in content.prompt):
         return "that earlier answers are not to be learnt from"
+    if lost := t.lost_weights(content):
+        return lost
     said = [turn.role for turn in content.prompt + content.chosen if turn.role != t.SYSTEM]
     if any((role in (t.USER, t.TOOL)) == bool(at % 2) for at, role in enumerate(said)):
         return "turns that do not go back and forth"

@@ -17,6 +17,7 @@ from workbench.formats import _turns as t
 
 _COLUMNS = frozenset({"messages", "tools", "functions", "parallel_tool_calls"})
 _OWN_KEYS = {"weight", "tool_calls", "tool_call_id", "function_call", "refusal", "name"}
+_KEYS = {"role", "content", *_OWN_KEYS}
 
 
 def _score(row: Row) -> int:
@@ -48,7 +49,9 @@ def messages(said: Sequence[Turn]) -> list[dict[str, Any]]:
 
 
 def _message(turn: Turn) -> dict[str, Any]:
-    row = turn.as_dict()
+    row = {key: value for key, value in turn.as_dict().items() if key in _KEYS}
+    if row.get("weight", 1) not in (0, 1):
+        del row["weight"]
     if not turn.tool_calls:
         return row
     calls = [
@@ -65,7 +68,14 @@ def _write(example: Example) -> dict[str, object]:
     return row
 
 
-def _lost(content: Content) -> str:
+def lost(content: Content) -> str:
+    """What OpenAI would refuse in a file: other keys of messages, and weights that are neither 0 nor 1."""
+    for turn in (*content.prompt, *content.chosen, *content.rejected):
+        keys = t.extra(turn)
+        if keys.keys() - _KEYS:
+            return "keys of messages that OpenAI does not know"
+        if keys.get("weight", 1) not in (0, 1):
+            return "weights between 0 and 1"
     return ""
 
 
@@ -78,5 +88,5 @@ FORMAT = Format(
     read=_read,
     kinds=(Kind.DEMONSTRATION,),
     write=_write,
-    lost=_lost,
+    lost=lost,
 )

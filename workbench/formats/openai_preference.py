@@ -11,7 +11,7 @@ from workbench.domain.examples import Content, Example, Kind
 from workbench.domain.formats import Format, Reading, Row
 from workbench.errors import DataError
 from workbench.formats import _turns as t
-from workbench.formats.openai import messages, read_tools
+from workbench.formats.openai import lost, messages, read_tools
 
 _COLUMNS = frozenset({"input", "preferred_output", "non_preferred_output"})
 
@@ -52,4 +52,5 @@ FORMAT = Format(
     read=_read,
     kinds=(Kind.PREFERENCE,),
     write=_write,
+    lost=lost,
 )

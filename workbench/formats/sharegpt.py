@@ -91,7 +91,7 @@ def _write(example: Example) -> dict[str, object]:
 
 
 def _message(turn: Turn) -> dict[str, Any]:
-    keys: dict[str, Any] = {"train": False} if turn.role == t.ASSISTANT and not t.is_learnt(turn) else {}
+    keys: dict[str, Any] = {"train": False} if turn.role == t.ASSISTANT and not turn.is_learnt else {}
     if calls := [call["function"] for call in turn.tool_calls]:
         value = json.dumps(calls[0] if len(calls) == 1 else calls, ensure_ascii=False)
         return {"from": "function_call", "value": value} | keys

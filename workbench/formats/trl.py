@@ -2,7 +2,8 @@
 unpaired preference and stepwise supervision, in the standard (texts) and the conversational form (lists of turns).
 A ``system`` column beside them, which TRL itself does not know, is taken as the first turn.
 
-Written as conversational rows with an explicit prompt, which every TRL trainer takes as they are. A text as prompt is
+Written as conversational rows with an explicit prompt, which every TRL trainer takes as they are; TRL learns every
+answer of a completion, whatever its weight. A text as prompt is
 one user turn. Of stepwise supervision each step becomes a judgement on the answer up to and with that step.
 Source: https://github.com/huggingface/trl/blob/main/docs/source/dataset_formats.md
 """
@@ -44,12 +45,16 @@ def _score(row: Row) -> int:
         return 60
     if t.is_messages(row.get("messages")):
         return 50
+    if any(name.lower().startswith(_ANSWERING) for name in there):
+        return 0
     if isinstance(row.get("text"), str) and "label" not in there:
         return 45
-    return 40 if there & {"prompt"} and not there & _ANSWERS and _is_side(row["prompt"]) else 0
+    return 40 if "prompt" in there and _is_side(row["prompt"]) else 0
 
 
 _ANSWERS = {"completion", "completions", "chosen", "rejected", "answer", "response", "output", "answers"}
+# A prompt or text beside a column of such a name is not all that there is: taken alone, the answer would be lost.
+_ANSWERING = ("completion", "chosen", "rejected", "answer", "response", "output", "reply", "better", "worse")
 
 
 def _is_side(value: object) -> bool:
@@ -166,4 +171,5 @@ FORMAT = Format(
     read=_read,
     kinds=tuple(Kind),
     write=_write,
+    lost=t.lost_weights,
 )

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +75,14 @@ class ModelTokens:
         # A contrast needs a neighbour: KTO's trainer takes no single row.
         padded = [*rows, rows[0]] if kind is Kind.JUDGEMENT and len(rows) == 1 else rows
         examples = [Example(row.id, row.dataset, row.content, Source(SourceKind.IMPORT)) for row in padded]
-        lines = [row.row for row in training_rows(examples, kind)]
-        prepared = _prepared(name, lines, self._path, self._tokenizer)
+        of_each = [[row.row for row in training_rows([example], kind)] for example in examples]
+        lines = list(chain.from_iterable(of_each))
+        prepared = _prepared(name, lines, self._path, self._tokenizer) if lines else []
         if len(prepared) != len(lines):
             raise RefusedError(f"the trainer made {len(prepared)} rows of {len(lines)}")
-        return [_sequences(prepared[position]) for position in range(len(rows))]
+        made = iter(range(len(lines)))
+        found = [[one for _ in parts for one in _sequences(prepared[next(made)])] for parts in of_each]
+        return found[: len(rows)]
 
     def prompt_ids(self, turns: Sequence[Turn], tools: str) -> list[int]:
         """A prompt alone, as the engine renders it."""
@@ -207,6 +210,8 @@ def view(row: CheckedRow, tokens: ModelTokens) -> dict[str, Any]:
             sequences = [TokenSequence("prompt", ids, [False] * len(ids), len(ids))]
         case _:
             sequences = tokens.sequences([row], content.kind)[0]
+            if not sequences:
+                raise RefusedError("every answer has weight 0: nothing of it is learnt")
     return {"max_length": tokens.max_length, "sequences": [_shown(s, tokens, stops) for s in sequences]}
 
 

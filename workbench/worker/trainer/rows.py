@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CHECKED_ROWS = 2000
 _TAIL = 4
+_TURNS = ("prompt", "completion", "chosen", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,21 @@ class RowCounts:
 
 
 def read_rows(path: Path) -> Dataset | None:
-    """The rows of a JSON Lines file; None for an empty file."""
-    from datasets import Dataset
+    """The rows of a JSON Lines file; None for an empty file.
+
+    Turns are kept as JSON, each with its own keys. As columns of Arrow they would get those of all others: a call of
+    one tool would be learnt with the arguments of every other tool, all null.
+    """
+    from datasets import Dataset, Features, Json, List, Value
 
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file if line.strip()]
     # The library takes the columns of the first row for all: tools that only later rows have would be lost.
     names = dict.fromkeys(name for row in rows for name in row)
-    return Dataset.from_list([{name: row.get(name) for name in names} for row in rows]) if rows else None
+    types = {name: Value("bool") if name == "label" else Value("string") for name in names}
+    types |= {name: List(Json()) for name in names if name in _TURNS}
+    whole = [{name: row.get(name) for name in names} for row in rows]
+    return Dataset.from_list(whole, features=Features(types)) if rows else None
 
 
 def has_other_speakers(rows: Dataset) -> bool:
