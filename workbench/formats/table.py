@@ -1,6 +1,7 @@
 """Any table: one text per cell, the columns named by ``--map``, or guessed from names that are usual for them.
 
-Holds what fits into one question and one answer, with a system text. Reasoning beside an answer is kept with it.
+Holds what fits into one question and one answer, with a system text. A text that the question is about (``context``,
+or ``input`` beside an ``instruction``) is put below it. Reasoning beside an answer is kept with it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from workbench.formats import _turns as t
 NAMES: Mapping[str, tuple[str, ...]] = {
     "system": ("system", "system_prompt"),
     "prompt": ("prompt", "question", "query", "instruction", "input", "user", "user_query", "request", "ask"),
+    "context": ("context", "input", "passage", "background"),
     "completion": ("completion", "answer", "response", "output", "reply", "target", "assistant", "solution"),
     "chosen": ("chosen", "preferred", "better", "chosen_response", "chosen_answer", "accepted"),
     "rejected": ("rejected", "worse", "rejected_response", "rejected_answer", "rejected_text", "dispreferred"),
@@ -34,6 +36,8 @@ def guess(columns: Iterable[str]) -> dict[str, str]:
         mapping["chosen"] = mapping.pop("text")  # AutoTrain's text and rejected_text
     if {"chosen", "rejected"} <= set(mapping) or "completion" in mapping:
         mapping.pop("text", None)
+    if "prompt" not in mapping or mapping.get("context") in (mapping["prompt"], mapping.get("text")):
+        mapping.pop("context", None)
     return mapping
 
 
@@ -56,7 +60,8 @@ def _read(row: Row) -> Sequence[Reading]:
         return [Reading(plain_text(_text(values["text"], mapping["text"])))]
     if "prompt" not in values:
         raise DataError("no column is the prompt", hint="say which one: --map prompt=COLUMN")
-    prompt = (*t.system_turn(values.get("system")), Turn(t.USER, _text(values["prompt"], mapping["prompt"])))
+    asked = [_text(values[part], mapping[part]) for part in ("prompt", "context") if part in values]
+    prompt = (*t.system_turn(values.get("system")), Turn(t.USER, "\n".join(text for text in asked if text.strip())))
     if {"chosen", "rejected"} <= set(values):
         sides = [_text(values[side], mapping[side]) for side in ("chosen", "rejected")]
         return [Reading(t.pair_of_texts(prompt, *sides))]
