@@ -227,6 +227,71 @@ def test_the_number_of_rows_per_transaction_follows_from_how_long_they_take(monk
     assert imports._next_count(900, aim / 10) == 1000 and imports._next_count(1, aim * 10) >= 1
 
 
+def ahead(store: Store, numbers: range, *, expected: int, look: Callable[[], None]) -> Published:
+    """Rows that are written while others are coming, as when another process reads the file."""
+    with store.imports.stage("d", status=Status.PENDING, rater="ann") as staging:
+        for number in numbers:
+            staging.put(new(number))
+            if number % 40 == 39:
+                staging._flush()
+                staging.write_ahead(file="rows.jsonl", format="trl", expected=expected)
+                look()
+        return staging.publish(file="rows.jsonl", format="trl")
+
+
+@pytest.mark.parametrize("expected", [1, 100, 200, 1000])
+def test_rows_are_written_while_more_are_coming_and_seen_only_when_all_are_there(store: Store, expected: int) -> None:
+    hidden: list[int] = []
+
+    def look() -> None:
+        assert count(store) == 0 and store.examples.ids(Query()).tolist() == []
+        hidden.append(store.read().execute("SELECT count(*) FROM examples").fetchone()[0])
+
+    assert ahead(store, range(210), expected=expected, look=look) == Published(1, 210, 0)
+    assert hidden == sorted(hidden) and hidden[0] >= 30 and hidden[-1] >= 190
+    assert store.examples.ids(Query()).tolist() == list(range(1, 211))
+    assert [example.content for example in store.examples.many([1, 77, 210])] == [demo(0), demo(76), demo(209)]
+    added, _ = store.examples.add("d", demo(999), source=IMPORTED, status=Status.PENDING, rater="ann")
+    assert added.id == 211, "ids that were set aside and not taken are given out again"
+
+
+def test_more_rows_than_expected_come_in_also_when_somebody_took_the_ids_behind(store: Store) -> None:
+    made: list[int] = []
+
+    def add() -> None:
+        content = demo(2000 + len(made))
+        made.append(store.examples.add("d", content, source=IMPORTED, status=Status.PENDING, rater="bob")[0].id)
+        assert count(store) == len(made)
+
+    assert ahead(store, range(210), expected=60, look=add).imported == 210
+    ids = store.examples.ids(parse_query("import:2")).tolist()
+    assert len(ids) == 210 and ids == list(range(ids[0], ids[0] + 210)) and not set(ids) & set(made)
+    assert count(store) == 210 + len(made) and count(store, "question") == 210 + len(made)
+    assert [done.id for done in store.imports.list()] == [2], "the first attempt is no import"
+
+
+def test_what_was_written_ahead_is_gone_when_the_rest_does_not_come(store: Store) -> None:
+    def fail() -> None:
+        if count_hidden() > 100:
+            raise ZeroDivisionError
+
+    def count_hidden() -> int:
+        return int(store.read().execute("SELECT count(*) FROM examples").fetchone()[0])
+
+    with pytest.raises(ZeroDivisionError):
+        ahead(store, range(210), expected=300, look=fail)
+    assert_untouched(store)
+    assert bring(store, range(3)).imported == 3 and store.examples.ids(Query()).tolist() == [1, 2, 3]
+
+
+def test_the_index_of_words_merges_little_by_little_after_an_import(store: Store, workspace: Workspace) -> None:
+    bring(store, range(3))
+    other = Store.open(workspace)
+    with other.write() as db:
+        kept = {row["k"]: row["v"] for row in db.execute("SELECT k, v FROM examples_fts_config")}
+    assert kept["automerge"] == 16 and kept["crisismerge"] == 200
+
+
 def test_nothing_to_bring_is_no_import(store: Store) -> None:
     assert bring(store, range(0)) == Published(None, 0, 0)
     assert store.imports.list() == [] and store.datasets.list() == []

@@ -462,23 +462,33 @@ def _joined(texts: Iterable[str]) -> str:
     return storable("\n".join(texts))
 
 
-def new_fields(new: NewExample, *, rater: str, now: str, status: Status = Status.PENDING) -> Fields:
-    """The columns of a new row, except those that say where it belongs; ``status`` is for one that brings none."""
+COLUMNS = (
+    *("status", "split", "rating", "rater", "source_kind", "source", "hash", "created_utc", "updated_utc", "note"),
+    *("prompt_text", "answer_text", "context_text", "rejected_text", "words", "turns"),
+    *("kind", "prompt", "chosen", "rejected", "label", "tools"),
+)
+"""The columns of a new row, except those that say where it belongs."""
+
+
+def new_values(
+    new: NewExample, *, rater: str, now: str, status: Status = Status.PENDING
+) -> builtins.list[str | int | bytes | None]:
+    """The values of ``COLUMNS`` for a new row; ``status`` is for one that brings none."""
     content = _stored(new.content)
-    return {
-        "status": (new.status or status).value,
-        "split": new.split.value,
-        "rating": new.rating,
-        "rater": new.rater or rater,
-        "source_kind": new.source.kind.value,
-        "source": _source_json(new.source),
-        "hash": bytes.fromhex(content.hash()),
-        "created_utc": now,
-        "updated_utc": now,
-        "note": storable(new.note),
-        **_texts(content),
-        **content_fields(content),
-    }
+    return [
+        (new.status or status).value,
+        new.split.value,
+        new.rating,
+        new.rater or rater,
+        new.source.kind.value,
+        _source_json(new.source),
+        bytes.fromhex(content.hash()),
+        now,
+        now,
+        storable(new.note),
+        *_texts(content).values(),
+        *content_fields(content).values(),
+    ]
 
 
 def insert_sql(columns: Iterable[str]) -> str:
@@ -488,8 +498,8 @@ def insert_sql(columns: Iterable[str]) -> str:
 
 
 def _insert(db: Database, dataset_id: int, new: NewExample, rater: str) -> int:
-    fields: Fields = {"dataset_id": dataset_id} | new_fields(new, rater=rater, now=now_utc())
-    example_id = db.execute(insert_sql(fields), [*fields.values()]).lastrowid
+    values = new_values(new, rater=rater, now=now_utc())
+    example_id = db.execute(insert_sql(["dataset_id", *COLUMNS]), [dataset_id, *values]).lastrowid
     assert example_id is not None
     if new.tags:
         _set_tags(db, example_id, [storable(tag) for tag in new.tags])

@@ -1,21 +1,21 @@
 """Imports: many rows that come in at once, become visible together, and let others write meanwhile.
 
-Rows are first kept in an unlinked file, so that an import that ends before its file was read leaves nothing behind.
-Then they are written in transactions of a few milliseconds, under ids that were set aside for them in one go: while
-the import is on its way every query passes over that range (``queries.VISIBLE``), and the last short transaction
-ends that. What a killed import left is removed by the next one, or by the next bench that is opened.
+Rows are first kept in a file without a name (``spool.py`` beside this), so that a small import that ends before its
+file was read has touched nothing. Then they are written in transactions of a few milliseconds, under ids that were set
+aside for them in one go: while the import is on its way every query passes over that range (``queries.VISIBLE``), and
+the last short transaction ends that. Rows that another process reads may be written while more are coming; ids are
+then set aside for as many as are expected. What a killed import left is removed by the next one, or by the next bench
+that is opened.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from workbench.domain.chats import storable
 from workbench.domain.checks import Finding
@@ -24,10 +24,11 @@ from workbench.domain.examples import NewExample, Status
 from workbench.errors import BusyError, NotFoundError, WorkbenchError
 from workbench.store import findings
 from workbench.store.decisions import Decisions
-from workbench.store.examples import INDEX, insert_sql, new_fields
+from workbench.store.examples import COLUMNS, INDEX, insert_sql
 from workbench.store.owners import process_started
 from workbench.store.queries import VISIBLE
 from workbench.store.rows import now_utc, placeholders
+from workbench.store.spool import Packed, Packing, SpoolReader, SpoolWriter, new_file
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -39,11 +40,13 @@ AIM_SECONDS = 0.04
 FIRST_ROWS, MOST_ROWS = 20, 1000
 # Others ask for the lock every 5 ms: in this long a pause each of them has asked once.
 PAUSE_SECONDS = 0.006
-_BATCH = 200
+# The index of words: how many of its parts may stand side by side before it merges some, a little with each transaction
+# that adds much; and how many before it merges all of them at once, which can take a second.
+_MERGING = {"automerge": 16, "crisismerge": 200}
+_HASH = COLUMNS.index("hash")
 _ON_ITS_WAY = "state IN ('staging', 'removing')"
 
 Advance = Callable[[int], None]
-Packed = tuple[list[Any], tuple[str, ...], tuple[str, ...], tuple[Finding, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,46 +133,79 @@ _COLUMNS = "id, file, format, dataset, state, rows, duplicates, skipped, rater, 
 
 
 class Staging:
-    """Rows on their way into a dataset. Used as a context: what was not published when it ends is gone."""
+    """Rows on their way into a dataset. Used as a context: what was not published when it ends is gone.
+
+    ``rows`` is how many have come so far, ``packing`` what whoever packs them has to know.
+    """
 
     def __init__(self, store: Store, dataset: str, status: Status, rater: str) -> None:
         self.rows = 0
+        self.packing = Packing(status, rater, now_utc())
         self._store = store
         self._dataset = dataset
-        self._status = status
-        self._rater = rater
-        self._now = now_utc()
-        self._columns: list[str] = []
-        self._batch: list[Packed] = []
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=store.workspace.root)  # noqa: SIM115 - closed by __exit__
+        self._file = new_file(store.workspace.root)
+        self._spool = SpoolWriter(self._file, self.packing)
+        self._reader = SpoolReader(self._file.fileno())
+        self._readable = 0
+        self._writing: _Writing | None = None
+        self._may_write_ahead = True
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        try:
+            self._remove()
+        finally:
+            self._file.close()
+
+    def fileno(self) -> int:
+        """The file of the rows, for another process that packs them at its end (``SpoolWriter``)."""
+        return self._file.fileno()
 
     def put(self, new: NewExample) -> None:
         """One more row. Nothing is in the database yet."""
-        fields = new_fields(new, rater=self._rater, now=self._now, status=self._status)
-        self._columns = self._columns or list(fields)
-        self._batch.append(([*fields.values()], new.tags, new.flags, new.findings))
+        self._readable += self._spool.put(new)
         self.rows += 1
-        if len(self._batch) >= _BATCH:
-            self._spill()
+
+    def arrived(self, rows: int) -> None:
+        """Another process has put so many more rows into the file."""
+        self._readable += rows
+        self.rows += rows
 
     def count(self) -> tuple[int, int]:
         """How many rows would be new, and how many the dataset has or the staging holds twice. Changes nothing."""
         found = self._store.read().execute("SELECT id FROM datasets WHERE name = ?", [self._dataset]).fetchone()
-        at, seen = self._columns.index("hash") if self._columns else 0, set[bytes]()
+        seen = set[bytes]()
         duplicates = 0
         for batch in self._batches():
-            digests = [fields[at] for fields, *_ in batch]
+            digests = [fields[_HASH] for fields, *_ in batch]
             there = _present(self._store.read(), found["id"], digests) if found else set[bytes]()
             for digest in digests:
                 duplicates += digest in there or digest in seen
                 seen.add(digest)
         return self.rows - duplicates, duplicates
+
+    def write_ahead(
+        self,
+        *,
+        file: str,
+        format: str,
+        expected: int,
+        advance: Advance | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        """Write the rows that came so far while more are coming, perhaps ``expected`` in all. Nobody sees them yet.
+
+        Raises as ``publish`` does.
+        """
+        if not self._may_write_ahead:
+            return
+        try:
+            self._write(file, format, expected, advance, cancelled)
+        except _OutOfIds:
+            self._remove()
+            self._may_write_ahead = False
 
     def publish(
         self,
@@ -187,95 +223,150 @@ class Staging:
         Raises ``BusyError`` when another import is on its way, ``CancelledImport`` when ``cancelled`` was set; then,
         as after any other error, everything that was written is removed again.
         """
+        self._flush()
         if not self.rows:
             return Published(None, 0, 0)
-        if not self._store.imports.sweep():
-            raise BusyError("another import into this workspace is on its way", hint="try again when it is done")
-        import_id, first_id = self._begin(storable(file), format)
         try:
-            imported = self._write_all(import_id, first_id, advance, cancelled)
-            return self._finish(import_id, imported, skipped)
+            try:
+                writing = self._write(file, format, self.rows, advance, cancelled, is_all=True)
+            except _OutOfIds:
+                self._remove()
+                writing = self._write(file, format, self.rows, advance, cancelled, is_all=True)
+            done = writing.finish(self.rows, skipped)
         except BaseException:
-            self._store.imports.remove(import_id)
+            self._remove()
             raise
+        self._writing = None
+        return done
 
-    def _spill(self) -> None:
-        pickle.dump(self._batch, self._file, protocol=5)
-        self._batch = []
+    def _write(
+        self,
+        file: str,
+        format: str,
+        expected: int,
+        advance: Advance | None,
+        cancelled: threading.Event | None,
+        *,
+        is_all: bool = False,
+    ) -> _Writing:
+        if self._writing is None:
+            if not self._store.imports.sweep():
+                raise BusyError(_ANOTHER, hint=_LATER)
+            writing = self._writing = _Writing(self._store, self._dataset, self._reader)
+            writing.begin(storable(file), format, self.packing, max(expected, self.rows))
+        self._writing.write(self._readable, advance, cancelled, is_all=is_all)
+        return self._writing
+
+    def _remove(self) -> None:
+        """Take away what was written and is not published."""
+        writing, self._writing = self._writing, None
+        if writing is not None and writing.import_id:
+            self._store.imports.remove(writing.import_id)
+
+    def _flush(self) -> None:
+        self._readable += self._spool.flush()
 
     def _batches(self) -> Iterator[list[Packed]]:
-        if self._batch:
-            self._spill()
-        self._file.seek(0)
-        read = 0
+        self._flush()
+        read, at = 0, 0
         while read < self.rows:
-            batch: list[Packed] = pickle.load(self._file)  # our own file, which no other process can open
+            batch, at = self._reader.batch(at)
             read += len(batch)
             yield batch
 
-    def _begin(self, file: str, format: str) -> tuple[int, int]:
+
+_ANOTHER, _LATER = "another import into this workspace is on its way", "try again when it is done"
+
+
+class _OutOfIds(Exception):
+    """More rows came than ids were set aside for, and somebody else has the ids behind those."""
+
+
+class _Writing:
+    """An import that is being written: its rows are in the database, and hidden."""
+
+    def __init__(self, store: Store, dataset: str, reader: SpoolReader) -> None:
+        self.import_id = 0
+        self._store = store
+        self._dataset = dataset
+        self._reader = reader
+        self._at = 0
+        self._read = self._written = self._imported = 0
+        self._count = FIRST_ROWS
+        self._waiting: list[Packed] = []
+        self._statement = insert_sql(["id", "import_id", "dataset_id", *COLUMNS])
+
+    def begin(self, file: str, format: str, packing: Packing, expected: int) -> None:
         """Set the ids aside and write down whose they are. A new dataset gets the import's own time of creation."""
         with self._store.write() as db:
             if db.execute(f"SELECT 1 FROM imports WHERE {_ON_ITS_WAY}").fetchone():
-                raise BusyError("another import into this workspace is on its way", hint="try again when it is done")
-            self._dataset_id = self._store.datasets.ensure_id(self._dataset, now=self._now)
+                raise BusyError(_ANOTHER, hint=_LATER)
+            _merge_little_by_little(db)
+            self._dataset_id = self._store.datasets.ensure_id(self._dataset, now=packing.now)
             row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'examples'").fetchone()
-            first_id = (row[0] if row else 0) + 1
-            last_id = first_id + self.rows - 1
+            self._first_id = (row[0] if row else 0) + 1
+            self._last_id = self._first_id + expected - 1
             if row is None:
-                db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('examples', ?)", [last_id])
-            db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'examples'", [last_id])
+                db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('examples', ?)", [self._last_id])
+            db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'examples'", [self._last_id])
             cursor = db.execute(
                 "INSERT INTO imports (file, format, dataset, state, first_id, last_id, rater, owner_pid, "
                 "owner_started, created_utc) VALUES (?, ?, ?, 'staging', ?, ?, ?, ?, ?, ?)",
                 [
-                    *(file, format, self._dataset, first_id, last_id, self._rater),
-                    *(os.getpid(), process_started(os.getpid()), self._now),
+                    *(file, format, self._dataset, self._first_id, self._last_id, packing.rater),
+                    *(os.getpid(), process_started(os.getpid()), packing.now),
                 ],
             )
-            assert cursor.lastrowid is not None
-            return cursor.lastrowid, first_id
+            import_id = cursor.lastrowid
+        assert import_id is not None
+        self.import_id = import_id
+        self._rater = packing.rater
 
-    def _write_all(
-        self, import_id: int, first_id: int, advance: Advance | None, cancelled: threading.Event | None
-    ) -> int:
-        written, imported, count = 0, 0, FIRST_ROWS
-        statement = insert_sql(["id", "import_id", "dataset_id", *self._columns])
-        waiting: list[Packed] = []
-        for batch in self._batches():
-            waiting += batch
-            while len(waiting) >= count or (waiting and written + len(waiting) == self.rows):
-                if cancelled is not None and cancelled.is_set():
-                    raise CancelledImport("the import was cancelled; nothing was imported")
-                chunk, waiting = waiting[:count], waiting[count:]
-                started = time.monotonic()
-                with self._store.write(durable=False) as db:
-                    imported += self._write_chunk(db, statement, chunk, import_id, first_id + imported)
-                written += len(chunk)
-                count = _next_count(count, time.monotonic() - started)
-                if advance is not None:
-                    advance(written)
-                time.sleep(PAUSE_SECONDS)
-        return imported
+    def write(
+        self, arrived: int, advance: Advance | None, cancelled: threading.Event | None, *, is_all: bool = False
+    ) -> None:
+        """Write what has arrived, in full transactions; with ``is_all`` the last rows too."""
+        while self._read < arrived:
+            batch, self._at = self._reader.batch(self._at)
+            self._read += len(batch)
+            self._waiting += batch
+            is_end = is_all and self._read == arrived
+            while len(self._waiting) >= self._count or (self._waiting and is_end):
+                self._write_some(advance, cancelled)
+        while self._waiting and is_all:
+            self._write_some(advance, cancelled)
 
-    def _write_chunk(self, db: Database, statement: str, chunk: Sequence[Packed], import_id: int, next_id: int) -> int:
+    def _write_some(self, advance: Advance | None, cancelled: threading.Event | None) -> None:
+        if cancelled is not None and cancelled.is_set():
+            raise CancelledImport("the import was cancelled; nothing was imported")
+        chunk, self._waiting = self._waiting[: self._count], self._waiting[self._count :]
+        with self._store.write(durable=False) as db:
+            began = time.monotonic()
+            self._imported += self._write_chunk(db, chunk, self._first_id + self._imported)
+        self._written += len(chunk)
+        self._count = _next_count(self._count, time.monotonic() - began)
+        if advance is not None:
+            advance(self._written)
+        time.sleep(PAUSE_SECONDS)
+
+    def _write_chunk(self, db: Database, chunk: Sequence[Packed], next_id: int) -> int:
         """Insert the rows of ``chunk`` that the dataset has not; returns how many."""
-        at = self._columns.index("hash")
-        there = _present(db.conn, self._dataset_id, [fields[at] for fields, *_ in chunk])
+        there = _present(db.conn, self._dataset_id, [fields[_HASH] for fields, *_ in chunk])
         rows: list[list[Any]] = []
         tags: list[tuple[int, str]] = []
         flags: list[tuple[int, str]] = []
         found: list[Finding] = []
         for fields, row_tags, row_flags, row_findings in chunk:
-            if fields[at] in there:
+            if fields[_HASH] in there:
                 continue
-            there.add(fields[at])
+            there.add(fields[_HASH])
             example_id = next_id + len(rows)
-            rows.append([example_id, import_id, self._dataset_id, *fields])
+            rows.append([example_id, self.import_id, self._dataset_id, *fields])
             tags += [(example_id, storable(tag)) for tag in row_tags]
             flags += [(example_id, storable(flag)) for flag in row_flags]
             found += [replace(one, example_id=example_id) for one in row_findings]
-        db.conn.executemany(statement, rows)
+        self._set_aside(db, next_id + len(rows) - 1)
+        db.conn.executemany(self._statement, rows)
         db.conn.executemany("INSERT OR IGNORE INTO example_tags (example_id, tag) VALUES (?, ?)", tags)
         db.conn.executemany("INSERT OR IGNORE INTO example_flags (example_id, flag) VALUES (?, ?)", flags)
         findings.add(db, found)
@@ -283,13 +374,26 @@ class Staging:
             db.execute(INDEX, [next_id, next_id + len(rows) - 1])
         return len(rows)
 
-    def _finish(self, import_id: int, imported: int, skipped: int) -> Published:
+    def _set_aside(self, db: Database, last_id: int) -> None:
+        """Set more ids aside where more rows come than were expected; raises ``_OutOfIds`` when they were given out."""
+        if last_id <= self._last_id:
+            return
+        wanted = last_id + (last_id - self._first_id) // 4
+        sql = "UPDATE sqlite_sequence SET seq = ? WHERE name = 'examples' AND seq = ?"
+        if db.execute(sql, [wanted, self._last_id]).rowcount == 0:
+            raise _OutOfIds
+        db.execute("UPDATE imports SET last_id = ? WHERE id = ?", [wanted, self.import_id])
+        self._last_id = wanted
+
+    def finish(self, rows: int, skipped: int) -> Published:
+        """Show the rows, all at once."""
+        import_id = self.import_id
         with self._store.write() as db:
-            imported -= _drop_overtaken(db, import_id, self._dataset_id)
-            duplicates = self.rows - imported
+            imported = self._imported - _drop_overtaken(db, import_id, self._dataset_id)
+            duplicates = rows - imported
             db.execute(
                 "UPDATE imports SET state = 'done', rows = ?, duplicates = ?, skipped = ?, last_id = ? WHERE id = ?",
-                [imported, duplicates, skipped, self._give_back_ids(db, import_id), import_id],
+                [imported, duplicates, skipped, self._give_back_ids(db), import_id],
             )
             first = db.execute("SELECT min(id) FROM examples WHERE import_id = ?", [import_id]).fetchone()[0]
             if first is not None:
@@ -299,9 +403,9 @@ class Staging:
                 decisions.add(group, first, Action.CREATE, before=hidden, after=shown, rater=self._rater)
         return Published(import_id, imported, duplicates)
 
-    def _give_back_ids(self, db: Database, import_id: int) -> int:
-        """Ids that duplicates would have had are given out again, unless others were given out since."""
-        first_id, last_id = db.execute("SELECT first_id, last_id FROM imports WHERE id = ?", [import_id]).fetchone()
+    def _give_back_ids(self, db: Database) -> int:
+        """Ids that no row took are given out again, unless others were given out since."""
+        first_id, last_id = self._first_id, self._last_id
         used = db.execute("SELECT coalesce(max(id), ?) FROM examples", [first_id - 1]).fetchone()[0]
         if used < last_id:
             db.execute(
@@ -309,6 +413,14 @@ class Staging:
                 [max(used, first_id - 1), last_id],
             )
         return int(min(used, last_id))
+
+
+def _merge_little_by_little(db: Database) -> None:
+    """See ``_MERGING``; it is kept with the index."""
+    have = {row["k"]: row["v"] for row in db.execute("SELECT k, v FROM examples_fts_config")}
+    for name, value in _MERGING.items():
+        if have.get(name) != value:
+            db.execute("INSERT INTO examples_fts(examples_fts, rank) VALUES (?, ?)", [name, value])
 
 
 def _next_count(count: int, seconds: float) -> int:
