@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -164,6 +165,23 @@ def test_another_process_under_the_same_pid_is_not_taken_for_the_trainer(
     directory.write_status(RunStatus(RunState.RUNNING, pid=own.pid, process_started=own.started - 3600))
     Runner(runs, trainer=trainer("finish")).work()
     assert state(directory) is RunState.LOST
+
+
+def test_a_full_disk_ends_no_runner_and_the_run_is_settled_when_there_is_room(
+    runs: Path, make: Callable[[str], RunDirectory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("a")
+    write, tries = RunDirectory.write_status, iter(range(3))
+
+    def full(self: RunDirectory, status: RunStatus) -> RunStatus:
+        if next(tries, None) is not None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(self, status)
+
+    monkeypatch.setattr(RunDirectory, "write_status", full)
+    monkeypatch.setattr(runner, "DISK_SECONDS", 0.01)
+    Runner(runs, trainer=trainer("crash")).work()
+    assert state(RunDirectory(runs / "a")) is RunState.FAILED
 
 
 def test_a_trainer_on_another_machine_lives_as_long_as_its_heart_beats(make: Callable[[str], RunDirectory]) -> None:

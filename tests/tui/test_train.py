@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -152,6 +153,20 @@ async def test_a_lost_run_says_so_with_its_last_lines_and_the_way_back(data: Ben
     app = app_at(data, "train")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "LOST at step 2", "r starts it again", "step 2 done")
+
+
+async def test_a_run_that_waits_for_the_disk_says_so_and_what_to_do(data: Bench) -> None:
+    run = queued(data)
+    at_work(run, 4)
+    app = app_at(data, "train")
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "4/40")
+        directory = RunDirectory(Path(run.directory))
+        status = directory.status()
+        assert status is not None
+        error, hint = "the disk is full at step 4", "free some space"
+        directory.write_status(replace(status, state=RunState.PAUSED, error=error, hint=hint))
+        await until_shown(pilot, "PAUSED: the disk is full at step 4 · free some space")
 
 
 async def test_a_failed_run_shows_its_error_and_what_to_do(data: Bench) -> None:

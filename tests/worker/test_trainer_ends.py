@@ -163,11 +163,10 @@ def test_a_loss_that_is_no_number_fails_the_run_before_it_reaches_the_weights(
     import trl
 
     compute = trl.SFTTrainer.compute_loss
-    calls = iter(range(100))
 
     def spoilt(self: Any, *args: Any, **kwargs: Any) -> Any:
         loss = compute(self, *args, **kwargs)
-        return loss * float("nan") if next(calls) == 3 else loss
+        return loss * float("nan") if self.state.global_step == 3 else loss
 
     monkeypatch.setattr(trl.SFTTrainer, "compute_loss", spoilt)
     directory = make_run(tmp_path / "run", tiny_llama, max_steps=8, save_steps=2)
@@ -178,43 +177,221 @@ def test_a_loss_that_is_no_number_fails_the_run_before_it_reaches_the_weights(
     assert [p.name for p in directory.complete_checkpoints()] == ["checkpoint-2"]
 
 
-def test_running_out_of_memory_fails_with_what_to_change(
-    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def hungry_at(monkeypatch: pytest.MonkeyPatch, step: int, *, rows: int) -> None:
+    """Have the step after ``step`` run out of memory with more than so many rows in a forward pass."""
     import torch
     import trl
 
-    def hungry(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return torch.empty(1 << 60)
+    compute = trl.SFTTrainer.compute_loss
+
+    def hungry(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(inputs["input_ids"]) > rows and self.state.global_step == step:
+            return torch.empty(1 << 60)
+        return compute(self, model, inputs, *args, **kwargs)
 
     monkeypatch.setattr(trl.SFTTrainer, "compute_loss", hungry)
-    directory = make_run(tmp_path / "run", tiny_llama, max_steps=8)
+
+
+def test_running_out_of_memory_goes_on_from_the_last_checkpoint_with_half_the_batch(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.trainer.room import AGAIN
+
+    whole = make_run(tmp_path / "whole", tiny_llama, max_steps=8, save_steps=2)
+    assert train(whole) == 0
+    hungry_at(monkeypatch, 5, rows=4)
+    directory = make_run(tmp_path / "run", tiny_llama, max_steps=8, save_steps=2)
+    assert train(directory) == AGAIN
+    assert status(directory).state is RunState.STARTING
+    assert directory.adjusted() == {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    assert train(directory) == 0
+    assert status(directory).state is RunState.FINISHED
+    notes = [e["text"] for e in directory.events()[0] if e["event"] == "note"]
+    assert any("out of memory at step 5" in n and "from step 4 with 4 instead of 8 rows" in n for n in notes)
+    assert "resumed from step 4" in notes
+    assert [e["loss"] for e in history(directory)] == pytest.approx([e["loss"] for e in history(whole)], rel=1e-3)
+
+
+def test_the_longest_batch_runs_out_of_memory_before_the_first_step_and_not_hours_later(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.trainer.room import AGAIN
+
+    hungry_at(monkeypatch, 0, rows=2)
+    directory = make_run(tmp_path / "run", tiny_llama, max_steps=3)
+    assert [train(directory), train(directory), train(directory)] == [AGAIN, AGAIN, 0]
+    assert directory.adjusted() == {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+    events = [e["event"] for e in directory.events()[0]]
+    assert events.index("rehearsal") < events.index("metrics")
+
+
+def test_without_a_smaller_batch_running_out_of_memory_fails_with_what_to_change(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hungry_at(monkeypatch, 0, rows=0)
+    directory = make_run(tmp_path / "run", tiny_llama, max_steps=8, per_device_train_batch_size=1)
     assert train(directory) == 1
     told = status(directory)
     assert told.state is RunState.FAILED
     assert told.error == "out of memory"
-    assert "per_device_train_batch_size" in told.hint
+    assert "gradient_checkpointing" in told.hint
 
 
-def test_a_full_disk_fails_the_run_and_keeps_the_last_good_checkpoint(
+def test_starting_again_makes_a_fresh_trainer_of_the_same_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.trainer import __main__ as door
+
+    class Became(Exception):
+        """What the process became."""
+
+    def become(program: str, argv: list[str]) -> None:
+        raise Became(argv)
+
+    closed: list[int] = []
+    monkeypatch.setattr(door, "train", lambda root: door.AGAIN)
+    monkeypatch.setattr("os.closerange", lambda low, high: closed.append(low))
+    monkeypatch.setattr("os.execv", become)
+    with pytest.raises(Became) as became:
+        door.main([str(tmp_path)])
+    assert became.value.args[0][-3:] == ["-m", "workbench.worker.trainer", str(tmp_path)]
+    assert closed == [3]
+
+
+def test_the_rehearsal_leaves_no_trace_in_what_is_learnt(
     tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from workbench.worker.trainer import rehearsal
+
+    knobs: dict[str, object] = {"max_steps": 4, "lora_dropout": 0.2, "weight_decay": 0.1}
+    rehearsed = make_run(tmp_path / "rehearsed", tiny_llama, **knobs)
+    assert train(rehearsed) == 0
+    monkeypatch.setattr(rehearsal, "longest_batch", lambda trainer: [])
+    plain = make_run(tmp_path / "plain", tiny_llama, **knobs)
+    assert train(plain) == 0
+    (told,) = [e for e in rehearsed.events()[0] if e["event"] == "rehearsal"]
+    assert told["rows"] == 8 and told["peak_bytes"] > 0 and told["left_seconds"] > 0
+    assert "rehearsal" not in [e["event"] for e in plain.events()[0]]
+    weights = [run.adapter / "adapter_model.safetensors" for run in (rehearsed, plain)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert history(rehearsed) == history(plain)
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, *, from_step: int, tries: int) -> None:
+    """Have the disk be full when a checkpoint from this step on is written, so many times."""
     import transformers
 
     save = transformers.Trainer._save_optimizer_and_scheduler
+    left = iter(range(tries))
 
     def full(self: Any, folder: str) -> None:
-        if folder.endswith("-4"):
+        if self.state.global_step >= from_step and next(left, None) is not None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         save(self, folder)
 
     monkeypatch.setattr(transformers.Trainer, "_save_optimizer_and_scheduler", full)
+    monkeypatch.setattr("workbench.worker.trainer.room.SHORTEST_WAIT_SECONDS", 0.01)
+
+
+def states(directory: RunDirectory) -> list[str]:
+    return [e["state"] for e in directory.events()[0] if e["event"] == "state"]
+
+
+def test_a_full_disk_pauses_the_run_and_it_goes_on_when_there_is_room(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_run(tmp_path / "whole", tiny_llama, max_steps=8, save_steps=2)
+    assert train(whole) == 0
+    full_disk(monkeypatch, from_step=4, tries=3)
     directory = make_run(tmp_path / "run", tiny_llama, max_steps=8, save_steps=2)
-    assert train(directory) == 1
-    told = status(directory)
-    assert (told.state, told.error) == (RunState.FAILED, "the disk is full at step 4")
-    assert "free some space" in told.hint
+    assert train(directory) == 0
+    assert states(directory) == ["starting", "running", "paused", "running", "finished"]
+    (paused,) = [e for e in directory.events()[0] if e.get("state") == "paused"]
+    assert paused["error"] == "the disk is full at step 4"
+    assert history(directory) == history(whole)
+    assert [p.name for p in directory.checkpoints.iterdir()] == [p.name for p in whole.checkpoints.iterdir()]
+
+
+def test_a_run_that_waits_for_the_disk_stops_at_its_last_good_checkpoint_when_asked_to(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.trainer import room
+
+    directory = make_run(tmp_path / "run", tiny_llama, max_steps=8, save_steps=2)
+    wait = room._wait_for
+
+    def stopped(*given: Any) -> None:
+        assert status(directory).state is RunState.PAUSED
+        assert "free some space" in status(directory).hint
+        directory.request(STOP)
+        wait(*given)
+
+    with monkeypatch.context() as patch:
+        full_disk(patch, from_step=4, tries=10**6)
+        patch.setattr(room, "_wait_for", stopped)
+        assert train(directory) == 0
+    assert (status(directory).state, status(directory).step) == (RunState.STOPPED, 4)
     assert [p.name for p in directory.checkpoints.iterdir()] == ["checkpoint-2"]
+    directory.enqueue()
+    assert train(directory) == 0
+    assert status(directory).state is RunState.FINISHED
+
+
+def test_an_older_checkpoint_makes_room_before_the_run_waits_for_a_person(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_disk(monkeypatch, from_step=6, tries=1)
+    directory = make_run(tmp_path / "run", tiny_llama, max_steps=6, save_steps=2)
+    assert train(directory) == 0
+    assert "paused" not in states(directory)
+    notes = [e["text"] for e in directory.events()[0] if e["event"] == "note"]
+    assert "the disk was full: checkpoint-2 made room for a newer checkpoint" in notes
+
+
+def test_what_a_full_disk_did_not_take_of_the_events_comes_when_there_is_room(
+    tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.trainer.reporting import Reporter
+
+    directory = make_run(tmp_path / "run", tiny_llama)
+    reporter = Reporter(directory)
+    file, tries = reporter._events, iter(range(9))
+
+    class Full:
+        """Takes three bytes, then nothing, then everything."""
+
+        def write(self, line: bytes) -> int:
+            match next(tries):
+                case 0:
+                    return file.write(line[:3])
+                case 1 | 2:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                case _:
+                    return file.write(line)
+
+        def close(self) -> None:
+            file.close()
+
+    monkeypatch.setattr("workbench.worker.trainer.reporting.DISK_SECONDS", 0.001)
+    reporter._events = Full()
+    reporter.event("one")
+    reporter.event("two")
+    reporter.close()
+    assert [e["event"] for e in directory.events()[0]] == ["one", "two"]
+
+
+def test_a_hangup_is_none_of_a_runs_business(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = make_run(tmp_path / "run", tiny_llama, max_steps=4)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        at_step(monkeypatch, 2, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        assert train(directory) == 0
+        assert status(directory).state is RunState.FINISHED
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_rows_changed_after_the_run_was_made_are_refused(tmp_path: Path, tiny_llama: Path, train: Train) -> None:

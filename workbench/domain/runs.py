@@ -20,6 +20,7 @@ class RunState(StrEnum):
     QUEUED = "queued"
     STARTING = "starting"
     RUNNING = "running"
+    PAUSED = "paused"
     STOPPING = "stopping"
     STOPPED = "stopped"
     FINISHED = "finished"
@@ -30,7 +31,7 @@ class RunState(StrEnum):
     @property
     def is_active(self) -> bool:
         """True while a process should be working on the run."""
-        return self in {RunState.STARTING, RunState.RUNNING, RunState.STOPPING}
+        return self in {RunState.STARTING, RunState.RUNNING, RunState.PAUSED, RunState.STOPPING}
 
     @property
     def is_over(self) -> bool:
@@ -124,6 +125,17 @@ class Run:
     created_utc: str = ""
     started_utc: str = ""
     ended_utc: str = ""
+
+
+def smaller_batch(batch: int, accumulation: int, *, fewest: int = 1) -> tuple[int, int] | None:
+    """Half the rows in a forward pass (or the next fewer) and more passes a step, so that a step sees the same rows.
+
+    None when there is no smaller batch of at least ``fewest`` rows that divides this one.
+    """
+    for rows in range(batch // 2, max(1, fewest) - 1, -1):
+        if batch % rows == 0:
+            return rows, accumulation * (batch // rows)
+    return None
 
 
 def observed_state(written: RunState, *, process_alive: bool) -> RunState:

@@ -141,6 +141,18 @@ class RunDirectory:
             replace(old, state=RunState.QUEUED, pid=None, process_started=None, ended_utc="", error="", hint="")
         )
 
+    def adjusted(self) -> dict[str, Any]:
+        """The knobs that the trainer had to change after the run was made, such as a smaller batch; mostly none."""
+        try:
+            values = json.loads((self.root / "adjusted.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def adjust(self, knobs: Mapping[str, Any]) -> None:
+        """Note changed knobs for this and every later start of the run; ``spec.json`` stays as a person made it."""
+        _write_whole(self.root / "adjusted.json", self.adjusted() | dict(knobs))
+
     def request(self, what: str) -> None:
         """Ask the trainer to ``STOP`` (finish the step, save, end), or note that it is being ``KILL``-ed."""
         _write_text(self.root / "stop", what)
@@ -192,16 +204,17 @@ class RunDirectory:
 
     def complete_checkpoints(self) -> list[Path]:
         """The checkpoints that were written to their end, earliest step first."""
-        return [path for path in self._checkpoint_folders() if is_complete(path)]
+        return [path for path in self.checkpoint_folders() if is_complete(path)]
 
     def remove_torn_checkpoints(self) -> list[Path]:
         """Delete the checkpoints that a kill or a full disk left unfinished; gives back what was deleted."""
-        torn = [path for path in self._checkpoint_folders() if not is_complete(path)]
+        torn = [path for path in self.checkpoint_folders() if not is_complete(path)]
         for path in torn:
             shutil.rmtree(path, ignore_errors=True)
         return torn
 
-    def _checkpoint_folders(self) -> list[Path]:
+    def checkpoint_folders(self) -> list[Path]:
+        """All checkpoints, torn ones too, earliest step first."""
         folders = [p for p in self.checkpoints.glob("checkpoint-*") if p.is_dir() and step_of(p) >= 0]
         return sorted(folders, key=step_of)
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from workbench.paths import Workspace
 LAST_LINES = 5
 SILENCE_SECONDS = 60.0
 LOCK_PATIENCE_SECONDS = 1.0
+DISK_SECONDS = 5.0
 
 MakeRoom = Callable[[], None]
 
@@ -56,6 +58,8 @@ class Runner:
         self._wait_for_strays()
         while queued := queue(self._runs):
             self._run(queued[0])
+            if queue(self._runs)[:1] == queued[:1]:
+                time.sleep(DISK_SECONDS)  # how it ended could not be written down: a full disk
 
     def _wait_for_strays(self) -> None:
         for directory in all_runs(self._runs):
@@ -88,7 +92,8 @@ class Runner:
         # Also for a process that is gone again already: a run that stays queued would be started for ever.
         started = process.started if process else None
         starting = replace(status, state=RunState.STARTING, pid=pid, process_started=started)
-        directory.write_status(replace(starting, started_utc=status.started_utc or now_utc()))
+        with suppress(OSError):  # a full disk: the trainer says it where it can
+            directory.write_status(replace(starting, started_utc=status.started_utc or now_utc()))
 
     def _wait_while_at_work(self, directory: RunDirectory) -> None:
         while is_at_work(directory):
@@ -160,7 +165,9 @@ def _how_to_go_on(directory: RunDirectory) -> str:
 def _end(directory: RunDirectory, state: RunState, *, error: str = "", hint: str = "") -> RunStatus:
     status = directory.status() or RunStatus(state)
     ended = replace(status, state=state, pid=None, process_started=None, ended_utc=now_utc(), error=error, hint=hint)
-    return directory.write_status(ended)
+    with suppress(OSError):  # a full disk: whoever looks next comes to the same answer
+        return directory.write_status(ended)
+    return ended
 
 
 def serve(

@@ -48,8 +48,9 @@ _TONES = {
     RunState.RUNNING: "busy",
     RunState.STARTING: "busy",
     RunState.STOPPING: "busy",
+    RunState.PAUSED: "bad",
 }
-_LOUD = {RunState.FAILED, RunState.LOST}
+LOUD = {RunState.FAILED, RunState.LOST, RunState.PAUSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def _spec(run: Run) -> RunSpec | None:
 def run_row(run: Run) -> Row:
     """One line of the list of runs."""
     steps = f"{run.step}/{run.total_steps}" if run.total_steps else "-" if not run.step else str(run.step)
-    state = run.state.value.upper() if run.state in _LOUD else run.state.value
+    state = run.state.value.upper() if run.state in LOUD else run.state.value
     tone = _TONES.get(run.state, "muted")
     figures = (number(run.loss), number(run.eval_loss))
     return Row(str(run.id), (run.name, run.method, run.base, run.dataset, steps, *figures, state), tone)
@@ -143,7 +144,7 @@ def figure_lines(seen: RunLook, width: int, *, ascii_only: bool = False) -> Text
 
     What went wrong and what to do about it is never cut: it is wrapped, and has the block to itself.
     """
-    if seen.run.state in _LOUD:
+    if seen.run.state in LOUD:
         return Text(cell(ending(seen.run, seen.checkpoint_step)))
     lines = [progress_line(seen, width, ascii_only=ascii_only), *_strips(seen, width, ascii_only=ascii_only)]
     return Text("\n", no_wrap=True, overflow="ellipsis").join([Text(cell(line, width)) for line in lines])
@@ -197,6 +198,8 @@ def ending(run: Run, checkpoint_step: int | None = None) -> str:
             return f"LOST at step {run.step}: its process ended without a word; {resume}"
         case RunState.FAILED:
             return f"FAILED: {run.error or 'no reason was given'}" + (f" · {run.hint}" if run.hint else f" · {resume}")
+        case RunState.PAUSED:
+            return f"PAUSED: {run.error} · {run.hint}"
         case _:
             return f"{run.state.value} at step {run.step}; {resume}"
 

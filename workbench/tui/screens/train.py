@@ -197,7 +197,7 @@ class TrainPane(Pane):
         self.query_one(LinePlot).show(seen.series)
         figures = self.query_one("#train-figures", Static)
         figures.update(run_view.figure_lines(seen, max(20, figures.size.width), ascii_only=self._ascii))
-        figures.set_class(seen.run.state in {RunState.FAILED, RunState.LOST}, "-bad")
+        figures.set_class(seen.run.state in run_view.LOUD, "-bad")
         self._draw_log(seen)
         self.query_one("#train-spec", Static).update(run_view.spec_text(seen))
 
@@ -210,11 +210,19 @@ class TrainPane(Pane):
             box.call_after_refresh(box.scroll_end, animate=False)
 
     def _tell_endings(self, runs: Sequence[Run]) -> None:
-        """Say how a run ended, ring once, and tell the others; also once when a loss is no number any more."""
+        """Say how a run ended or that it waits for room, ring once, and tell the others.
+
+        Also once when a loss is no number any more.
+        """
         for run in runs:
             before = self._states.get(run.id)
             self._states[run.id] = run.state
-            if before is None or before is run.state or not run.state.is_over:
+            if before is None or before is run.state:
+                continue
+            if run.state is RunState.PAUSED:
+                self.notice(f"{run.name} {run_view.ending(run)}", "error")
+                self._ring()
+            if not run.state.is_over:
                 continue
             good = run.state in {RunState.FINISHED, RunState.STOPPED, RunState.CANCELLED}
             self.notice(f"{run.name} {run_view.ending(run)}", "information" if good else "error")

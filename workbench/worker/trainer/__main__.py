@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
+from workbench.jobs.processes import module_argv
+from workbench.worker.trainer.room import AGAIN
 from workbench.worker.trainer.training import train
 
 
@@ -15,10 +18,20 @@ def main(argv: list[str]) -> int:
         print("usage: python -m workbench.worker.trainer RUN_DIRECTORY", file=sys.stderr)
         return 2
     try:
-        return train(Path(argv[0]))
+        if (code := train(Path(argv[0]))) == AGAIN:
+            _start_again(argv[0])
+        return code
     except WorkbenchError as error:
         print(error.message, file=sys.stderr)
         return error.exit_code
+
+
+def _start_again(root: str) -> None:
+    """Become a fresh trainer of the same run in the same process: only that gives all memory back for sure."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    os.execv(sys.executable, module_argv("workbench.worker.trainer", root))
 
 
 if __name__ == "__main__":

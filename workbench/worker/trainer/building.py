@@ -68,8 +68,8 @@ def build_config(method: Method, spec: RunSpec, directory: RunDirectory, train: 
 
 
 def watched(trainer_class: type) -> type:
-    """The trainer class with three things added: a loss that is no number ends the run, a checkpoint gets its marker,
-    and grouping by length deals every epoch the same way again after a resume.
+    """The trainer class with three things added: a loss that is no number ends the run, a checkpoint gets its marker
+    (its ``saving`` may try again), and grouping by length deals every epoch the same way again after a resume.
     """
     import torch
     from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
@@ -86,6 +86,8 @@ def watched(trainer_class: type) -> type:
             return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
 
     class Watched(trainer_class):
+        saving: Callable[[Callable[[], object]], None] = staticmethod(lambda save: save())
+
         def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
             loss = super().training_step(*args, **kwargs)
             if not math.isfinite(value := float(loss)):
@@ -104,8 +106,13 @@ def watched(trainer_class: type) -> type:
             return EpochSeeded(lengths, batch, lambda: self.args.seed + int(self.state.epoch or 0))
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
-            super()._save_checkpoint(model, trial)
-            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+            save = super()._save_checkpoint
+
+            def whole() -> None:
+                save(model, trial)
+                mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+
+            self.saving(whole)
 
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """None: a checkpoint is no publication."""

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -19,8 +19,11 @@ from typing import Any
 from workbench.domain.runs import RunState, RunStatus
 from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.run_directory import RunDirectory, now_utc
+from workbench.worker.trainer.failures import is_disk_full
 
 BEAT_SECONDS = 1.0
+DISK_SECONDS = 0.5
+HURRIED_TRIES = 10
 DEVICE_EVERY_BEATS = 2
 
 
@@ -31,6 +34,8 @@ class Reporter:
         self.directory = directory
         self._lock = threading.RLock()
         self._stop = threading.Event()
+        self._heart: threading.Thread | None = None
+        self._is_torn = False
         own = ProcessIdentity.own()
         old = directory.status() or RunStatus(RunState.STARTING)
         self._status = replace(
@@ -44,7 +49,8 @@ class Reporter:
             hint="",
         )
         _end_torn_line(directory)
-        self._events = directory.events_file.open("a", encoding="utf-8", buffering=1)
+        # No buffer: what a full disk did not take must not linger in one and come twice.
+        self._events = directory.events_file.open("ab", buffering=0)
         self._written_at = 0.0
         # No event runs ahead of the state: a reader who takes the step from either never sees it go back.
         self._written_step = self._status.step
@@ -62,8 +68,7 @@ class Reporter:
     def event(self, kind: str, **values: Any) -> None:
         """Append one event; numbers that JSON cannot say (not finite) become null."""
         line = json.dumps({"event": kind, **_finite(values), "at_utc": now_utc()}, ensure_ascii=True)
-        with self._lock:
-            self._events.write(line + "\n")
+        self._when_there_is_room(lambda: self._append(f"{line}\n".encode()))
 
     def note(self, text: str) -> None:
         """A sentence for the person who watches, also in the log."""
@@ -77,23 +82,28 @@ class Reporter:
             self._status = replace(self._status, state=state, error=error, hint=hint, ended_utc=ended)
             if state.is_over:
                 self._status = replace(self._status, pid=None, process_started=None)
-            self._write_status()
-            self.event("state", state=state.value, step=self._status.step, error=error)
+        # Not under the lock: a wait for the disk must not stop the heart.
+        self._when_there_is_room(self._write_status)
+        self.event("state", state=state.value, step=self._status.step, error=error)
         say(f"{state.value}: {error}" if error else state.value)
 
     def progress(self, step: int, total_steps: int, *, write: bool = False) -> None:
         """Note how far the run is; written at most once a second unless ``write`` says now."""
         with self._lock:
             self._status = replace(self._status, step=step, total_steps=total_steps)
-            if write or time.monotonic() - self._written_at >= BEAT_SECONDS:
-                self._write_status()
+        if write or time.monotonic() - self._written_at >= BEAT_SECONDS:
+            self._when_there_is_room(self._write_status)
 
     @contextmanager
     def alive(self) -> Iterator[None]:
         """Beat each second, watch for a request to stop, and take SIGTERM and SIGINT as one, until the block ends."""
         done = threading.Event()
         before = {s: signal.signal(s, self._on_signal) for s in _signals()}
+        if before:
+            # A terminal that hangs up is none of a run's business, whoever started it from where.
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         thread = threading.Thread(target=self._beat, args=(done,), name="heartbeat", daemon=True)
+        self._heart = thread
         thread.start()
         try:
             yield
@@ -124,10 +134,33 @@ class Reporter:
             beats += 1
             done.wait(BEAT_SECONDS)
 
+    def _when_there_is_room(self, write: Callable[[], object]) -> None:
+        """``write``, once the disk takes it; the heart does not wait, and a run that should end not for long."""
+        tries = 0
+        while True:
+            try:
+                with self._lock:
+                    write()
+                return
+            except OSError as error:
+                is_hurried = self.stop_requested or self._status.state.is_over
+                if not is_disk_full(error) or threading.current_thread() is self._heart:
+                    raise
+                if is_hurried and (tries := tries + 1) > HURRIED_TRIES:
+                    raise
+            time.sleep(DISK_SECONDS)
+
+    def _append(self, line: bytes) -> None:
+        if self._is_torn:
+            line = b"\n" + line
+        while line:
+            line = line[self._events.write(line) or 0 :]
+            # Until the rest is written too: a full disk may have taken but half of it.
+            self._is_torn = bool(line)
+
     def _show_stopping(self) -> None:
-        with self._lock:
-            if self._status.state is RunState.RUNNING:
-                self.state(RunState.STOPPING)
+        if self._status.state in {RunState.RUNNING, RunState.PAUSED}:
+            self.state(RunState.STOPPING)
 
     def _write_status(self) -> None:
         self._status = self.directory.write_status(self._status)
@@ -171,8 +204,9 @@ class DeviceFigures:
 
 
 def say(text: str) -> None:
-    """One line in the log."""
-    print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
+    """One line in the log; a disk that is too full for it is told elsewhere."""
+    with suppress(OSError):
+        print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
 
 
 def _first_gpu() -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,15 @@ from workbench.domain.runs import RunSpec, RunState
 from workbench.errors import BusyError, RefusedError, WorkbenchError
 from workbench.jobs.run_directory import RunDirectory, step_of
 from workbench.worker.trainer import environment
-from workbench.worker.trainer.failures import Stopped, explain
+from workbench.worker.trainer.failures import Stopped, explain, is_out_of_memory
 from workbench.worker.trainer.reporting import Reporter, say
+from workbench.worker.trainer.room import (
+    AGAIN,
+    can_start_again,
+    save_when_there_is_room,
+    take_smaller_batch,
+    with_adjustments,
+)
 
 if TYPE_CHECKING:
     from workbench.worker.trainer.building import Built
@@ -25,14 +33,14 @@ if TYPE_CHECKING:
 
 
 def train(root: Path) -> int:
-    """Run the run in ``root`` to an end; 0 when it finished or was stopped, 1 when it failed.
+    """Run the run in ``root`` to an end; 0 when it finished or was stopped, 1 when it failed, ``AGAIN`` to start anew.
 
     Raises ``BusyError`` when another trainer is at work in the same directory.
     """
     from filelock import FileLock, Timeout  # 20 ms
 
     directory = RunDirectory(root)
-    spec = directory.spec()
+    spec = with_adjustments(directory, directory.spec())
     environment.prepare(spec.base_path)
     try:
         with FileLock(root / ".trainer.lock", timeout=0):
@@ -56,6 +64,9 @@ def _told(reporter: Reporter, spec: RunSpec) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - the worker's door: whatever the libraries raise is told plainly
         traceback.print_exc()
+        if is_out_of_memory(error) and take_smaller_batch(reporter, spec) and can_start_again():
+            reporter.state(RunState.STARTING)
+            return AGAIN
         # What a full disk left half-written makes room for the state that says so.
         reporter.directory.remove_torn_checkpoints()
         for folder in (reporter.directory.adapter, reporter.directory.model):
@@ -67,6 +78,8 @@ def _told(reporter: Reporter, spec: RunSpec) -> int:
 
 
 def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
+    from workbench.worker.trainer.rehearsal import Rehearsal  # torch
+
     directory = reporter.directory
     reporter.state(RunState.STARTING)
     if directory.row_hash() != spec.row_hash:
@@ -81,13 +94,15 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
     if checkpoints:
         reporter.note(f"resumed from step {step_of(checkpoints[-1])}")
     _check_stop(reporter)
+    built.trainer.saving = partial(save_when_there_is_room, reporter)
+    built.trainer.add_callback(Rehearsal(built.trainer, reporter))
     _train(built, checkpoints[-1] if checkpoints else None)
     state = built.trainer.state
     reporter.progress(state.global_step, state.max_steps)
     if state.global_step < state.max_steps:
         return RunState.STOPPED
     _measure(reporter, held_out, "tuned", state.global_step)
-    _save(built, spec, directory)
+    save_when_there_is_room(reporter, lambda: _save(built, spec, directory))
     reporter.event("saved", step=state.global_step, path="model" if spec.knobs["adapter"] == "full" else "adapter")
     return RunState.FINISHED
 

@@ -1,0 +1,133 @@
+"""What a run does when room runs out on the way: on the disk it waits, in memory it goes on with a smaller batch.
+
+Owns the two decisions. Neither loses a step that was saved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from workbench import methods
+from workbench.domain.runs import RunSpec, RunState, smaller_batch
+from workbench.jobs.run_directory import RunDirectory, step_of
+from workbench.worker.trainer.failures import Stopped, is_disk_full
+from workbench.worker.trainer.reporting import Reporter
+
+AGAIN = 75
+"""The trainer's exit code for: start me again, with what was noted. The value is the system's EX_TEMPFAIL."""
+SHORTEST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 60.0
+BATCH, PASSES = "per_device_train_batch_size", "gradient_accumulation_steps"
+
+
+def save_when_there_is_room(reporter: Reporter, save: Callable[[], object]) -> None:
+    """``save``, over and over while the disk is full; in between the run is paused, and says so.
+
+    What was half written is removed at once, then older checkpoints than the last complete one. Raises ``Stopped`` when
+    a person ends the wait.
+    """
+    wait = SHORTEST_WAIT_SECONDS
+    paused = False
+    while needed := _tried(reporter.directory, save):
+        if _made_room(reporter):
+            continue
+        if not paused:
+            reporter.state(
+                RunState.PAUSED,
+                error=f"the disk is full at step {reporter.step}",
+                hint="free some space: it goes on by itself; stopped, it can be resumed from its last checkpoint",
+            )
+        paused = True
+        _wait_for(reporter, needed, wait)
+        wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+    if paused:
+        reporter.state(RunState.RUNNING)
+        reporter.note(f"there is room on the disk again: went on from step {reporter.step}")
+
+
+def with_adjustments(directory: RunDirectory, spec: RunSpec) -> RunSpec:
+    """The spec with the knobs that an earlier start of this run had to change."""
+    return replace(spec, knobs={**spec.knobs, **directory.adjusted()})
+
+
+def take_smaller_batch(reporter: Reporter, spec: RunSpec) -> bool:
+    """Note a smaller batch with more accumulation for the next start; False when there is none."""
+    knob = methods.get(spec.method).knob(BATCH)
+    batch, passes = int(spec.knobs[BATCH]), int(spec.knobs[PASSES])
+    smaller = smaller_batch(batch, passes, fewest=int(knob.minimum or 1))
+    if smaller is None:
+        return False
+    rows, passes = smaller
+    reporter.directory.adjust({BATCH: rows, PASSES: passes})
+    saved = reporter.directory.complete_checkpoints()
+    place = f"step {step_of(saved[-1])}" if saved else "the beginning"
+    at = f" at step {reporter.step}" if reporter.step else ""
+    reporter.note(
+        f"out of memory{at}: going on from {place} with {rows} instead of {batch} rows in a forward pass "
+        f"({PASSES}={passes}, so a step sees the same rows)"
+    )
+    return True
+
+
+def can_start_again() -> bool:
+    """True when this process may replace itself; of several, each would have to."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+
+
+def _tried(directory: RunDirectory, save: Callable[[], object]) -> int:
+    """0 when it was saved; else the bytes that it will need at least."""
+    try:
+        save()
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+    else:
+        return 0
+    torn = [p for p in directory.checkpoint_folders() if p not in directory.complete_checkpoints()]
+    return max(1, *(_size(folder) for folder in [*torn, *directory.complete_checkpoints()]), 1)
+
+
+def _made_room(reporter: Reporter) -> bool:
+    """Remove what is torn, and tell whether an older complete checkpoint could go too."""
+    directory = reporter.directory
+    directory.remove_torn_checkpoints()
+    *older, last = directory.complete_checkpoints() or [directory.checkpoints]
+    older = [folder for folder in older if folder.name != _best(last)]
+    for folder in older:
+        shutil.rmtree(folder, ignore_errors=True)
+    if older:
+        reporter.note(f"the disk was full: {', '.join(p.name for p in older)} made room for a newer checkpoint")
+    return bool(older)
+
+
+def _wait_for(reporter: Reporter, needed: int, seconds: float) -> None:
+    """Until there is that much room; for ``seconds`` where there seems to be already, as under a quota."""
+    end = time.monotonic() + seconds
+    seems_full = _free(reporter.directory) < needed
+    while _free(reporter.directory) < needed if seems_full else time.monotonic() < end:
+        if reporter.stop_requested:
+            raise Stopped
+        time.sleep(0.1)
+
+
+def _free(directory: RunDirectory) -> int:
+    return shutil.disk_usage(directory.root).free
+
+
+def _best(checkpoint: Path) -> str:
+    """The name of the checkpoint that this one tells to be the best."""
+    try:
+        told = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return Path(told.get("best_model_checkpoint") or "").name
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
