@@ -39,8 +39,8 @@ def with_provenance(content: Content, row: Mapping[str, object], *, source: Sour
     status, split, rating = row.get("status"), row.get("split"), row.get("rating")
     if isinstance(status, str) and status in tuple(Status):
         new = replace(new, status=Status(status))
-    if isinstance(split, str) and split in tuple(Split):
-        new = replace(new, split=Split(split))
+    if isinstance(split, str) and (meant := split_named(split)) is not None:
+        new = replace(new, split=meant)
     if isinstance(rating, int) and not isinstance(rating, bool) and 1 <= rating <= 5:
         new = replace(new, rating=rating)
     note, rater = row.get("note"), row.get("rater")
@@ -51,6 +51,18 @@ def with_provenance(content: Content, row: Mapping[str, object], *, source: Sour
         note=note if isinstance(note, str) else "",
         rater=rater if isinstance(rater, str) else "",
     )
+
+
+def split_named(name: str) -> Split | None:
+    """The split that others call so: ours by name, ``dev`` or ``valid``, and those of the hub (``test_prefs``).
+
+    A test split must not be trained on because somebody calls it ``test_sft``.
+    """
+    begun = name.strip().lower().replace("-", "_").partition("_")[0]
+    return _SPLITS.get(begun)
+
+
+_SPLITS = {split.value: split for split in Split} | dict.fromkeys(("val", "valid", "dev", "eval"), Split.VALIDATION)
 
 
 def _texts(value: object) -> tuple[str, ...]:

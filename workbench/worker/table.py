@@ -10,9 +10,11 @@ import argparse
 import io
 import json
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -68,25 +70,39 @@ def read(source: str, split: str) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file, a folder of them, a saved dataset, or a hub id."""
     path = Path(source)
     if path.is_file():
-        return _parquet([path])
+        return _parquet(path)
     if path.is_dir() and any((path / name).exists() for name in ("state.json", "dataset_dict.json")):
         return _saved(path, split)
     if path.is_dir():
-        return _parquet(sorted(path.rglob("*.parquet")))
+        return _parquets(sorted(path.rglob("*.parquet")), split)
     return _hub(source, split)
 
 
-def _parquet(paths: list[Path]) -> Iterator[dict[str, Any]]:
+def _parquets(paths: list[Path], split: str) -> Iterator[dict[str, Any]]:
+    """The rows of a folder; the files of a dataset of the hub are called after their splits."""
+    named = {path: found[1] if (found := _SHARD.fullmatch(path.name)) else "" for path in paths}
+    if split and split not in named.values():
+        known = ", ".join(dict.fromkeys(filter(None, named.values()))) or "none"
+        raise DataError(f"there is no split {split!r}", hint=f"known: {known}")
+    for path, name in named.items():
+        if split in ("", name):
+            yield from ({"split": name} | row if name else row for row in _parquet(path))
+
+
+_SHARD = re.compile(r"(\w+)-\d{5}-of-\d{5}\.parquet")
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for path in paths:
-        try:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
-                    yield from batch.to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"this is not a Parquet file that can be read: {_plain(error)}") from None
+    try:
+        with pq.ParquetFile(path) as file:
+            features = _features(file.schema_arrow)
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+                yield from (_as_meant(row, features, is_decoded=False) for row in batch.to_pylist())
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"this is not a Parquet file that can be read: {_plain(error)}") from None
 
 
 def _saved(path: Path, split: str) -> Iterator[dict[str, Any]]:
@@ -112,8 +128,43 @@ def _splits(found: Any, split: str) -> Iterator[dict[str, Any]]:
 
 def _rows(rows: Any, split: str) -> Iterator[dict[str, Any]]:
     """Rows as they are; in a dataset of several splits each says which one it is of."""
+    features = _with_json(rows.features) if rows.features is not None else {}
     for row in rows:
-        yield {"split": split} | row if split else row
+        meant = _as_meant(row, features, is_decoded=True)
+        yield {"split": split} | meant if split else meant
+
+
+def _features(schema: pa.Schema) -> dict[str, Any]:
+    """The columns of a file of ``datasets`` that hold its type ``Json`` somewhere, with their types."""
+    if b'"Json"' not in (schema.metadata or {}).get(b"huggingface", b""):
+        return {}
+    import datasets
+
+    return _with_json(datasets.Features.from_arrow_schema(schema))
+
+
+def _with_json(features: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: kind for name, kind in features.items() if "Json(" in repr(kind)}
+
+
+def _as_meant(row: dict[str, Any], features: Mapping[str, Any], *, is_decoded: bool) -> dict[str, Any]:
+    """The row as it was put in: JSON as values, and no keys that only other rows have.
+
+    An Arrow column has one type for all rows, so each call of a tool got the arguments of all others, null; what was
+    kept as JSON has its own keys, and its nulls are meant.
+    """
+    if features and not is_decoded:
+        import datasets
+
+        kept = {name: row[name] for name in features}
+        row |= datasets.Features(features).decode_example(kept)
+    return {name: value if name in features else _without_none(value) for name, value in row.items()}
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
 
 
 def _hub(source: str, split: str) -> Iterator[dict[str, Any]]:
@@ -147,13 +198,53 @@ def write(lines: IO[bytes], kind: str, to: Path) -> None:
             raise DataError("there are no rows to write")
         copy.seek(0)
         schema = _without_nulls(schema)
-        tables = (pa.Table.from_pylist(batch, schema=schema) for batch in _batches(copy))
-        if kind == "parquet":
-            with pq.ParquetWriter(to, schema) as writer:
-                for table in tables:
-                    writer.write_table(table)
+        tables = _with_arguments(pa.Table.from_pylist(batch, schema=schema) for batch in _batches(copy))
+        if kind == "dataset":
+            _save(tables, to)
             return
-        _save(tables, to)
+        first = next(tables)
+        with pq.ParquetWriter(to, first.schema) as writer:
+            for table in chain([first], tables):
+                writer.write_table(table)
+
+
+def _with_arguments(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The tables with the arguments of tool calls in datasets' type ``Json``: a chat template gets objects of them.
+
+    As texts they would be quoted once more; as columns every call would have the arguments of all.
+    """
+    target: pa.Schema | None = None
+    for table in tables:
+        if not _has_arguments(table.schema):
+            yield table
+            continue
+        import datasets
+        from datasets.table import table_cast
+
+        target = (
+            target
+            or datasets.Features(
+                {
+                    name: _json_arguments(kind)
+                    for name, kind in datasets.Features.from_arrow_schema(table.schema).items()
+                }
+            ).arrow_schema
+        )
+        yield table_cast(table, target)
+
+
+def _has_arguments(schema: pa.Schema) -> bool:
+    return "arguments: string" in schema.to_string(truncate_metadata=False)
+
+
+def _json_arguments(kind: Any) -> Any:
+    import datasets
+
+    if isinstance(kind, datasets.List):
+        return datasets.List(_json_arguments(kind.feature))
+    if isinstance(kind, dict):
+        return {key: datasets.Json() if key == "arguments" else _json_arguments(item) for key, item in kind.items()}
+    return kind
 
 
 def _save(tables: Iterable[pa.Table], to: Path) -> None:
