@@ -109,7 +109,7 @@ def _folder(folder: Path, options: Options, cancelled: threading.Event | None) -
     if records := sorted(folder.rglob("*.kiln")):
         return Opened(str(folder), "json", _records(records))
     if any(folder.rglob("*.parquet")):
-        return Opened(str(folder), "parquet", _from_child(str(folder), "", cancelled))
+        return Opened(str(folder), "parquet", _from_child(str(folder), options.split, cancelled))
     raise DataError(
         "the folder cannot be read: it is no saved dataset and has no Parquet or Kiln files",
         hint="name the files in it that are to be imported",
