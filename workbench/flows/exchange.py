@@ -13,7 +13,8 @@ from workbench.errors import DataError
 from workbench.flows import described
 from workbench.flows.containers import Options, Source, as_source
 from workbench.flows.exports import ExportReport, export_file, export_lines, export_query
-from workbench.flows.imports import NO_COLUMN, REPAIRED, BadLines, ImportReport, LineError, Progress, import_file
+from workbench.flows.import_rows import NO_COLUMN, REPAIRED, BadLines, LineError, Progress
+from workbench.flows.imports import ImportReport, import_file
 from workbench.flows.previews import Preview
 from workbench.flows.previews import preview as preview_source
 

@@ -17,7 +17,7 @@ from workbench.domain.formats import Format, LeftOut, Reading
 from workbench.errors import DataError, UsageError
 from workbench.flows import containers, described
 from workbench.flows.containers import Opened, Options
-from workbench.flows.imports import SAMPLES, LineError, mapping_of, parts_of, renamed, told
+from workbench.flows.import_rows import SAMPLES, LineError, mapping_of, parts_of, renamed, told
 from workbench.flows.reading import Line, RowError
 
 

@@ -20,14 +20,19 @@ _WATCH_S = 0.1
 
 
 def converse(
-    module: str, arguments: Sequence[str], lines: Iterable[str], *, cancelled: threading.Event | None = None
+    module: str,
+    arguments: Sequence[str],
+    lines: Iterable[str],
+    *,
+    cancelled: threading.Event | None = None,
+    files: Sequence[int] = (),
 ) -> Iterator[str]:
     """The lines that ``python -m module`` prints while it is fed ``lines``, each without its newline.
 
     Lines are read from the iterable in another thread, and only as fast as the child takes them. Raises
     ``WorkbenchError`` with the child's last words when it ends with an error, and whatever ``lines`` raises. Leaving
     the iterator early ends the child, and so does setting ``cancelled``, also while an answer is awaited: then it
-    raises ``WorkbenchError`` too.
+    raises ``WorkbenchError`` too. ``files`` are descriptors that the child has open under the same numbers.
     """
     stopped = threading.Event()
     with tempfile.TemporaryFile() as said, ThreadPoolExecutor(2, thread_name_prefix="feed") as feeders:
@@ -37,6 +42,7 @@ def converse(
             stdout=subprocess.PIPE,
             stderr=said,
             env=child_environment(),
+            pass_fds=files,
             encoding="utf-8",
             errors="surrogatepass",
         )
