@@ -34,11 +34,11 @@ def test_bad_lines_among_the_first_are_named_with_their_reasons(bench: Bench, tm
     assert (seen.error, len(seen.rows), seen.looked_at) == ("", 2, 4)
 
 
-def test_a_small_file_is_counted_and_a_long_one_is_estimated_from_its_first_lines(bench: Bench, tmp_path: Path) -> None:
+def test_a_small_file_is_counted_and_a_long_one_is_estimated(bench: Bench, tmp_path: Path) -> None:
     small = exchange.preview(bench, put(tmp_path / "small.jsonl", line(1) * 50))
     assert (small.about, small.is_whole) == (50, True)
     long = exchange.preview(bench, put(tmp_path / "long.jsonl", "".join(map(line, range(4000)))))
-    assert (long.about, long.is_whole) == (4000, False)  # lines of one length
+    assert (long.about, long.is_whole) == (4000, False)
 
 
 def test_a_described_folder_is_shown_by_its_first_entry_or_the_one_asked_for(bench: Bench, tmp_path: Path) -> None:

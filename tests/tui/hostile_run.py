@@ -19,6 +19,7 @@ from hostile import ALL, ONE, SHORT
 from textual.app import App
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Input
 
 from fakes import FakeEngine
 from workbench.domain.chats import Generation, Role, Sampling, StopReason, Turn
@@ -32,7 +33,9 @@ from workbench.flows.bench import Bench
 from workbench.paths import workspace
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.panes import PANES
-from workbench.tui.screens.curate_files import ExportDialog, ImportDialog
+from workbench.tui.running_import import ImportAsked, RunningImport
+from workbench.tui.screens.export_form import ExportDialog
+from workbench.tui.screens.import_form import ImportDialog
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, Dialog, Field, FormDialog, TextDialog
 from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.help import HelpDialog, JumpDialog
@@ -184,6 +187,32 @@ def other_pane(name: str, *keys: str) -> Scene:
     return show
 
 
+def hostile_file(app: WorkbenchApp) -> Path:
+    """A table whose columns, texts and bad lines are hostile."""
+    file = Path(app.bench.workspace.root) / "rows.jsonl"
+    rows = [{"frage": text, ONE[:60]: text, "text": text} for text in SHORT]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows) + json.dumps({ONE[:60]: ONE}) + "\n{ broken\n")
+    return file
+
+
+async def import_rows(app: WorkbenchApp) -> None:
+    """The preview of a hostile file, and its columns to pick."""
+    dialog = ImportDialog(app.bench, "", lambda asked: RunningImport(app.bench, asked))
+    app.push_screen(dialog)
+    await asyncio.sleep(0.2)
+    dialog.query_one("#import-path", Input).value = str(hostile_file(app))
+    await asyncio.sleep(0.8)
+
+
+async def import_report(app: WorkbenchApp) -> None:
+    """The report of an import of it."""
+    asked = ImportAsked(str(hostile_file(app)), format="table", skip_bad=True)
+    running = RunningImport(app.bench, asked)
+    await asyncio.to_thread(running.work)
+    app.push_screen(ImportDialog(app.bench, "", lambda asked: running, running=running))
+    await asyncio.sleep(0.2)
+
+
 CHOICES = [Choice(text, text, text) for text in SHORT]
 FIELDS = [Field("a", ONE, ONE, ONE), Field("b", ONE, ONE, lines=True)]
 SCENES: dict[str, Scene] = {
@@ -205,7 +234,9 @@ SCENES: dict[str, Scene] = {
     "reading": dialog(lambda app: ReadingDialog(ONE, inline(ONE, ONE + " too"), text=ONE)),
     "help": dialog(lambda app: HelpDialog([(ONE, ONE, ONE), *((text, text, text) for text in SHORT)])),
     "jump": dialog(lambda app: JumpDialog()),
-    "import": dialog(lambda app: ImportDialog(app.bench, ONE)),
+    "import": dialog(lambda app: ImportDialog(app.bench, ONE, lambda asked: RunningImport(app.bench, asked))),
+    "import rows": import_rows,
+    "import report": import_report,
     "export": dialog(lambda app: ExportDialog(app.bench, ONE, ONE, Path(SHORT[6]))),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -216,62 +215,6 @@ async def test_the_dataset_is_chosen_from_those_there_are(bench: Bench, rows: li
         await until_text(pilot, "all datasets")
         await pilot.press(*"other", "enter")
         await until(pilot, lambda: len(curate.rows.ids) == 1 and curate.dataset == "other")
-
-
-async def test_a_file_is_imported_and_the_report_is_shown(bench: Bench, tmp_path: Path) -> None:
-    file = tmp_path / "new.jsonl"
-    row = {"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}
-    file.write_text(json.dumps(row) + "\n")
-    async with showing(bench, "curate", size=(140, 40)) as (app, pilot):
-        await pilot.press("i")
-        await until_text(pilot, "Import a file")
-        app.screen.query("Input").first().value = str(file)  # type: ignore[attr-defined]
-        await pilot.press("enter")
-        await until_text(pilot, "imported 1 row into new")
-        await pilot.press("enter")
-        await until(pilot, lambda: pane(app).dataset == "new" and len(pane(app).rows.ids) == 1)
-
-
-def unwrapped(shown: str) -> str:
-    """A screen's text without line breaks, frames and spaces: a long path may be broken anywhere."""
-    return "".join(c for c in shown if not c.isspace() and c not in "│─╭╮╰╯")
-
-
-async def test_a_file_with_a_bad_line_is_refused_by_line_and_taken_only_when_asked(
-    bench: Bench, tmp_path: Path
-) -> None:
-    file = tmp_path / "half.jsonl"
-    row = {"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}
-    file.write_text(json.dumps(row) + "\n{broken\n")
-    async with showing(bench, "curate", size=(140, 40)) as (app, pilot):
-        await pilot.press("i")
-        app.screen.query("Input").first().value = str(file)  # type: ignore[attr-defined]
-        await pilot.press("enter")
-        await until(pilot, lambda: "half.jsonl:2" in unwrapped(text_of(app)))
-        assert len(bench.store.examples.ids(parse_query(""))) == 0
-        await pilot.press("ctrl+t")
-        await until_text(pilot, "skipped 1 bad line")
-        assert len(bench.store.examples.ids(parse_query(""))) == 1
-
-
-async def test_what_the_filter_shows_is_exported_and_a_file_is_replaced_only_when_asked_twice(
-    bench: Bench, rows: list[int], tmp_path: Path
-) -> None:
-    target = tmp_path / "out.jsonl"
-    target.write_text("mine\n")
-    async with showing(bench, "curate", size=(140, 40)) as (app, pilot):
-        await opened(app, pilot, 7)
-        await pilot.press("a")
-        await until(pilot, lambda: status(bench, rows[0]) is Status.ACCEPTED)
-        await pilot.press("X")
-        await until_text(pilot, "To file")
-        app.screen.query("Input").first().value = str(target)  # type: ignore[attr-defined]
-        await pilot.press("enter")
-        await until_text(pilot, "Enter again replaces it")
-        assert target.read_text() == "mine\n"
-        await pilot.press("enter")
-        await until_text(pilot, "exported 1 row")
-        assert "question 0" in target.read_text()
 
 
 async def test_what_another_pane_made_is_there_when_curate_is_shown_again(bench: Bench, rows: list[int]) -> None:

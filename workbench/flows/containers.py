@@ -139,10 +139,17 @@ def _file(
             suffixes = suffixes[:-1] if suffixes[-1:] and suffixes[-1] in _PACKED_SUFFIXES else suffixes
         container = options.container or _told(file, suffixes[-1] if suffixes else "", name)
     share = (lambda: min(1.0, raw.tell() / size)) if size else (lambda: None)
+    known = size if isinstance(source, Path) and not packing else 0
     if container == "parquet":
         path = str(source) if isinstance(source, Path) and raw is file else _copied(file, stack)
         return Opened(name, container, _from_child(path, "", cancelled))
-    return Opened(name, container, _guarded(_lines(file, container, options), name), share, 0 if packing else size)
+    return Opened(
+        name,
+        container,
+        _guarded(_lines(file, container, options), name),
+        share,
+        known,
+    )
 
 
 def _lines(file: BufferedIOBase, container: str, options: Options) -> Iterator[Line]:

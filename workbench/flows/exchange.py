@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import DataError
 from workbench.flows import described
 from workbench.flows.containers import Options, Source, as_source
-from workbench.flows.exports import ExportReport, export_file, export_lines, export_query
+from workbench.flows.exports import (
+    CancelledExport,
+    ExportLook,
+    ExportReport,
+    container_of,
+    count,
+    export_file,
+    export_lines,
+    export_query,
+    look,
+)
 from workbench.flows.import_rows import NO_COLUMN, REPAIRED, BadLines, LineError, Progress
 from workbench.flows.imports import ImportReport, import_file
 from workbench.flows.previews import Preview
@@ -27,6 +37,8 @@ __all__ = [
     "NO_COLUMN",
     "REPAIRED",
     "BadLines",
+    "CancelledExport",
+    "ExportLook",
     "ExportReport",
     "ImportReport",
     "LineError",
@@ -35,11 +47,14 @@ __all__ = [
     "Progress",
     "Source",
     "as_source",
+    "container_of",
+    "count",
     "export_file",
     "export_lines",
     "export_query",
     "import_any",
     "import_file",
+    "look",
     "preview",
 ]
 

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -77,6 +78,64 @@ class ExportReport:
         return said
 
 
+class CancelledExport(WorkbenchError):
+    """Somebody asked for the export to end; nothing was written."""
+
+    kind = "cancelled"
+    exit_code = 130
+
+
+OnProgress = Callable[[int, int], None]
+"""Called with the rows that were looked at, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportLook:
+    """What an export would write: how many rows of which kinds.
+
+    ``homeless`` counts the rows of kinds that the format has no form for, ``lost`` those of which something would be
+    left out, by what that is.
+    """
+
+    rows: int
+    kinds: dict[str, int]
+    homeless: dict[str, int]
+    lost: dict[str, int]
+
+
+def look(
+    bench: Bench,
+    query_text: str,
+    *,
+    dataset: str = "",
+    format: str = "trl",
+    on_progress: OnProgress | None = None,
+    cancelled: threading.Event | None = None,
+) -> ExportLook:
+    """What ``export_file`` would find, and what the format could not hold of it. Reads every row, writes nothing."""
+    writer = _writer(format)
+    kinds, homeless, lost = Counter[str](), Counter[str](), Counter[str]()
+    for example in _watched(bench, query_text, dataset, on_progress, cancelled):
+        kind = example.content.kind
+        kinds[kind.value] += 1
+        if kind not in writer.kinds:
+            homeless[kind.value] += 1
+        elif reason := writer.lost(example.content):
+            lost[reason] += 1
+    return ExportLook(kinds.total(), dict(kinds), dict(homeless), dict(lost))
+
+
+def count(bench: Bench, query_text: str, *, dataset: str = "") -> int:
+    """How many rows an export would find."""
+    return bench.store.examples.count(export_query(query_text), dataset or None)
+
+
+def container_of(to: Path) -> str:
+    """What a file's name asks for, in words: its container, and how it is packed."""
+    packed = {".gz": ", packed by gzip", ".zst": ", packed by zstd"}.get(to.suffix, "")
+    return _container(to, "") + packed
+
+
 def export_file(
     bench: Bench,
     query_text: str,
@@ -89,6 +148,8 @@ def export_file(
     flatten: bool = False,
     card: bool = False,
     replace: bool | Callable[[Path], bool] = False,
+    on_progress: OnProgress | None = None,
+    cancelled: threading.Event | None = None,
 ) -> ExportReport:
     """Write the examples that the query finds to ``to``, which appears whole or not at all.
 
@@ -103,11 +164,12 @@ def export_file(
     final.
 
     Raises ``NotFoundError`` when nothing matches, ``DataError`` when the format cannot hold all of it and not
-    ``flatten``, ``RefusedError`` when it would replace a file that is to stay.
+    ``flatten``, ``RefusedError`` when it would replace a file that is to stay, and ``CancelledExport``.
     """
     to = to.resolve()  # a link stays a link
     writer, container = _writer(format), container or _container(to, format)
-    with _Rows(bench, query_text, dataset, writer, provenance=provenance, flatten=flatten) as rows:
+    found = _watched(bench, query_text, dataset, on_progress, cancelled)
+    with _Rows(found, query_text, dataset, writer, provenance=provenance, flatten=flatten) as rows:
         rows.check(flatten=flatten)
         rows.check_container(container)
         targets = _targets(to, writer, container, rows, dataset)
@@ -148,7 +210,8 @@ def export_lines(
         raise UsageError(
             f"{container} cannot be written to standard output", hint=f"known: {', '.join(CONTAINERS[:4])}"
         )
-    with _Rows(bench, query_text, dataset, _writer(format), provenance=provenance, flatten=flatten) as rows:
+    found = _matching(bench, query_text, dataset)
+    with _Rows(found, query_text, dataset, _writer(format), provenance=provenance, flatten=flatten) as rows:
         rows.check(flatten=flatten, may_be_empty=True)
         rows.check_container(container)
         with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:
@@ -172,7 +235,14 @@ class _Rows:
     """The rows of an export in an unlinked file, and what was found out while they were written there."""
 
     def __init__(
-        self, bench: Bench, query_text: str, dataset: str, writer: Format, *, provenance: bool, flatten: bool
+        self,
+        found: Iterable[Example],
+        query_text: str,
+        dataset: str,
+        writer: Format,
+        *,
+        provenance: bool,
+        flatten: bool,
     ) -> None:
         self.tally = Tally()
         self.lost: Counter[str] = Counter()
@@ -184,7 +254,7 @@ class _Rows:
         self._first: dict[str, int] = {}
         self._homeless: Counter[str] = Counter()
         self._writer, self._query_text, self._dataset = writer, query_text, dataset
-        for example in _matching(bench, query_text, dataset):
+        for example in found:
             self._add(example, provenance, flatten)
 
     def __enter__(self) -> Self:
@@ -257,8 +327,23 @@ class _Rows:
 
 
 def _matching(bench: Bench, query_text: str, dataset: str) -> Iterator[Example]:
+    return _watched(bench, query_text, dataset, None, None)
+
+
+def _watched(
+    bench: Bench,
+    query_text: str,
+    dataset: str,
+    on_progress: OnProgress | None,
+    cancelled: threading.Event | None,
+) -> Iterator[Example]:
+    """The rows of an export, a few hundred at a time; raises ``CancelledExport``."""
     ids = bench.store.examples.ids(export_query(query_text), dataset=dataset or None)
     for start in range(0, len(ids), _ROWS_AT_ONCE):
+        if cancelled is not None and cancelled.is_set():
+            raise CancelledExport("the export was cancelled; nothing was written")
+        if on_progress is not None:
+            on_progress(start, len(ids))
         yield from bench.store.examples.many(ids[start : start + _ROWS_AT_ONCE])
 
 

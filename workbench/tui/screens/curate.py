@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -28,7 +27,7 @@ from workbench.tui.paste_guard import PasteGuard
 from workbench.tui.safety import cell
 from workbench.tui.screens.curate_asks import CurateAsks
 from workbench.tui.screens.curate_entries import Pace, columns, detail, session_line
-from workbench.tui.screens.curate_files import ExportDialog, ImportDialog
+from workbench.tui.screens.curate_files import CurateFiles
 from workbench.tui.screens.curate_keys import KEYS, SINGLE_KEYS
 from workbench.tui.screens.curate_looks import CurateLooks
 from workbench.tui.widgets.dialogs import ConfirmDialog
@@ -58,6 +57,7 @@ class CuratePane(Pane):
         self._last = ""
         self._stale = False
         self._asks, self._looks = CurateAsks(self), CurateLooks(self)
+        self._files = CurateFiles(self, self.show_dataset)
 
     def compose(self) -> ComposeResult:
         """Headline, filter, rows and detail, session."""
@@ -99,9 +99,9 @@ class CuratePane(Pane):
         return self.example.answer_text if self.example else ""
 
     def closing(self) -> Sequence[Callable[[], object]]:
-        """Wait for no tokenizer."""
+        """Wait for no tokenizer, and for an import only until it has cleared up behind itself."""
         self._looks.stop()
-        return ()
+        return self._files.closing()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Single letters are for the rows and the detail, not for the filter line."""
@@ -420,22 +420,8 @@ class CuratePane(Pane):
 
     def action_import_file(self) -> None:
         """``i``"""
-
-        def imported(dataset: str | None) -> None:
-            if dataset is not None:
-                self.dataset = dataset or self.dataset
-                self.action_reload()
-                self.tell(ExamplesChanged())
-
-        self.app.push_screen(ImportDialog(self.bench, self.dataset or ""), imported)
+        self._files.ask_import(self.dataset or "")
 
     def action_export_file(self) -> None:
         """``X``"""
-
-        def exported(said: str | None) -> None:
-            if said:
-                self.notice(said)
-
-        name = f"{self.dataset or 'examples'}.jsonl"
-        target = Path(self.bench.workspace.exports) / name
-        self.app.push_screen(ExportDialog(self.bench, self.filter, self.dataset or "", target), exported)
+        self._files.ask_export(self.filter, self.dataset or "")
