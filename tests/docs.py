@@ -29,6 +29,17 @@ def methods() -> str:
     return "\n".join(["| method | what it does | takes | trainer | presets |", "|---|---|---|---|---|", *rows])
 
 
+def adapters() -> str:
+    """A row for every adapter kind."""
+    from workbench.methods.adapters import find
+
+    rows = [
+        f"| `{a.name}` | {a.summary} | {', '.join(f'`{knob.name}`' for knob in a.knobs) or '-'} |"
+        for a in find().values()
+    ]
+    return "\n".join(["| adapter | what learns | settings of its own |", "|---|---|---|", *rows])
+
+
 def checks() -> str:
     """A row for every data check."""
     from workbench.checks import find
@@ -92,6 +103,7 @@ def _bindings() -> Iterator[tuple[str, str, str, str]]:
 
 PARTS: dict[str, Callable[[], str]] = {
     "methods": methods,
+    "adapters": adapters,
     "checks": checks,
     "formats": formats,
     "commands": commands,

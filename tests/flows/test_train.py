@@ -229,11 +229,16 @@ def test_max_length_is_the_model_s_context_unless_a_person_set_it(bench: Bench) 
     assert given.spec.knobs["max_length"] == 700
 
 
-def test_going_on_from_an_adapter_names_the_adapter_and_its_base(bench: Bench) -> None:
+def test_going_on_from_an_adapter_names_the_adapter_and_its_base(bench: Bench, tmp_path: Path) -> None:
     add(bench, asked(5))
-    bench.store.models.add("tuned", ModelKind.ADAPTER, "/adapters/tuned", base=bench.store.models.default().name)
+    (tmp_path / "adapter_config.json").write_text(
+        '{"peft_type": "LORA", "r": 4, "target_modules": ["v_proj", "q_proj"]}'
+    )
+    bench.store.models.add("tuned", ModelKind.ADAPTER, str(tmp_path), base=bench.store.models.default().name)
     spec = train.plan(bench, method="sft", dataset="chats", model="tuned").spec
-    assert (spec.adapter, spec.adapter_path) == ("tuned", "/adapters/tuned")
+    assert (spec.adapter, spec.adapter_path) == ("tuned", str(tmp_path))
+    assert (spec.knobs["adapter"], spec.knobs["lora_r"]) == ("lora", 4)
+    assert spec.knobs["target_modules"] == "q_proj,v_proj"
     assert spec.base_path == bench.store.models.default().path
 
 

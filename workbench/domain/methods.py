@@ -98,10 +98,60 @@ class Preset:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """What part of a model learns. ``config`` is PEFT's class as ``"module:Class"``, imported by the trainer only; it
+    is "" when weights of the model itself learn, and then the whole model is the result.
+
+    ``fields`` are the config's fields by the knob that fills each, ``fixed`` its other fields. ``values`` replace the
+    preset's, and ``rate`` is the factor on the preset's learning rate. ``told_by`` are the entries by which a saved
+    adapter's ``adapter_config.json`` is known for this kind.
+    """
+
+    name: str
+    summary: str
+    config: str = ""
+    knobs: tuple[Knob, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, KnobValue] = field(default_factory=dict)
+    values: Mapping[str, KnobValue] = field(default_factory=dict)
+    rate: float = 1.0
+    told_by: Mapping[str, KnobValue] = field(default_factory=dict)
+
+    @property
+    def saves_model(self) -> bool:
+        """True when the result is a whole model rather than an adapter on one."""
+        return not self.config
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Settings that cannot be combined: all of them stand in a run, each with one of its values here.
+
+    A setting is a knob, ``method``, or ``start`` (``base``, or ``adapter`` for a run that goes on from one). A knob
+    that lists names is in when one of the names is.
+    """
+
+    settings: Mapping[str, tuple[KnobValue, ...]]
+    reason: str
+    hint: str
+
+    def is_in(self, settings: Mapping[str, KnobValue]) -> bool:
+        """True when ``settings`` combine what cannot be combined."""
+        return all(_listed(settings.get(name)) & set(values) for name, values in self.settings.items())
+
+
+def _listed(value: KnobValue | None) -> set[KnobValue]:
+    if isinstance(value, str):
+        return {part.strip() for part in value.split(",")}
+    return set() if value is None else {value}
+
+
+@dataclass(frozen=True, slots=True)
 class Method:
     """One way of training. ``trainer`` and ``config`` are ``"module:Class"``, imported by the trainer process only.
 
-    ``kinds`` are the kinds of example it takes; the first is its own, the others are converted to it.
+    ``kinds`` are the kinds of example it takes; the first is its own, the others are converted to it. ``adapters`` are
+    the parts of a model that it can train, the default first.
     """
 
     name: str
@@ -112,7 +162,15 @@ class Method:
     config: str
     knobs: tuple[Knob, ...]
     presets: tuple[Preset, ...]
+    adapters: tuple[Adapter, ...]
     fixed: Mapping[str, KnobValue] = field(default_factory=dict)
+
+    def adapter(self, name: str) -> Adapter:
+        """The adapter kind called ``name``; raises ``UsageError`` with the nearest name when there is none."""
+        for adapter in self.adapters:
+            if adapter.name == name:
+                return adapter
+        raise UsageError(f"{self.name} has no adapter {name!r}", hint=nearest(name, [a.name for a in self.adapters]))
 
     def knob(self, name: str) -> Knob:
         """The knob called ``name``; raises ``UsageError`` with the nearest name when there is none."""
@@ -129,11 +187,23 @@ class Method:
         raise UsageError(f"{self.name} has no preset {name!r}", hint=nearest(name, [p.name for p in self.presets]))
 
     def values(self, preset: str, overrides: Mapping[str, str]) -> dict[str, KnobValue]:
-        """Every knob's value: default, then the preset's, then ``overrides`` (texts, parsed and checked)."""
+        """Every knob's value: default, then the preset's, the adapter's, and ``overrides`` (texts, parsed and checked).
+
+        Raises ``UsageError`` for one that cannot be, also for a setting that the chosen adapter does not have.
+        """
         values = {k.name: k.default for k in self.knobs} | dict(self.preset(preset).values)
-        for name, text in overrides.items():
-            values[name] = self.knob(name).parse(text)
-        return values
+        given = {name: self.knob(name).parse(text) for name, text in overrides.items()}
+        adapter = self.adapter(str(given.get("adapter", values["adapter"])))
+        self._refuse_foreign(given, adapter)
+        fitted = {"learning_rate": float(f"{float(values['learning_rate']) * adapter.rate:.6g}")}
+        return values | fitted | dict(adapter.values) | given
+
+    def _refuse_foreign(self, given: Iterable[str], adapter: Adapter) -> None:
+        own = {knob.name for knob in adapter.knobs}
+        for name in given:
+            if self.knob(name).target == "adapter" and name not in own:
+                having = ", ".join(a.name for a in self.adapters if name in {k.name for k in a.knobs})
+                raise UsageError(f"{name} is no setting of {adapter.name}", hint=f"{having} have it", where=name)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -98,6 +98,16 @@ def describe(bench: Bench, model: Model) -> dict[str, object]:
     return shown | (_facts(folder) if folder.is_dir() else {"present": is_hub_id(model.path)})
 
 
+def adapter_config(model: Model) -> dict[str, Any]:
+    """What ``adapter_config.json`` of a registered adapter says; empty when its folder is gone."""
+    return _json(Path(model.path) / "adapter_config.json")
+
+
+def weight_names(model: Model) -> list[str]:
+    """The names of a model's weights, from the headers of its files; empty for a hub id that is not on this disk."""
+    return [name for path in sorted(Path(model.path).glob("*.safetensors")) for name, _ in _tensors(path)]
+
+
 def ensure_embedded(store: Store) -> None:
     """Register the model shipped with the program in a workspace that has no model yet."""
     if store.models.list():
@@ -235,7 +245,7 @@ def _facts(folder: Path) -> dict[str, object]:
     """What the files say: architecture, size, parameters, dtype, context, chat template; for an adapter its rank."""
     adapter, config = _json(folder / "adapter_config.json"), _json(folder / "config.json")
     weights = sorted(folder.glob("*.safetensors"))
-    shapes = [entry for path in weights for entry in _tensors(path)]
+    shapes = [entry for path in weights for _, entry in _tensors(path)]
     facts: dict[str, object] = {
         "present": bool(weights),
         "bytes": sum(path.stat().st_size for path in weights),
@@ -250,8 +260,8 @@ def _facts(folder: Path) -> dict[str, object]:
     return facts | {"architecture": architecture, "context": config.get("max_position_embeddings")}
 
 
-def _tensors(path: Path) -> list[dict[str, Any]]:
-    """The tensors' entries in a safetensors header: an 8-byte little-endian length, then JSON.
+def _tensors(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The tensors' names and entries in a safetensors header: an 8-byte little-endian length, then JSON.
 
     Source: https://github.com/huggingface/safetensors/blob/main/README.md#format
     """
@@ -263,7 +273,7 @@ def _tensors(path: Path) -> list[dict[str, Any]]:
             header = json.loads(file.read(length))
         except ValueError:
             raise DataError("this is not a safetensors file", where=str(path)) from None
-    return [entry for name, entry in header.items() if name != "__metadata__"]
+    return [(name, entry) for name, entry in header.items() if name != "__metadata__"]
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from workbench.domain.training import Dealt, TrainingRow, deal, shuffled, taken_
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
 from workbench.flows.gate import gate, stream
+from workbench.flows.start import knobs_from, start_of
 from workbench.jobs import processes
 from workbench.jobs.launch import ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity
@@ -86,11 +87,11 @@ def plan(
     """
     given = dict(overrides or {})
     chosen = training_methods.get(method)
-    start = bench.store.models.get(model) if model else bench.store.models.default()
-    base = bench.store.models.get(start.base) if start.kind is ModelKind.ADAPTER else start
+    beginning = start_of(bench, model)
+    start, base = beginning.model, beginning.base
     facts = registry.describe(bench, base)
     taken = _preset(preset, facts)
-    knobs = _fitted(chosen.values(taken, given), facts, given)
+    knobs = _fitted(knobs_from(beginning, chosen, taken, given), facts, given)
     dealt = _examples(bench, chosen, knobs, dataset, eval_dataset)
     rows = _rows(chosen, dealt.train, int(knobs["seed"]))
     held_out = training_rows(dealt.held_out, chosen.kinds[0])

@@ -76,6 +76,11 @@ class RunDirectory:
         """The trained model of a full fine-tuning, there only once it is whole."""
         return self.root / "model"
 
+    @property
+    def start_adapter(self) -> Path:
+        """The adapter before its first step, for kinds whose result is told by the difference to it."""
+        return self.root / "start-adapter"
+
     @classmethod
     def create(cls, root: Path, spec: RunSpec, train: Iterable[str], held_out: Iterable[str]) -> RunDirectory:
         """A new directory with the spec and the frozen lines, not queued yet; ``spec.row_hash`` is set here.

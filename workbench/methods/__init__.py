@@ -1,7 +1,8 @@
 """Training methods, one file each, found by folder: a new file here is a new method everywhere.
 
 Owns the finding. Knows nothing of what a method says; that is ``workbench.domain.methods``. A file whose name begins
-with an underscore holds parts that methods share and is not a method itself.
+with an underscore holds parts that methods share and is not a method itself. The adapter kinds have a folder of their
+own, ``adapters``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from workbench.errors import NotFoundError
 @cache
 def find() -> dict[str, Method]:
     """Every method of this folder by name, in the order of the file names."""
-    modules = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    modules = sorted(m.name for m in pkgutil.iter_modules(__path__) if not (m.ispkg or m.name.startswith("_")))
     methods = [_method(name) for name in modules]
     return {method.name: method for method in methods}
 

@@ -5,50 +5,29 @@ transformers' own; what a knob does not say here, their documentation says.
 from __future__ import annotations
 
 from workbench.domain.methods import Knob, KnobGroup
+from workbench.methods import adapters
+
+ADAPTERS = tuple(adapters.find().values())
 
 ADAPTER = (
     Knob(
         "adapter",
-        "lora",
-        "lora trains small matrices beside the weights, qlora the same over 4-bit weights, full all weights",
+        ADAPTERS[0].name,
+        "what learns: lora, small matrices beside the weights; qlora, the same over 4-bit weights; full, all weights; "
+        "last-layers or named, some of them; dora, rslora, pissa, ia3, prefix, prompt, p-tuning",
         KnobGroup.ADAPTER,
         target="workbench",
-        choices=("lora", "qlora", "full"),
+        choices=tuple(adapter.name for adapter in ADAPTERS),
     ),
     Knob(
-        "lora_r",
-        16,
-        "rank of the LoRA matrices: more learns more and weighs more",
+        "quantization",
+        "none",
+        "hold the base's frozen weights in 8 bits, or in 4 (nf4, double quantisation): a quarter of the memory",
         KnobGroup.ADAPTER,
-        target="adapter",
-        minimum=1,
-        maximum=1024,
+        target="workbench",
+        choices=("none", "4bit", "8bit"),
     ),
-    Knob(
-        "lora_alpha",
-        32,
-        "scale of the LoRA matrices; twice the rank is usual",
-        KnobGroup.ADAPTER,
-        target="adapter",
-        minimum=1,
-        maximum=4096,
-    ),
-    Knob(
-        "lora_dropout",
-        0.0,
-        "share of LoRA inputs dropped in training",
-        KnobGroup.ADAPTER,
-        target="adapter",
-        minimum=0.0,
-        maximum=0.9,
-    ),
-    Knob(
-        "target_modules",
-        "all-linear",
-        "layers that get LoRA: all-linear, or names separated by commas (q_proj,v_proj)",
-        KnobGroup.ADAPTER,
-        target="adapter",
-    ),
+    *adapters.knobs(),
 )
 
 

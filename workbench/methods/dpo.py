@@ -47,6 +47,7 @@ METHOD = Method(
         *_shared.DATA,
         *_shared.SAVING,
     ),
+    adapters=_shared.ADAPTERS,
     presets=(
         Preset(
             "auto",

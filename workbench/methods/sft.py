@@ -33,6 +33,7 @@ METHOD = Method(
         ),
         *_shared.SAVING,
     ),
+    adapters=_shared.ADAPTERS,
     presets=(
         Preset(
             "auto",

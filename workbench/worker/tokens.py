@@ -132,7 +132,7 @@ def _prepared(name: str, lines: list[dict[str, Any]], path: str, tokenizer: PreT
 
     import datasets
 
-    from workbench.worker.trainer import building, rows
+    from workbench.worker.trainer import adapters, building, rows
 
     datasets.disable_progress_bars()
     method, spec = methods.get(name), _spec(name, path, len(lines))
@@ -142,7 +142,7 @@ def _prepared(name: str, lines: list[dict[str, Any]], path: str, tokenizer: PreT
         train = rows.read_rows(directory.train_file)
         changed: dict[str, Any] = {"max_length": None, "use_cpu": True, "bf16": False, "dataloader_pin_memory": False}
         config = building.build_config(method, spec, directory, train, **changed)
-        trainer_class = building.import_class(method.trainer)
+        trainer_class = adapters.import_class(method.trainer)
         options: dict[str, Any] = {"args": config, "train_dataset": train, "processing_class": tokenizer}
         if "ref_model" in inspect.signature(trainer_class).parameters:
             options["ref_model"] = _stand_in(path, tokenizer)

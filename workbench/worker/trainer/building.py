@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from collections.abc import Callable, Iterator
@@ -14,7 +13,8 @@ from workbench.domain.methods import Method
 from workbench.domain.runs import RunSpec
 from workbench.errors import RefusedError
 from workbench.jobs.run_directory import RunDirectory, mark_complete
-from workbench.worker.trainer import loading, rows
+from workbench.worker.trainer import adapters, loading, rows
+from workbench.worker.trainer.adapters import import_class
 from workbench.worker.trainer.failures import TrainingFailed
 
 if TYPE_CHECKING:
@@ -30,12 +30,6 @@ class Built:
     trainer: Trainer
     tokenizer: PreTrainedTokenizerBase
     counts: rows.RowCounts
-
-
-def import_class(reference: str) -> Any:
-    """The class that ``"module:Class"`` names."""
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def config_values(method: Method, spec: RunSpec, directory: RunDirectory) -> dict[str, Any]:
@@ -123,6 +117,7 @@ def watched(trainer_class: type) -> type:
 
 def build(method: Method, spec: RunSpec, directory: RunDirectory, callbacks: list[TrainerCallback]) -> Built:
     """The trainer of a run with model, rows and config in place; refuses rows that would teach the wrong thing."""
+    adapters.refuse(spec)
     tokenizer = loading.load_tokenizer(spec)
     train = rows.read_rows(directory.train_file)
     if train is None:
@@ -136,12 +131,14 @@ def build(method: Method, spec: RunSpec, directory: RunDirectory, callbacks: lis
         "callbacks": callbacks,
     }
     trainer_class = import_class(method.trainer)
-    if spec.knobs["adapter"] == "full" and "ref_model" in inspect.signature(trainer_class).parameters:
+    if adapters.adapter_of(spec).saves_model and "ref_model" in inspect.signature(trainer_class).parameters:
         options["ref_model"] = loading.load_model(spec, trainable=False)
-    if (adapter := loading.lora_config(spec)) is not None:
+    if (adapter := adapters.peft_config(spec)) is not None:
         options["peft_config"] = adapter
     trainer = watched(trainer_class)(model=loading.load_model(spec), **options)
     trainer.remove_callback(_printer())
+    if not adapters.adapter_of(spec).saves_model:
+        adapters.keep_start(trainer.model, directory.start_adapter)
     return Built(trainer, tokenizer, _checked(trainer, tokenizer, spec, len(train)))
 
 

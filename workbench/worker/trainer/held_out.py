@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,15 +114,20 @@ class HeldOut:
         """How many rows are held out."""
         return len(self._trainer.eval_dataset) if self._trainer.eval_dataset is not None else 0
 
-    def measure(self) -> dict[str, float]:
-        """Loss, perplexity, tokens and, for a preference method, accuracy and margin; empty without held-out rows."""
+    def measure(self, *, start: bool = False) -> dict[str, float]:
+        """Loss, perplexity, tokens and, for a preference method, accuracy and margin; empty without held-out rows.
+
+        ``start`` measures the model that training starts from.
+        """
         if not self.rows:
             return {}
         model = self._trainer.model
         was_training = model.training
         model.eval()
+        # A learnt prompt says something before its first step; every other adapter begins without effect.
+        untouched = model.disable_adapter() if start and _has_learnt_prompt(model) else nullcontext()
         try:
-            with torch.no_grad(), self._trainer.accelerator.autocast():
+            with torch.no_grad(), untouched, self._trainer.accelerator.autocast():
                 return self._measure()
         finally:
             model.train(was_training)
@@ -192,6 +198,11 @@ class HeldOut:
         model = trainer.accelerator.unwrap_model(trainer.model)
         with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
             return self._log_probs(trainer.model, batch)[0]
+
+
+def _has_learnt_prompt(model: Any) -> bool:
+    config = getattr(model, "active_peft_config", None)
+    return config is not None and config.is_prompt_learning
 
 
 def _liked(batch: _Batch, sequences: int) -> list[int]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from workbench.domain.runs import RunSpec
 from workbench.errors import RefusedError
 from workbench.worker.speaking import tokenizer_of
+from workbench.worker.trainer.adapters import adapter_of, choose_weights, settings
 
 if TYPE_CHECKING:
     import torch
-    from peft import LoraConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -40,7 +40,7 @@ def precision(spec: RunSpec) -> Precision:
         has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         wanted = "bf16" if has_bf16 else "fp32"
     bf16 = wanted == "bf16"
-    weights = torch.bfloat16 if bf16 and spec.knobs["adapter"] != "full" else torch.float32
+    weights = torch.bfloat16 if bf16 and not adapter_of(spec).saves_model else torch.float32
     return Precision(weights, bf16)
 
 
@@ -57,10 +57,19 @@ def load_tokenizer(spec: RunSpec) -> PreTrainedTokenizerBase:
 
 
 def load_model(spec: RunSpec, *, trainable: bool = True) -> PreTrainedModel:
-    """The model that training starts from: the base, 4-bit for qlora, with the adapter to go on from.
+    """The model that training starts from: the base, quantised where the run says so, with the adapter to go on from.
 
-    With ``trainable`` the adapter stays an adapter that learns; a full fine-tuning has it merged into the weights.
+    With ``trainable`` the adapter stays an adapter that learns; a run that trains weights has it merged into them.
     """
+    model = _started(spec, trainable=trainable)
+    if not trainable:
+        return model.requires_grad_(False)
+    if adapter_of(spec).saves_model:
+        choose_weights(model, spec)
+    return model
+
+
+def _started(spec: RunSpec, *, trainable: bool) -> PreTrainedModel:
     model = _load_base(spec)
     if not spec.adapter_path:
         return model
@@ -68,26 +77,9 @@ def load_model(spec: RunSpec, *, trainable: bool = True) -> PreTrainedModel:
 
     if not (Path(spec.adapter_path) / "adapter_model.safetensors").is_file():
         raise RefusedError(f"{spec.adapter} has no adapter_model.safetensors in {spec.adapter_path}")
-    full = spec.knobs["adapter"] == "full"
-    adapted = PeftModel.from_pretrained(model, spec.adapter_path, is_trainable=trainable and not full)
-    return adapted.merge_and_unload().requires_grad_(trainable) if full else adapted
-
-
-def lora_config(spec: RunSpec) -> LoraConfig | None:
-    """The adapter to make; None for a full fine-tuning, and when an adapter is gone on from."""
-    if spec.knobs["adapter"] == "full" or spec.adapter_path:
-        return None
-    from peft import LoraConfig
-
-    modules = str(spec.knobs["target_modules"])
-    names = [part.strip() for part in modules.split(",") if part.strip()]
-    return LoraConfig(
-        r=int(spec.knobs["lora_r"]),
-        lora_alpha=int(spec.knobs["lora_alpha"]),
-        lora_dropout=float(spec.knobs["lora_dropout"]),
-        target_modules=modules if modules == "all-linear" else names,
-        task_type="CAUSAL_LM",
-    )
+    whole = adapter_of(spec).saves_model
+    adapted = PeftModel.from_pretrained(model, spec.adapter_path, is_trainable=trainable and not whole)
+    return adapted.merge_and_unload().requires_grad_(True) if whole else adapted
 
 
 def _load_base(spec: RunSpec) -> PreTrainedModel:
@@ -95,8 +87,8 @@ def _load_base(spec: RunSpec) -> PreTrainedModel:
 
     chosen = precision(spec)
     options: dict[str, Any] = {"dtype": chosen.weights, "use_safetensors": True, "trust_remote_code": False}
-    if spec.knobs["adapter"] == "qlora":
-        options |= _four_bit(chosen)
+    if (bits := settings(spec)["quantization"]) != "none":
+        options |= _quantized(str(bits), chosen)
     model = AutoModelForCausalLM.from_pretrained(spec.base_path, **options)
     _keep_four_bit_layers_as_they_are(model)
     return model
@@ -113,14 +105,15 @@ def _keep_four_bit_layers_as_they_are(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _four_bit(chosen: Precision) -> dict[str, Any]:
+def _quantized(bits: str, chosen: Precision) -> dict[str, Any]:
     from transformers import BitsAndBytesConfig
 
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=chosen.weights,
-    )
+    four = {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+        "bnb_4bit_compute_dtype": chosen.weights,
+    }
     device = {"": 0} if device_name() == "cuda" else {"": "cpu"}
+    quantization = BitsAndBytesConfig(**(four if bits == "4bit" else {"load_in_8bit": True}))
     return {"quantization_config": quantization, "device_map": device}

@@ -10,7 +10,7 @@ import shutil
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workbench import methods
 from workbench.domain.runs import RunSpec, RunState
@@ -103,7 +103,7 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
         return RunState.STOPPED
     _measure(reporter, held_out, "tuned", state.global_step)
     save_when_there_is_room(reporter, lambda: _save(built, spec, directory))
-    reporter.event("saved", step=state.global_step, path="model" if spec.knobs["adapter"] == "full" else "adapter")
+    reporter.event("saved", step=state.global_step, path="model" if directory.model.is_dir() else "adapter")
     return RunState.FINISHED
 
 
@@ -158,7 +158,7 @@ def _train(built: Built, checkpoint: Path | None) -> None:
 
 
 def _measure(reporter: Reporter, held_out: HeldOut, which: str, step: int) -> None:
-    if scores := held_out.measure():
+    if scores := held_out.measure(start=which == "base"):
         reporter.event("eval", step=step, which=which, **scores)
         said = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         say(f"held out, {which}: {said}")
@@ -175,15 +175,18 @@ def _check_stop(reporter: Reporter) -> None:
 
 
 def _save(built: Built, spec: RunSpec, directory: RunDirectory) -> None:
-    full = spec.knobs["adapter"] == "full"
-    target = directory.model if full else directory.adapter
+    from workbench.worker.trainer.adapters import adapter_of, save_adapter
+
+    whole = adapter_of(spec).saves_model
+    target = directory.model if whole else directory.adapter
     aside = _aside(target)
     for folder in (aside, target):
         shutil.rmtree(folder, ignore_errors=True)
     model = built.trainer.accelerator.unwrap_model(built.trainer.model)
-    # The frozen copy that preference trainers keep as reference ("ref") is no part of the result.
-    options: dict[str, Any] = {} if full else {"selected_adapters": ["default"]}
-    model.save_pretrained(aside, **options)
+    if whole:
+        model.save_pretrained(aside)
+    else:
+        save_adapter(model, aside, start=directory.start_adapter)
     built.tokenizer.save_pretrained(aside)
     aside.rename(target)
 

@@ -1,0 +1,65 @@
+"""What cannot be combined in a run, with the reason: plain data, read before a launch and again by the trainer.
+
+Every row was tried on the pinned libraries; the first row that fits is the one that is told.
+"""
+
+from __future__ import annotations
+
+from workbench.domain.methods import Clash
+
+_WHOLE = ("full", "last-layers", "named")
+_PROMPTS = ("prefix", "prompt", "p-tuning")
+_QUANTIZED = ("4bit", "8bit")
+
+CLASHES = (
+    Clash(
+        {"adapter": _WHOLE, "quantization": _QUANTIZED},
+        "quantised weights cannot learn themselves, only an adapter beside them can",
+        "adapter=qlora, or quantization=none",
+    ),
+    Clash(
+        {"adapter": ("pissa",), "quantization": _QUANTIZED},
+        "PiSSA starts from the singular values of the weights, which quantised weights do not give",
+        "adapter=qlora, or quantization=none",
+    ),
+    Clash(
+        {"adapter": ("dora",), "quantization": ("8bit",)},
+        "DoRA needs the norms of the weights, which bitsandbytes' 8-bit layers do not give back once they have run",
+        "quantization=4bit, or adapter=qlora",
+    ),
+    Clash(
+        {"adapter": ("qlora",), "quantization": ("none",)},
+        "without quantised weights this is plain LoRA",
+        "adapter=lora, or quantization=4bit",
+    ),
+    Clash(
+        {"adapter": ("prefix",), "gradient_checkpointing": (True,)},
+        "the prefix travels in the key-value cache, which gradient checkpointing switches off",
+        "gradient_checkpointing=false, or adapter=prompt",
+    ),
+    Clash(
+        {"adapter": ("pissa",), "method": ("dpo", "kto")},
+        "the reference is the model with its adapter off, and PiSSA has changed the weights beneath it",
+        "adapter=lora, rslora or dora",
+    ),
+    Clash(
+        {"adapter": ("pissa",), "start": ("adapter",)},
+        "this adapter was saved over weights that it had changed, which are not here",
+        "go on from one that was saved converted to a plain LoRA, as runs here save it",
+    ),
+    Clash(
+        {"adapter": _PROMPTS, "start": ("adapter",)},
+        "PEFT loads learnt prompts for use only, not to go on learning",
+        "start from the base, or go on from a LoRA adapter",
+    ),
+    Clash(
+        {"adapter": ("lora", "rslora", "dora", "pissa", "qlora"), "target_modules": ("lm_head",)},
+        "the loss is computed from the weights of lm_head directly, so an adapter on it would never learn",
+        "leave lm_head out of target_modules",
+    ),
+    Clash(
+        {"modules_to_save": ("lm_head",)},
+        "the loss is computed from the weights of lm_head directly, so a copy of it would never learn",
+        "leave lm_head out of modules_to_save",
+    ),
+)
