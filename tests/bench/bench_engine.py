@@ -1,4 +1,4 @@
-"""The engine: time to the first token cold and warm, and two models in one batch against one after the other.
+"""The engine: time to the first token cold, warm and in long chats, and two models in one batch or one after the other.
 
 ``python -m tests.bench.bench_engine [RUNS]``; a random Llama of 85 million parameters with a LoRA adapter, made in a
 temporary folder, through the real process and its socket. Prints, never fails.
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from workbench.domain.chats import Sampling, Turn
-from workbench.domain.serving import AnswerEnd, ChatRequest, ModelPlace
+from workbench.domain.serving import AnswerEnd, ChatRequest, ModelPlace, TextPiece
 from workbench.jobs.engine import EngineClient
 from workbench.paths import Workspace, shipped
 
@@ -69,6 +69,30 @@ def both_at_once(client: EngineClient, places: dict[str, ModelPlace]) -> None:
         thread.join()
 
 
+def long_chat(client: EngineClient, place: ModelPlace, turns: int) -> list[tuple[int, int, int]]:
+    """Per turn: tokens of the prompt, and ms to the first token with the chat remembered and read anew.
+
+    Anew: the same prompt with another first word, which nothing that was remembered begins with.
+    """
+    said: list[Turn] = []
+    times = []
+    for number in range(turns):
+        said.append(Turn("user", f"{number} {QUESTION}"))
+        strange = [Turn("user", f"({number}) {said[0].content}"), *said[1:]]
+        anew, remembered = (stream(client, place, tuple(each)) for each in (strange, said))
+        times.append((remembered[1].prompt_tokens, remembered[1].first_token_ms, anew[1].first_token_ms))
+        said.append(Turn("assistant", remembered[0]))
+    return times
+
+
+def stream(client: EngineClient, place: ModelPlace, turns: tuple[Turn, ...]) -> tuple[str, AnswerEnd]:
+    """A short greedy answer."""
+    request = ChatRequest(place, turns, Sampling(0.0, 1.0, 24, 1))
+    *pieces, end = client.stream(request, cancelled=threading.Event())
+    assert isinstance(end, AnswerEnd)
+    return "".join(piece.text for piece in pieces if isinstance(piece, TextPiece)), end
+
+
 def main(runs: int) -> None:
     """Measure and print the medians."""
     folder = Path(tempfile.mkdtemp(prefix="wb-bench-"))
@@ -97,6 +121,9 @@ def main(runs: int) -> None:
         print(
             f"both in one batch:            {fast:.2f} s  ({2 * TOKENS / fast:.0f} tokens/s, {slow / fast:.2f} times)"
         )
+        for turn, (tokens, remembered, anew) in enumerate(long_chat(client, places["base"], 10), start=1):
+            if turn in {1, 5, 10}:
+                print(f"turn {turn:2d}, prompt {tokens:4d} tokens: {remembered} ms remembered, {anew} ms read anew")
         print(f"engine's memory:              {client.status().memory_bytes / 1e6:.0f} MB")
     finally:
         client.shutdown()

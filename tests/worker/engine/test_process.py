@@ -155,7 +155,7 @@ def test_a_client_that_goes_away_frees_its_row(client: EngineClient, tiny_models
     body = {"model": "endless", "messages": [HELLO[0].as_dict()], "max_tokens": 900_000, "stream": True}
     with http(client) as plain, plain.stream("POST", "/v1/chat/completions", json=body) as response:
         next(line for line in response.iter_lines() if '"content"' in line)
-        assert eventually(lambda: active(client) == 1)
+        assert eventually(lambda: active(client) == 1), client.status()
     assert eventually(lambda: active(client) == 0)
 
 

@@ -49,13 +49,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The end of a row; ``StopReason.STOP`` or ``LENGTH``."""
+    """The end of a row; ``StopReason.STOP`` or ``LENGTH``. ``remembered_tokens`` of the prompt were not run again."""
 
     stop_reason: StopReason
     prompt_tokens: int
     tokens: int
     first_token_ms: int
     duration_ms: int
+    remembered_tokens: int = 0
 
 
 RowEvent = Piece | Done | Refusal

@@ -1,4 +1,4 @@
-"""Rows that decode together: one prefill, then one token per row and step, until each has left.
+"""Rows that decode together: the prompts in chunks, then one token per row and step, until each has left.
 
 An own loop over the key-value cache, because rows have their own adapters, sampling, stops and ends, and because a
 cancelled ``generate`` of a mixed batch leaves PEFT's hooks behind. Runs in the scheduler's thread alone.
@@ -14,6 +14,7 @@ import torch
 
 from workbench.domain.chats import StopReason
 from workbench.worker.engine.desk import Done, Piece, Row
+from workbench.worker.engine.memory import Past, put_in_place
 from workbench.worker.engine.resident import Loaded, Resident
 from workbench.worker.engine.text import Detokeniser, StopFinder
 from workbench.worker.engine.wire import Refusal
@@ -24,13 +25,16 @@ End = Callable[[Row, "Done | Refusal | None"], None]
 
 
 class Lane:
-    """One row at work: its prompt, its random numbers, its text so far."""
+    """One row at work: its prompt, what is remembered of it, its random numbers, its text so far."""
 
-    def __init__(self, row: Row, loaded: Loaded, prompt: list[int], context_tokens: int | None) -> None:
+    def __init__(
+        self, row: Row, loaded: Loaded, prompt: list[int], context_tokens: int | None, past: Past | None = None
+    ) -> None:
         self.row = row
         self.loaded = loaded
         self.prompt = prompt
-        self.tokens = 0
+        self.past = past or Past()
+        self.drawn: list[int] = []
         self.first_token_ms = 0
         self.limit = row.asked.max_tokens
         if context_tokens is not None:
@@ -39,13 +43,23 @@ class Lane:
         self._text = Detokeniser(loaded.speaker.decode)
         self._stop = StopFinder(row.asked.stop)
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens were drawn so far."""
+        return len(self.drawn)
+
+    @property
+    def unread(self) -> list[int]:
+        """The part of the prompt that is not remembered; never empty."""
+        return self.prompt[self.past.tokens :]
+
     def uniform(self) -> float:
         """The row's next random number in [0, 1); the same sequence whatever else is in the batch or on the device."""
         return torch.rand((), generator=self._generator, dtype=torch.float64).item()
 
     def take(self, token: int) -> StopReason | None:
         """Add a drawn token, give out the text it made certain, and say whether the answer ends here."""
-        self.tokens += 1
+        self.drawn.append(token)
         if self.tokens == 1:
             self.first_token_ms = self._elapsed_ms()
         if token in self.loaded.speaker.end_ids:
@@ -61,7 +75,8 @@ class Lane:
 
     def done(self, reason: StopReason) -> Done:
         """The row's last event."""
-        return Done(reason, len(self.prompt), self.tokens, self.first_token_ms, self._elapsed_ms())
+        ms = (self.first_token_ms, self._elapsed_ms())
+        return Done(reason, len(self.prompt), self.tokens, *ms, remembered_tokens=self.past.tokens)
 
     def _give(self, text: str) -> None:
         if text:
@@ -72,14 +87,19 @@ class Lane:
 
 
 class Group:
-    """Lanes in one batch, left-padded to the longest prompt. ``end`` is called once for each row that leaves."""
+    """Lanes in one batch, left-padded to the longest past and the longest rest of a prompt.
+
+    ``end`` is called once for each row that leaves. What a row has read and said is remembered when it leaves.
+    """
 
     def __init__(self, resident: Resident, lanes: Sequence[Lane], end: End) -> None:
         self.lanes = list(lanes)
         self._resident = resident
         self._end = end
         self._cache: Any = None
-        self._mask = torch.empty(0)
+        self._ids = torch.empty(0)  # (rows, positions) of the prompts, without what is remembered
+        self._known = self._read = 0
+        self._mask = torch.empty(0)  # (rows, positions)
         self._next = torch.empty(0)
 
     @property
@@ -89,26 +109,47 @@ class Group:
 
     @torch.inference_mode()
     def prefill(self) -> None:
-        """Run all prompts through at once and draw each row's first token."""
-        width = max(len(lane.prompt) for lane in self.lanes)
-        ids = torch.tensor([[0] * (width - len(lane.prompt)) + lane.prompt for lane in self.lanes])
-        mask = torch.tensor([[0] * (width - len(p.prompt)) + [1] * len(p.prompt) for p in self.lanes])
-        device = self._resident.device
+        """Put what is remembered in its place, and begin to run the rest of the prompts through."""
         self._cache = self._resident.new_cache()
-        self._mask = mask.to(device)  # (rows, positions)
-        self._advance(ids.to(device), (mask.cumsum(1) - 1).clamp(min=0).to(device))
+        self._known = put_in_place(self._cache, [lane.past for lane in self.lanes])
+        unread = [lane.unread for lane in self.lanes]
+        width = max(len(rest) for rest in unread)
+        self._ids = torch.tensor([[0] * (width - len(rest)) + rest for rest in unread]).to(self._resident.device)
+        masks = [
+            _right(lane.past.tokens, self._known) + _right(len(rest), width)
+            for lane, rest in zip(self.lanes, unread, strict=True)
+        ]
+        self._mask = torch.tensor(masks).to(self._resident.device)
+        self._read_on()
 
     @torch.inference_mode()
     def step(self) -> None:
-        """One more token for each row."""
+        """One more token for each row, or while the prompts are long one more chunk of them."""
+        if self._is_reading:
+            self._read_on()
+            return
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(self.lanes), 1)], dim=1)
         positions = self._mask.sum(1, keepdim=True) - 1
-        self._advance(self._next[:, None], positions)
+        self._advance(self._forward(self._next[:, None], self._mask, positions))
+
+    @property
+    def _is_reading(self) -> bool:
+        return self._read < self._ids.shape[1]
+
+    def _read_on(self) -> None:
+        """The next chunk of the prompts; after the last one each row's first token is drawn."""
+        begin, self._read = self._read, min(self._read + self._resident.chunk_tokens, self._ids.shape[1])
+        mask = self._mask[:, : self._known + self._read]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, self._known + begin :]
+        logits = self._forward(self._ids[:, begin : self._read], mask, positions)
+        if not self._is_reading:
+            self._advance(logits)
 
     def drop_cancelled(self) -> None:
         """Let rows go that nobody waits for."""
         gone = [lane for lane in self.lanes if lane.row.cancelled]
         for lane in gone:
+            self._remember(self.lanes.index(lane))
             self._end(lane.row, None)
         if gone:
             self._keep([i for i, lane in enumerate(self.lanes) if lane not in gone])
@@ -119,14 +160,17 @@ class Group:
             self._end(lane.row, refusal)
         self.lanes.clear()
 
-    def _advance(self, ids: torch.Tensor, positions: torch.Tensor) -> None:
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         inputs: dict[str, Any] = {
             "input_ids": ids,
-            "attention_mask": self._mask,
+            "attention_mask": mask,
             "position_ids": positions,
             "past_key_values": self._cache,
         }
-        logits = self._resident.forward([lane.loaded for lane in self.lanes], inputs)  # (rows, vocabulary)
+        return self._resident.forward([lane.loaded for lane in self.lanes], inputs)
+
+    def _advance(self, logits: torch.Tensor) -> None:
+        """Draw from ``(rows, vocabulary)`` logits, and let rows go that have ended."""
         self._next = draw(logits, self.lanes)
         broken = torch.isnan(logits).any(dim=1).tolist()
         staying = []
@@ -134,10 +178,17 @@ class Group:
             if broken[index]:
                 self._end(lane.row, _not_a_number(lane))
             elif reason := lane.take(token):
+                self._remember(index)
                 self._end(lane.row, lane.done(reason))
             else:
                 staying.append(index)
         self._keep(staying)
+
+    def _remember(self, index: int) -> None:
+        """Keep what the row has read so far: its prompt and all it drew but the last token, which was not run yet."""
+        lane, seen = self.lanes[index], self._mask[index, : self._cache.get_seq_length()]
+        ids = (lane.prompt + lane.drawn[:-1])[: int(seen.sum())]
+        self._resident.remember(lane.loaded, ids, self._cache, index, seen)
 
     def _keep(self, indices: list[int]) -> None:
         if len(indices) == len(self.lanes):
@@ -147,7 +198,13 @@ class Group:
             return
         kept = torch.tensor(indices, device=self._resident.device)
         self._cache.batch_select_indices(kept)
-        self._mask, self._next = self._mask[kept], self._next[kept]
+        self._mask, self._ids = self._mask[kept], self._ids[kept]
+        if not self._is_reading:
+            self._next = self._next[kept]
+
+
+def _right(ones: int, width: int) -> list[int]:
+    return [0] * (width - ones) + [1] * ones
 
 
 def draw(logits: torch.Tensor, lanes: Sequence[Lane]) -> torch.Tensor:

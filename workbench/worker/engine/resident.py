@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from jinja2 import TemplateError
 from peft import PeftConfig, PeftModel, PeftType
@@ -26,10 +27,13 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from workbench.worker.engine.desk import Place, PublicState
+from workbench.worker.engine.memory import Memory, Past
 from workbench.worker.engine.wire import Refusal
 from workbench.worker.speaking import own_tokenizer, tokenizer_of
 
 MAX_ADAPTERS = 16
+REMEMBERED_SHARE = 0.05  # of the device's memory, for keys and values of past prompts
+CHUNK_TOKENS = {"cpu": 256, "cuda": 2048}  # about a tenth of a second of prefill, in which no other row gets a token
 BASE_ROW = "__base__"  # PEFT's word for a row without an adapter
 SPOILING_STARTS = ("pissa", "olora", "corda", "loftq")
 SPLITTABLE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
@@ -92,6 +96,8 @@ class Resident:
         self._names: list[str] | None = None
         self._count = 0
         self._takes_positions = self._takes_logits_to_keep = False
+        self._memory = Memory(int(REMEMBERED_SHARE * _total_memory(self.device)))
+        self.chunk_tokens = CHUNK_TOKENS.get(self.device.type, 256)
         public.device, public.dtype = str(self.device), str(self.dtype).removeprefix("torch.")
 
     # What can be served now
@@ -147,6 +153,15 @@ class Resident:
         finally:
             self._names = None
 
+    def recall(self, loaded: Loaded, prompt: Sequence[int]) -> Past:
+        """What this model remembers of the beginning of ``prompt``."""
+        return self._memory.recall(loaded, prompt) if self._takes_positions else Past()
+
+    def remember(self, loaded: Loaded, ids: Sequence[int], cache: DynamicCache, row: int, seen: torch.Tensor) -> None:
+        """Keep a row's keys and values: the positions where ``seen`` is 1, which are those of ``ids``."""
+        if self._takes_positions:
+            self._memory.keep(loaded, ids, cache, row, seen)
+
     def new_cache(self) -> DynamicCache:
         """An empty key-value cache of the kind this model needs."""
         return DynamicCache(config=self._there().config)
@@ -181,7 +196,8 @@ class Resident:
         self.free_memory()
 
     def free_memory(self) -> None:
-        """Return what is unused to the system."""
+        """Return what is unused to the system, and what was only remembered."""
+        self._memory.forget()
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -261,6 +277,7 @@ class Resident:
             self._drop_adapters()
             return
         del self._adapters[loaded.place.key]
+        self._memory.forget(loaded)
         self._peft.delete_adapter(loaded.inner)
         self._show_adapters()
 
@@ -269,6 +286,8 @@ class Resident:
         if self._peft is not None:
             self._model = self._peft.unload()
         self._peft = self._alone = None
+        for loaded in self._adapters.values():
+            self._memory.forget(loaded)
         self._adapters.clear()
         self._show_adapters()
 
@@ -319,6 +338,13 @@ def fit_of(place: Place) -> Fit:
 
 def _unservable(place: Place, what: str, hint: str) -> Refusal:
     return Refusal(f"{place.name}: {what} cannot be served", code="unsupported_adapter", hint=hint)
+
+
+def _total_memory(device: torch.device) -> int:
+    """Bytes of the device's memory."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return psutil.virtual_memory().total
 
 
 def _dtype_for(device: torch.device) -> torch.dtype:

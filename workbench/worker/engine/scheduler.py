@@ -111,18 +111,18 @@ class Scheduler:
         context = self._resident.context_tokens
         if context is not None and len(prompt) > context - 1:
             raise _too_long(row, len(prompt), context)
-        return Lane(row, loaded, prompt, context)
+        return Lane(row, loaded, prompt, context, self._resident.recall(loaded, prompt))
 
     def _plan(self, lanes: list[Lane]) -> list[list[Lane]]:
         """Which lanes start in one batch: those that can, and whose prompts do not drown in padding."""
         if lanes and not self._resident.can_batch:
             return [[lane] for lane in lanes]
         plans: list[list[Lane]] = []
-        for lane in sorted(lanes, key=lambda each: -len(each.prompt)):
+        for lane in sorted(lanes, key=lambda each: -len(each.unread)):
             for plan in plans:
-                padding = len(plan[0].prompt) - len(lane.prompt)
+                padding = len(plan[0].unread) - len(lane.unread)
                 alike = self._resident.batch_key(plan[0].loaded) == self._resident.batch_key(lane.loaded)
-                if alike and padding <= max(PADDING_TOKENS, len(lane.prompt)):
+                if alike and padding <= max(PADDING_TOKENS, len(lane.unread)):
                     plan.append(lane)
                     break
             else:

@@ -197,7 +197,7 @@ def _figures(end: Done) -> dict[str, Any]:
         "duration_ms": end.duration_ms,
         "stop_reason": end.stop_reason.value,
     }
-    return {"usage": usage(end.prompt_tokens, end.tokens), "workbench": own}
+    return {"usage": usage(end.prompt_tokens, end.tokens, end.remembered_tokens), "workbench": own}
 
 
 async def _json(request: Request) -> dict[str, Any]:

@@ -155,6 +155,11 @@ class Envelope:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
 
-def usage(prompt_tokens: int, tokens: int) -> dict[str, int]:
-    """OpenAI's usage object."""
-    return {"prompt_tokens": prompt_tokens, "completion_tokens": tokens, "total_tokens": prompt_tokens + tokens}
+def usage(prompt_tokens: int, tokens: int, remembered_tokens: int = 0) -> dict[str, Any]:
+    """OpenAI's usage object; ``remembered_tokens`` of the prompt were not run again."""
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": tokens,
+        "total_tokens": prompt_tokens + tokens,
+        "prompt_tokens_details": {"cached_tokens": remembered_tokens},
+    }

@@ -1,0 +1,179 @@
+"""What is remembered of past prompts: the same answers as without, less to compute, and never another model's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.ml
+
+LONG = "Tell me everything about the history of the wooden spoon, please, and then some more."
+OTHER = "Something else entirely, if you do not mind, about the forks of this world."
+
+
+def turns(*texts: str) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(texts)]
+
+
+def fresh(in_process: Any, name: str, text: str, **options: Any) -> str:
+    """The answer of an engine that remembers nothing."""
+    in_process.unload()
+    return str(in_process.ask(name, text, **options).result()[0])
+
+
+@pytest.mark.parametrize("name", ["base", "tuned", "dora", "ia3"])
+def test_a_next_turn_reads_only_what_is_new_and_answers_as_if_it_had_read_all(in_process: Any, name: str) -> None:
+    said, first = in_process.ask(name, LONG).result()
+    chat = turns(LONG, said, "And?")
+    answer, done = in_process.ask(name, "", messages=chat).result()
+    assert done.remembered_tokens >= first.prompt_tokens - 1
+    assert fresh(in_process, name, "", messages=chat) == answer
+
+
+def test_another_answer_to_the_same_question_runs_one_token_of_it(in_process: Any) -> None:
+    sampled = {"temperature": 1.0, "seed": 5}
+    in_process.unload()
+    first, done = in_process.ask("tuned", LONG, **sampled).result()
+    again, remembering = in_process.ask("tuned", LONG, **sampled).result()
+    assert (done.remembered_tokens, remembering.remembered_tokens) == (0, done.prompt_tokens - 1)
+    assert again == first
+
+
+def test_a_model_remembers_nothing_of_what_another_read(in_process: Any) -> None:
+    alone = fresh(in_process, "tuned", LONG)
+    in_process.unload()
+    in_process.ask("base", LONG).result()
+    answer, done = in_process.ask("tuned", LONG).result()
+    assert (answer, done.remembered_tokens) == (alone, 0)
+
+
+def test_rows_that_remember_much_little_and_nothing_share_a_batch(in_process: Any) -> None:
+    rows = [("base", LONG), ("tuned", LONG + " Or less."), ("wide", OTHER), ("base", OTHER)]
+    alone = [fresh(in_process, *row) for row in rows]
+    in_process.unload()
+    for name in ("base", "tuned"):
+        in_process.ask(name, LONG).result()
+    mixed = in_process.desk.public.mixed_batches
+    results = [asked.result() for asked in in_process.together(*rows)]
+    assert [text for text, _ in results] == alone
+    much, little, *nothing = (done for _, done in results)
+    assert much.remembered_tokens == much.prompt_tokens - 1
+    assert 16 <= little.remembered_tokens < little.prompt_tokens - 1
+    assert [done.remembered_tokens for done in nothing] == [0, 0]
+    assert in_process.desk.public.mixed_batches == mixed + 1
+
+
+def test_a_stopped_answer_is_remembered_too(in_process: Any) -> None:
+    in_process.unload()
+    stopped = in_process.ask("endless", LONG, max_tokens=900_000, at_first_piece=lambda asked: asked.cancel())
+    stopped.events.get(timeout=60)
+    _, done = in_process.ask("endless", LONG).result()
+    assert done.remembered_tokens == done.prompt_tokens - 1
+
+
+def test_a_prompt_in_many_chunks_gives_the_same_answers(in_process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("base", LONG), ("tuned", OTHER), ("wide", LONG)]
+    whole = [fresh(in_process, *row) for row in rows]
+    in_process.unload()
+    monkeypatch.setattr(in_process.scheduler._resident, "chunk_tokens", 7)
+    assert [asked.result()[0] for asked in in_process.together(*rows)] == whole
+
+
+def test_a_row_is_stopped_while_its_prompt_is_still_being_read(
+    in_process: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_process.unload()
+    monkeypatch.setattr(in_process.scheduler._resident, "chunk_tokens", 1)
+    forward, reads = in_process.scheduler._resident.forward, 0
+    asked: list[Any] = []
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads == 3:
+            asked[0].cancel()
+        return forward(*arguments)
+
+    with in_process.desk.changed:
+        asked.append(in_process.ask("base", LONG))
+        monkeypatch.setattr(in_process.scheduler._resident, "forward", counted)
+    monkeypatch.setattr(in_process.scheduler._resident, "chunk_tokens", 1)
+    in_process.unload()
+    assert reads == 3 and asked[0].events.empty()
+
+
+def states(tokens: int, seed: int) -> Any:
+    """A cache of two layers with one row."""
+    import torch
+    from transformers import DynamicCache
+
+    generator = torch.Generator().manual_seed(seed)
+    cache = DynamicCache()
+    for layer in range(2):
+        keys, values = (torch.rand(1, 2, tokens, 4, generator=generator) for _ in range(2))
+        cache.update(keys, values, layer)
+    return cache
+
+
+def keep(memory: Any, owner: str, ids: list[int]) -> Any:
+    import torch
+
+    cache = states(len(ids), seed=sum(ids))
+    memory.keep(owner, ids, cache, 0, torch.ones(len(ids)))
+    return cache
+
+
+ENTRY_BYTES = 2 * 2 * 2 * 4 * 4  # layers, keys and values, heads, size, bytes of a float: for one token
+
+
+def test_the_longest_beginning_is_recalled_and_never_the_whole() -> None:
+    import torch
+
+    from workbench.worker.engine.memory import Memory
+
+    memory = Memory(limit_bytes=1_000_000)
+    cache = keep(memory, "base", list(range(40)))
+    keep(memory, "base", [*range(20), *range(100, 120)])
+    past = memory.recall("base", [*range(30), 7, 7])
+    assert past.tokens == 30
+    for (keys, values), layer in zip(past.layers, cache.layers, strict=True):
+        assert torch.equal(keys, layer.keys[0, :, :30]) and torch.equal(values, layer.values[0, :, :30])
+    assert memory.recall("base", list(range(40))).tokens == 39
+    assert memory.recall("tuned", list(range(40))).tokens == 0
+    assert memory.recall("base", list(range(10))).tokens == 0  # too short to be worth it
+
+
+def test_what_was_used_longest_ago_goes_first_and_the_limit_holds() -> None:
+    from workbench.worker.engine.memory import Memory
+
+    memory = Memory(limit_bytes=2 * 20 * ENTRY_BYTES)
+    texts = [[n] * 20 for n in range(3)]
+    keep(memory, "base", texts[0])
+    keep(memory, "base", texts[1])
+    memory.recall("base", texts[0])
+    keep(memory, "base", texts[2])
+    assert [memory.recall("base", text).tokens for text in texts] == [19, 0, 19]
+    assert memory.bytes == 2 * 20 * ENTRY_BYTES
+    keep(memory, "base", list(range(41)))  # too long for the whole limit: nothing is lost for it
+    assert memory.recall("base", texts[0]).tokens == 19
+
+
+def test_a_longer_text_replaces_its_own_beginning() -> None:
+    from workbench.worker.engine.memory import Memory
+
+    memory = Memory(limit_bytes=1_000_000)
+    for tokens in (20, 30, 40):
+        keep(memory, "base", list(range(tokens)))
+    assert memory.bytes == 40 * ENTRY_BYTES
+
+
+def test_a_model_that_leaves_takes_its_memories_along() -> None:
+    from workbench.worker.engine.memory import Memory
+
+    memory = Memory(limit_bytes=1_000_000)
+    for owner in ("base", "tuned"):
+        keep(memory, owner, list(range(20)))
+    memory.forget("tuned")
+    assert memory.recall("tuned", list(range(20))).tokens == 0
+    assert memory.recall("base", list(range(20))).tokens == 19
