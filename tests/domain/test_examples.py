@@ -14,14 +14,14 @@ from workbench.domain.examples import (
     Content,
     Kind,
     demonstration,
+    judged,
     judgement,
     last_user_text,
     plain_text,
     preference,
     swapped,
-    with_answer,
-    with_prompt,
-    with_rejected,
+    with_system,
+    with_text,
 )
 from workbench.errors import DataError
 
@@ -102,18 +102,46 @@ def test_swapping_twice_is_the_same_pair_again() -> None:
 
 def test_parts_are_replaced_in_their_last_turn() -> None:
     long = replace(demo(), prompt=(*user("first"), *ANSWER, *user("second")))
-    assert with_prompt(long, "new").prompt == (*user("first"), *ANSWER, *user("new"))
-    assert with_answer(demo(), "new").chosen == (Turn("assistant", "new"),)
-    assert with_rejected(pair(), "new").rejected == (Turn("assistant", "new"),)
+    assert with_text(long, "prompt", "new").prompt == (*user("first"), *ANSWER, *user("new"))
+    assert with_text(demo(), "chosen", "new").chosen == (Turn("assistant", "new"),)
+    assert with_text(pair(), "rejected", "new").rejected == (Turn("assistant", "new"),)
     for change in (
-        lambda: with_answer(demo(), " "),
-        lambda: with_prompt(demo(), ""),
-        lambda: with_rejected(demo(), "x"),
-        lambda: with_rejected(pair(), "good answer 1"),
-        lambda: with_prompt(plain_text("t"), "x"),
+        lambda: with_text(demo(), "chosen", " "),
+        lambda: with_text(demo(), "prompt", ""),
+        lambda: with_text(demo(), "rejected", "x"),
+        lambda: with_text(pair(), "rejected", "good answer 1"),
+        lambda: with_text(plain_text("t"), "prompt", "x"),
     ):
         with pytest.raises(DataError):
             change()
+
+
+def test_any_turn_is_replaced_by_its_number_and_keeps_what_else_it_holds() -> None:
+    call = Turn("assistant", "", '{"tool_calls":[]}')
+    long = replace(demo(), prompt=(*user("first"), *ANSWER, *user("second")), chosen=(call, *ANSWER))
+    assert with_text(long, "prompt", "new", turn=0).prompt == (*user("new"), *ANSWER, *user("second"))
+    assert with_text(long, "chosen", "so", turn=0).chosen == (replace(call, content="so"), *ANSWER)
+    for turn in (3, -4):
+        with pytest.raises(DataError, match="has 3 turns"):
+            with_text(long, "prompt", "new", turn=turn)
+
+
+def test_a_system_turn_is_written_rewritten_and_taken_away() -> None:
+    told = with_system(demo(), "Be brief.")
+    assert told.prompt == (Turn("system", "Be brief."), *demo().prompt)
+    assert with_system(told, "Be kind.").prompt == (Turn("system", "Be kind."), *demo().prompt)
+    assert with_system(told, " ") == demo()
+    with pytest.raises(DataError, match="a text"):
+        with_system(plain_text("t"), "Be brief.")
+
+
+def test_a_thumb_makes_a_judgement_of_one_answer_and_of_nothing_else() -> None:
+    good = judged(demo(), True)
+    assert (good.kind, good.label, good.chosen) == (Kind.JUDGEMENT, True, demo().chosen)
+    assert judged(good, False) == judged(demo(), False) != good
+    for other in (pair(), plain_text("t"), Content(Kind.PROMPT, user("q"), ())):
+        with pytest.raises(DataError, match="not judged"):
+            judged(other, True)
 
 
 def test_the_text_of_a_list_is_the_last_user_turn() -> None:

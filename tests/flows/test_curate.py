@@ -116,6 +116,71 @@ def test_an_edit_that_spoils_an_example_is_refused(bench: Bench) -> None:
     assert curate.get(bench, a_pair).content == pair() and len(curate.history(bench, a_pair)) == 1
 
 
+def test_a_turn_is_edited_by_its_number_and_the_system_turn_by_name(bench: Bench) -> None:
+    asked = (Turn("system", "Be brief."), Turn("user", "one"), Turn("assistant", "two"), Turn("user", "three"))
+    (one,) = add(bench, preference(asked, "good", "bad"))
+    curate.edit(bench, one, part="prompt", turn=3, text="second")
+    curate.edit(bench, one, part="system", text="Be kind.")
+    assert [turn.content for turn in curate.get(bench, one).content.prompt] == ["Be kind.", "one", "second", "three"]
+    curate.edit(bench, one, part="system", text="")
+    assert [turn.role for turn in curate.get(bench, one).content.prompt] == ["user", "assistant", "user"]
+    with pytest.raises(DataError, match="no turn 4"):
+        curate.edit(bench, one, part="prompt", turn=4, text="x")
+    with pytest.raises(UsageError, match="count from 1"):
+        curate.edit(bench, one, part="prompt", turn=0, text="x")
+
+
+def test_the_original_is_what_stood_before_the_first_edit_that_was_not_undone(bench: Bench) -> None:
+    (one,) = add(bench, demo(1))
+    assert curate.original(curate.history(bench, one)) is None
+    curate.edit(bench, one, text="an answer that is undone")
+    curate.undo(bench)
+    curate.accept(bench, [one])
+    curate.edit(bench, one, text="a second answer")
+    curate.edit(bench, one, text="a third answer")
+    assert curate.original(curate.history(bench, one)) == demo(1)
+    changed = [curate.rewritten(decision) for decision in curate.history(bench, one)]
+    answers = [(before.chosen[0].content, after.chosen[0].content) for before, after in filter(None, changed)]
+    assert answers[1:] == [("answer 1", "a second answer"), ("a second answer", "a third answer")]
+
+
+def test_a_thumb_accepts_a_judgement_and_leaves_pairs_alone(bench: Bench) -> None:
+    one, two, a_pair = add(bench, demo(1), thumb(2), pair(3))
+    assert curate.thumb(bench, [one, two], up=False).said == "judged 2 examples bad"
+    assert [curate.get(bench, i).content.label for i in (one, two)] == [False, False]
+    assert curate.counts(bench)[Status.ACCEPTED] == 2
+    with pytest.raises(DataError, match="not judged"):
+        curate.thumb(bench, [one, a_pair], up=True)
+    assert curate.get(bench, one).content.label is False
+    curate.undo(bench)
+    assert [curate.get(bench, i).content for i in (one, two)] == [demo(1), thumb(2)]
+
+
+def test_flags_by_hand_come_and_go_and_are_not_those_of_checks(bench: Bench) -> None:
+    (one,) = add(bench, demo(1))
+    assert curate.flag(bench, [one], add=("odd", "rude")).said == f"flagged example {one} +odd +rude"
+    curate.flag(bench, [one], remove=("odd",))
+    assert curate.get(bench, one).flags == ("rude",) and list(curate.ids(bench, "flag:rude")) == [one]
+    curate.undo(bench)
+    assert set(curate.get(bench, one).flags) == {"odd", "rude"}
+    with pytest.raises(UsageError, match="the check of that name"):
+        curate.flag(bench, [one], add=("template_tokens",))
+
+
+def test_what_checks_flag_and_what_a_person_flags_stay_apart(bench: Bench) -> None:
+    (one,) = add(bench, demo(1))
+    curate.flag(bench, [one], add=("odd",))
+    curate.edit(bench, one, text="So be it.<|im_end|>")
+    assert set(curate.get(bench, one).flags) == {"odd", "template_tokens"}
+    curate.edit(bench, one, text="So be it.")
+    assert curate.get(bench, one).flags == ("odd",), "an edit is looked at again"
+    curate.undo(bench)
+    assert set(curate.get(bench, one).flags) == {"odd", "template_tokens"}, "an undo too"
+    curate.undo(bench)
+    curate.undo(bench)
+    assert curate.get(bench, one).flags == ()
+
+
 def test_swapping_exchanges_the_answers_of_all_pairs_or_of_none(bench: Bench) -> None:
     one, two, other = add(bench, pair(1), pair(2), demo(3))
     with pytest.raises(DataError, match="nothing to swap"):

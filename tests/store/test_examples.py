@@ -20,7 +20,7 @@ from workbench.domain.examples import (
     Split,
     Status,
     demonstration,
-    with_answer,
+    with_text,
 )
 from workbench.domain.queries import Query, parse_query
 from workbench.errors import NotFoundError, UsageError
@@ -209,7 +209,7 @@ def test_a_change_of_several_fails_for_all_when_one_is_missing(store: Store) -> 
 
 def test_an_edited_text_is_found_under_its_new_words_only(store: Store) -> None:
     example = add(store, pair())
-    changed = with_answer(example.content, "completely different")
+    changed = with_text(example.content, "chosen", "completely different")
     store.examples.change([example.id], Action.EDIT, rater="r", content=changed)
     assert store.examples.get(example.id).content == changed
     assert found(store, "completely") == [example.id] and found(store, "good") == []

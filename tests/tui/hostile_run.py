@@ -37,6 +37,7 @@ from workbench.tui.running_import import ImportAsked, RunningImport
 from workbench.tui.screens.export_form import ExportDialog
 from workbench.tui.screens.import_form import ImportDialog
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, Dialog, Field, FormDialog, TextDialog
+from workbench.tui.widgets.drafted import DraftedDialog
 from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.help import HelpDialog, JumpDialog
 from workbench.tui.widgets.reading import ReadingDialog
@@ -229,6 +230,7 @@ SCENES: dict[str, Scene] = {
     "confirm typed": dialog(lambda app: ConfirmDialog(ONE, text=ONE, typed=ONE)),
     "one line": dialog(lambda app: TextDialog(ONE, value=ONE, text=ONE, placeholder=ONE)),
     "lines": dialog(lambda app: TextDialog(ONE, value="\n".join(SHORT), lines=True)),
+    "drafted": dialog(lambda app: DraftedDialog(ONE, value=ONE, draft="\n".join(SHORT), check=str, keep=str)),
     "choose": dialog(lambda app: ChooseDialog(ONE, CHOICES, current=SHORT[0], text=ONE)),
     "form": dialog(lambda app: FormDialog(ONE, FIELDS, dict, text=ONE)),
     "reading": dialog(lambda app: ReadingDialog(ONE, inline(ONE, ONE + " too"), text=ONE)),

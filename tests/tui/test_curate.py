@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,16 @@ from textual import events
 
 from workbench.domain.chats import Turn
 from workbench.domain.decisions import Action
-from workbench.domain.examples import NewExample, Source, SourceKind, Split, Status, demonstration, preference
+from workbench.domain.examples import (
+    NewExample,
+    Source,
+    SourceKind,
+    Split,
+    Status,
+    demonstration,
+    preference,
+    turns_of,
+)
 from workbench.domain.queries import parse_query
 from workbench.flows.bench import Bench
 from workbench.tui.app import WorkbenchApp
@@ -167,6 +177,114 @@ async def test_the_prompt_the_answer_and_the_rejected_answer_can_be_edited(bench
         await until_text(pilot, "bad indeed")
 
 
+@pytest.fixture
+def talk(bench: Bench) -> int:
+    """A pair with a system turn, a prompt of three turns, and an answer of two."""
+    asked = (Turn("system", "Be brief."), Turn("user", "first"), Turn("assistant", "hm"), Turn("user", "second"))
+    answer = (Turn("assistant", "a part"), Turn("tool", "42"), Turn("assistant", "the rest"))
+    content = replace(preference(asked, "good", "bad"), chosen=answer)
+    return bench.store.examples.add("data", content, source=SOURCE, status=Status.PENDING, rater="importer")[0].id
+
+
+@pytest.mark.parametrize(
+    ("filtered", "part", "turn"),
+    [("system", "prompt", 0), ("turn 3 hm", "prompt", 2), ("turn 1 part", "chosen", 0), ("rejected", "rejected", 0)],
+)
+async def test_every_turn_can_be_edited(bench: Bench, talk: int, filtered: str, part: str, turn: int) -> None:
+    before = turns_of(bench.store.examples.get(talk).content, part)[turn].content
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 1)
+        await pilot.press("e")
+        await until_text(pilot, "Edit what?")
+        await pilot.press(*["space" if letter == " " else letter for letter in filtered], "enter")
+        await until_text(pilot, "^s saves")
+        await pilot.press(*" indeed", "ctrl+s")
+        await until(
+            pilot, lambda: turns_of(bench.store.examples.get(talk).content, part)[turn].content == f"{before} indeed"
+        )
+
+
+async def test_in_the_detail_the_turn_under_the_cursor_is_edited_at_once(bench: Bench, talk: int) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 1)
+        await pilot.press("enter", "j", "j", "j", "e")
+        await until_text(pilot, "the prompt, turn 3 of 4")
+        await pilot.press(*"!", "ctrl+s")
+        await until(pilot, lambda: bench.store.examples.get(talk).content.prompt[2].content == "hm!")
+
+
+async def test_escape_keeps_a_draft_that_the_next_edit_goes_on_with(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press("e", "enter")
+        await until_text(pilot, "^s saves")
+        await pilot.press(*" half", "escape")
+        await until_text(pilot, "e goes on with your draft")
+        assert bench.store.examples.get(rows[0]).answer_text == "answer 0"
+        await pilot.press("e", "enter")
+        await until_text(pilot, "your draft from before")
+        await pilot.press(*" done", "ctrl+s")
+        await until(pilot, lambda: bench.store.examples.get(rows[0]).answer_text == "answer 0 half done")
+        await until(pilot, lambda: bench.store.drafts.get(f"edit:example:{rows[0]}:chosen:1") == "")
+
+
+async def test_a_draft_can_be_given_up_for_the_stored_text(bench: Bench, rows: list[int]) -> None:
+    bench.store.drafts.save(f"edit:example:{rows[0]}:chosen:1", "something else")
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press("e", "enter")
+        await until_text(pilot, "something else")
+        await pilot.press("ctrl+r", "ctrl+s")
+        await until(pilot, lambda: bench.store.drafts.get(f"edit:example:{rows[0]}:chosen:1") == "")
+        assert bench.store.examples.get(rows[0]).answer_text == "answer 0"
+
+
+async def test_what_stands_in_the_editor_when_the_app_is_left_is_a_draft(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press("e", "enter")
+        await until_text(pilot, "^s saves")
+        await pilot.press(*" half", "ctrl+q")
+        await pilot.pause()
+    assert bench.store.drafts.get(f"edit:example:{rows[0]}:chosen:1") == "answer 0 half"
+
+
+async def test_an_edit_that_spoils_the_row_is_told_where_it_is_typed(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press("e", "enter")
+        await until_text(pilot, "^s saves")
+        await pilot.press("ctrl+u", "ctrl+s")
+        await until_text(pilot, "answer is empty")
+        await pilot.press(*"again", "ctrl+s")
+        await until(pilot, lambda: bench.store.examples.get(rows[0]).answer_text == "again")
+
+
+async def test_thumbs_judge_an_answer_and_go_on_but_not_a_pair(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("plus", "minus")
+        await until(pilot, lambda: bench.store.examples.get(rows[1]).content.label is False)
+        assert bench.store.examples.get(rows[0]).content.label is True and curate.rows.current_id == rows[2]
+        await pilot.press("u", "G")
+        await until(pilot, lambda: curate.example is not None and curate.example.id == rows[6])
+        assert bench.store.examples.get(rows[1]).content.label is None
+        await pilot.press("plus")
+        await until(pilot, lambda: "is not judged" in said(app))
+        assert curate.rows.current_id == rows[6]
+
+
+async def test_a_row_is_flagged_by_a_name_and_unflagged(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press("f", *"odd", "enter")
+        await until(pilot, lambda: bench.store.examples.get(rows[0]).flags == ("odd",))
+        await pilot.press("f")
+        await until_text(pilot, "now: odd")
+        await pilot.press(*"-odd", "enter")
+        await until(pilot, lambda: bench.store.examples.get(rows[0]).flags == ())
+
+
 async def test_swap_note_tag_and_split(bench: Bench, rows: list[int]) -> None:
     async with showing(bench, "curate", size=(160, 45)) as (app, pilot):
         curate = await opened(app, pilot, 7)
@@ -257,7 +375,9 @@ async def test_letters_that_come_in_one_burst_behind_the_key_of_a_field_go_into_
         for key in ("slash", *"axa"):  # all in the app's queue before the first is looked at
             app.simulate_key(key)
         await until(pilot, lambda: curate.search.value == "axa")
-        for key in ("escape", "escape", "c", *"axu", "enter"):
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: curate.filter == "" and len(curate.rows.ids) == 7)
+        for key in ("c", *"axu", "enter"):
             app.simulate_key(key)
         await until(pilot, lambda: any(bench.store.examples.get(row).note == "axu" for row in rows))
         assert {status(bench, row) for row in rows} == {Status.PENDING}

@@ -144,6 +144,19 @@ async def test_a_dialog_closed_before_its_tokens_came_stays_closed(
         assert len(app.screen_stack) == 1
 
 
+async def test_d_and_h_show_what_edits_changed_word_by_word(bench: Bench) -> None:
+    row = add(bench, demo())
+    curate.edit(bench, row, text="answer one, at last")
+    curate.edit(bench, row, part="system", text="Be brief.")
+    app = app_at(bench, "curate")
+    async with app.run_test(size=(100, 40)) as pilot:
+        await until_shown(pilot, "question 1", "answer one, at last")
+        await pilot.press("d")
+        await until_shown(pilot, "original to edited", "answer 1one, at last")
+        await pilot.press("escape", "h")
+        await until_shown(pilot, "edit", "chosen turn 1", "answer 1one, at last", "Be brief.")
+
+
 async def test_h_shows_everything_that_was_decided(bench: Bench) -> None:
     row = add(bench, demo())
     curate.tag(bench, [row], add=["good"])
@@ -163,10 +176,10 @@ async def test_d_shows_which_words_differ_and_says_when_there_is_nothing_to_comp
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "good answer 1")
         await pilot.press("d")
-        await until_shown(pilot, "Rejected to chosen", "bad good answer 1", "Struck out: only in the rejected answer")
+        await until_shown(pilot, "rejected to chosen", "bad good answer 1", "Struck out: only in the first")
         await pilot.press("q")
         await until(pilot, lambda: not isinstance(app.screen, ReadingDialog))
         await pilot.press("j")
         await until_shown(pilot, "ANSWER")
         await pilot.press("d")
-        await until_shown(pilot, "only a pair has two answers to compare")
+        await until_shown(pilot, "nothing to compare")

@@ -38,6 +38,9 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub = add_ids(add(verbs, common, "tag", examples_tag, "add and remove tags"))
     sub.add_argument("--add", nargs="+", default=[], metavar="TAG")
     sub.add_argument("--remove", nargs="+", default=[], metavar="TAG")
+    sub = add_ids(add(verbs, common, "flag", examples_flag, "flag examples by hand, or no longer"))
+    sub.add_argument("--add", nargs="+", default=[], metavar="FLAG")
+    sub.add_argument("--remove", nargs="+", default=[], metavar="FLAG")
     sub = add_ids(add(verbs, common, "split", examples_split, "put examples into a split"))
     sub.add_argument("--to", required=True, choices=["none", "train", "validation", "test"])
     sub.add_argument("--unlock", action="store_true", help=_UNLOCK)
@@ -45,8 +48,14 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("--text", required=True)
     sub = add(verbs, common, "edit", examples_edit, "change a part of one example")
     sub.add_argument("id", type=int)
-    sub.add_argument("--part", choices=["prompt", "chosen", "rejected"], default="chosen")
+    sub.add_argument("--part", choices=["prompt", "chosen", "rejected", "system"], default="chosen")
+    sub.add_argument("--turn", type=positive, metavar="N", help="which turn of the part, from 1 (default: the last)")
     sub.add_argument("--text", required=True, help="the new text, - for standard input")
+    sub.add_argument("--unlock", action="store_true", help=_UNLOCK)
+    sub = add_ids(add(verbs, common, "thumb", examples_thumb, "judge answers good or bad"))
+    judged = sub.add_mutually_exclusive_group(required=True)
+    judged.add_argument("--up", action="store_true", help="a good answer")
+    judged.add_argument("--down", action="store_true", help="a bad one")
     sub.add_argument("--unlock", action="store_true", help=_UNLOCK)
     sub = add_ids(add(verbs, common, "swap", examples_swap, "exchange chosen and rejected"))
     sub.add_argument("--unlock", action="store_true", help=_UNLOCK)
@@ -148,6 +157,14 @@ def examples_tag(session: Session, args: argparse.Namespace) -> None:
     _decided(session, done.said, args.ids)
 
 
+def examples_flag(session: Session, args: argparse.Namespace) -> None:
+    """Add and remove flags."""
+    from workbench.flows import curate
+
+    done = curate.flag(session.bench, args.ids, add=tuple(args.add), remove=tuple(args.remove))
+    _decided(session, done.said, args.ids)
+
+
 def examples_split(session: Session, args: argparse.Namespace) -> None:
     """Set the split by hand."""
     from workbench.domain.examples import Split
@@ -168,8 +185,15 @@ def examples_edit(session: Session, args: argparse.Namespace) -> None:
     from workbench.flows import curate
 
     text = sys.stdin.read().rstrip("\n") if args.text == "-" else args.text
-    done = curate.edit(session.bench, args.id, part=args.part, text=text, unlock=args.unlock)
+    done = curate.edit(session.bench, args.id, part=args.part, turn=args.turn, text=text, unlock=args.unlock)
     _decided(session, done.said, [args.id])
+
+
+def examples_thumb(session: Session, args: argparse.Namespace) -> None:
+    """Judge the one answer of each example."""
+    from workbench.flows import curate
+
+    _decided(session, curate.thumb(session.bench, args.ids, up=args.up, unlock=args.unlock).said, args.ids)
 
 
 def examples_swap(session: Session, args: argparse.Namespace) -> None:

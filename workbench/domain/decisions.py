@@ -19,6 +19,8 @@ class Action(StrEnum):
     EDIT = "edit"
     RATE = "rate"
     SWAP = "swap"
+    THUMB = "thumb"
+    FLAG = "flag"
     DELETE = "delete"
 
 
@@ -75,6 +77,8 @@ _DOING = {
     Action.EDIT: "editing",
     Action.RATE: "rating",
     Action.SWAP: "swapping",
+    Action.THUMB: "judging",
+    Action.FLAG: "flagging",
     Action.DELETE: "deleting",
 }
 

@@ -36,6 +36,13 @@ class Kind(StrEnum):
 # The role of the one turn that holds a text for continued pre-training: nobody speaks in it.
 TEXT_ROLE = "text"
 
+PARTS = ("prompt", "chosen", "rejected")
+_MISSING = {
+    "prompt": "a text has no prompt",
+    "chosen": "a prompt alone has no answer",
+    "rejected": "a {kind} has no rejected answer",
+}
+
 
 class Status(StrEnum):
     """What a person decided; only accepted examples are trained on."""
@@ -256,31 +263,57 @@ def swapped(content: Content) -> Content:
     return replace(content, chosen=content.rejected, rejected=content.chosen)
 
 
-def with_answer(content: Content, answer: str) -> Content:
-    """The same example with the text of its last chosen turn replaced; raises ``DataError`` if now invalid."""
-    if not content.chosen:
-        raise DataError("a prompt alone has no answer")
-    changed = replace(content, chosen=(*content.chosen[:-1], replace(content.chosen[-1], content=answer)))
+def with_text(content: Content, part: str, text: str, *, turn: int = -1) -> Content:
+    """The same example with the text of one turn of ``part`` (one of ``PARTS``) replaced; raises ``DataError``.
+
+    ``turn`` counts from 0; -1 is the last one. What else the turn holds (tool calls, names) stays.
+    """
+    turns = turns_of(content, part)
+    if not turns:
+        raise DataError(_MISSING[part].format(kind=content.kind.value))
+    if not -len(turns) <= turn < len(turns):
+        raise DataError(f"the {part} has {len(turns)} turn{'s' * (len(turns) != 1)}, and no turn {turn + 1}")
+    at = turn % len(turns)
+    changed = _with_turns(content, part, (*turns[:at], replace(turns[at], content=text), *turns[at + 1 :]))
     changed.check()
     return changed
 
 
-def with_prompt(content: Content, text: str) -> Content:
-    """The same example with the text of its last prompt turn replaced; raises ``DataError`` if now invalid."""
-    if not content.prompt:
-        raise DataError("a text has no prompt")
-    changed = replace(content, prompt=(*content.prompt[:-1], replace(content.prompt[-1], content=text)))
+def with_system(content: Content, text: str) -> Content:
+    """The same example with this system turn, instead of the one it has or before its prompt; "" takes it away.
+
+    Raises ``DataError`` for a text, which has no turns.
+    """
+    if content.kind is Kind.TEXT:
+        raise DataError(_MISSING["prompt"])
+    has_one = content.prompt[:1] and content.prompt[0].role == Role.SYSTEM
+    first = replace(content.prompt[0], content=text) if has_one else Turn(Role.SYSTEM.value, text)
+    changed = replace(content, prompt=((first,) if text.strip() else ()) + content.prompt[1 if has_one else 0 :])
     changed.check()
     return changed
 
 
-def with_rejected(content: Content, answer: str) -> Content:
-    """The same pair with the text of its last rejected turn replaced; raises ``DataError`` if now invalid."""
-    if not content.rejected:
-        raise DataError(f"a {content.kind.value} has no rejected answer")
-    changed = replace(content, rejected=(*content.rejected[:-1], replace(content.rejected[-1], content=answer)))
-    changed.check()
-    return changed
+def judged(content: Content, label: bool) -> Content:
+    """The one answer of an example as a judgement, good or bad; raises ``DataError`` for what is not one answer."""
+    if content.kind not in {Kind.JUDGEMENT, Kind.DEMONSTRATION}:
+        hint = "of a pair, one answer is chosen" if content.kind is Kind.PREFERENCE else ""
+        raise DataError(f"a {content.kind.value} is not judged good or bad", hint=hint)
+    return replace(content, kind=Kind.JUDGEMENT, label=label)
+
+
+def turns_of(content: Content, part: str) -> tuple[Turn, ...]:
+    """The turns of one of ``PARTS``."""
+    return {"prompt": content.prompt, "chosen": content.chosen, "rejected": content.rejected}[part]
+
+
+def _with_turns(content: Content, part: str, turns: tuple[Turn, ...]) -> Content:
+    match part:
+        case "prompt":
+            return replace(content, prompt=turns)
+        case "chosen":
+            return replace(content, chosen=turns)
+        case _:
+            return replace(content, rejected=turns)
 
 
 def _check_text(content: Content) -> None:

@@ -140,6 +140,17 @@ def of(bench: Bench, example_id: int) -> list[Finding]:
     return bench.store.findings.of(example_id)
 
 
+def look_again(bench: Bench, ids: Sequence[int]) -> None:
+    """Put what the checks of single rows find in these examples now in the place of what they found before.
+
+    For rows whose text was just changed, inside the same ``write()``; examples that are gone are passed over.
+    """
+    row_checks = checks.row_checks()
+    for example in bench.store.examples.many(ids):
+        found = checks.look(example.content, row_checks, example_id=example.id)
+        bench.store.findings.replace([example.id], [c.name for c in row_checks], found)
+
+
 def fix_said(finding: Finding) -> str:
     """What mending a finding would do, as an order; empty when nothing mends it."""
     fix = checks.get(finding.check).fix
@@ -172,8 +183,7 @@ def unredact(bench: Bench, ids: Sequence[int]) -> Unredacted:
                 [example_id], Action.EDIT, rater=bench.rater, content=before, group=group or None
             )
             bench.store.findings.drop_originals(example_id)
-            found = checks.look(before, checks.row_checks(), example_id=example_id)
-            bench.store.findings.replace([example_id], [c.name for c in checks.row_checks()], found)
+        look_again(bench, ids)
     which = f"example {ids[0]}" if len(ids) == 1 else f"{len(ids):,} examples"
     return Unredacted(f"brought back what was redacted in {which}", group)
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench import checks
 from workbench.domain.decisions import Action, Decision, Newest, Undone
 from workbench.domain.examples import (
+    PARTS,
     Content,
     Example,
     ExampleRow,
     Split,
     Status,
+    judged,
     swapped,
-    with_answer,
-    with_prompt,
-    with_rejected,
+    with_system,
+    with_text,
 )
 from workbench.domain.queries import parse_query
 from workbench.errors import UsageError
+from workbench.flows import check
+from workbench.store import examples
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -28,11 +32,9 @@ if TYPE_CHECKING:
 ASK_ABOVE = 50
 LOWEST_RATING, HIGHEST_RATING = 1, 5
 _LONGEST_TAG = 64
-_PARTS: dict[str, Callable[[Content, str], Content]] = {
-    "chosen": with_answer,
-    "prompt": with_prompt,
-    "rejected": with_rejected,
-}
+_REWRITES = {Action.EDIT, Action.SWAP, Action.THUMB}
+SYSTEM = "system"
+"""The system turn as a part: it may be written where there is none, and be taken away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,17 @@ def history(bench: Bench, example_id: int) -> list[Decision]:
     return bench.store.examples.history(example_id)
 
 
+def rewritten(decision: Decision) -> tuple[Content, Content] | None:
+    """The content before and after a decision that changed it; None for one that did not."""
+    return examples.rewritten(decision)
+
+
+def original(decisions: Sequence[Decision]) -> Content | None:
+    """What an example with this history was before anybody changed its content; None when nobody did."""
+    changes = (rewritten(decision) for decision in decisions if not decision.undone)
+    return next((before for before, _ in filter(None, changes)), None)
+
+
 def accept(bench: Bench, ids: Sequence[int]) -> Done:
     """Let these examples be trained on."""
     group = bench.store.examples.change(_some(ids), Action.ACCEPT, rater=bench.rater, status=Status.ACCEPTED)
@@ -95,6 +108,27 @@ def tag(bench: Bench, ids: Sequence[int], *, add: Sequence[str] = (), remove: Se
     return Done(f"tagged {_which(ids)} {signs}", group)
 
 
+def flag(bench: Bench, ids: Sequence[int], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Done:
+    """Flag examples by hand, and take such flags away; raises ``UsageError`` for the name of a check.
+
+    What a check flagged stays until the check no longer finds it.
+    """
+    added, removed = [_check_flag(name) for name in add], [_check_flag(name) for name in remove]
+    if not added and not removed:
+        raise UsageError("no flag is given")
+    change = bench.store.examples.change
+    group = change(_some(ids), Action.FLAG, rater=bench.rater, add_flags=added, remove_flags=removed)
+    signs = " ".join([*(f"+{name}" for name in added), *(f"-{name}" for name in removed)])
+    return Done(f"flagged {_which(ids)} {signs}", group)
+
+
+def _check_flag(name: str) -> str:
+    flag = check_tag(name)
+    if flag in checks.find():
+        raise UsageError(f"{flag} is what the check of that name finds", hint="a flag by hand has a name of its own")
+    return flag
+
+
 def split(bench: Bench, ids: Sequence[int], to: Split, *, unlock: bool = False) -> Done:
     """Put examples into a split by hand; ``TEST`` keeps them out of every training.
 
@@ -118,24 +152,60 @@ def rate(bench: Bench, ids: Sequence[int], rating: int) -> Done:
     return Done(f"rated {_which(ids)} {rating}", group)
 
 
-def edit(bench: Bench, example_id: int, *, text: str, part: str = "chosen", unlock: bool = False) -> Done:
-    """Replace the text of the last ``chosen``, ``prompt`` or ``rejected`` turn; the text before stays in the history.
+def edit(
+    bench: Bench, example_id: int, *, text: str, part: str = "chosen", turn: int | None = None, unlock: bool = False
+) -> Done:
+    """Replace the text of one turn of ``chosen``, ``prompt`` or ``rejected``; what it was stays in the history.
 
-    Raises ``DataError`` when the example could then not be trained on, ``UsageError`` when nothing would change, and
-    ``RefusedError`` in the locked test split unless ``unlock`` is given.
+    ``turn`` counts from 1, as findings do; None means the last one. The part ``system`` is the system turn: written
+    anew where there is none, taken away by an empty text. Raises ``DataError`` when the example could then not be
+    trained on, ``UsageError`` when nothing would change, and ``RefusedError`` in the locked test split unless
+    ``unlock`` is given.
     """
-    if part not in _PARTS:
-        raise UsageError(f"an example has no part {part!r}", hint=f"parts: {', '.join(_PARTS)}")
     with bench.store.write():
         before = bench.store.examples.get(example_id).content
-        if part == "rejected" and not before.rejected:
-            raise UsageError(f"example {example_id} has no rejected answer", hint="only pairs have one")
-        after = _PARTS[part](before, text)
-        if after == before:
-            raise UsageError(f"the {part} text of example {example_id} is the same as before")
+        after = edited(before, example_id, text=text, part=part, turn=turn)
         change = bench.store.examples.change
         group = change([example_id], Action.EDIT, rater=bench.rater, content=after, unlock=unlock)
+        check.look_again(bench, [example_id])
     return Done(f"edited the {part} text of example {example_id}", group)
+
+
+def edited(before: Content, example_id: int, *, text: str, part: str, turn: int | None = None) -> Content:
+    """What ``edit`` would make of this content; raises as it does."""
+    if part not in (*PARTS, SYSTEM):
+        raise UsageError(f"an example has no part {part!r}", hint=f"parts: {', '.join((*PARTS, SYSTEM))}")
+    if part == "rejected" and not before.rejected:
+        raise UsageError(f"example {example_id} has no rejected answer", hint="only pairs have one")
+    if turn is not None and turn < 1:
+        raise UsageError(f"turns count from 1, so there is no turn {turn}")
+    at = -1 if turn is None else turn - 1
+    after = with_system(before, text) if part == SYSTEM else with_text(before, part, text, turn=at)
+    if after == before:
+        raise UsageError(f"the {part} text of example {example_id} is the same as before")
+    return after
+
+
+def thumb(bench: Bench, ids: Sequence[int], *, up: bool, unlock: bool = False) -> Done:
+    """Judge the one answer of each example good or bad, and accept it as a judgement; all of them, or none.
+
+    A demonstration becomes a judgement by it. Raises ``DataError`` for a pair, a text or a prompt alone.
+    """
+    with bench.store.write():
+        group = bench.store.examples.new_group(bench.rater)
+        for example_id in _some(ids):
+            content = judged(bench.store.examples.get(example_id).content, up)
+            bench.store.examples.change(
+                [example_id],
+                Action.THUMB,
+                rater=bench.rater,
+                status=Status.ACCEPTED,
+                content=content,
+                group=group,
+                unlock=unlock,
+            )
+        check.look_again(bench, ids)
+    return Done(f"judged {_which(ids)} {'good' if up else 'bad'}", group)
 
 
 def swap(bench: Bench, ids: Sequence[int], *, unlock: bool = False) -> Done:
@@ -150,6 +220,7 @@ def swap(bench: Bench, ids: Sequence[int], *, unlock: bool = False) -> Done:
             bench.store.examples.change(
                 [example_id], Action.SWAP, rater=bench.rater, content=after, group=group, unlock=unlock
             )
+        check.look_again(bench, ids)
     return Done(f"swapped chosen and rejected of {_which(ids)}", group)
 
 
@@ -160,7 +231,8 @@ def newest(bench: Bench) -> Newest | None:
 
 def undo(bench: Bench) -> Undone | None:
     """Take back this rater's newest gesture, wherever it was made; None when there is none left."""
-    return bench.store.examples.undo(bench.rater)
+    with bench.store.write():
+        return _seen_again(bench, bench.store.examples.undo(bench.rater))
 
 
 def undo_if_small(bench: Bench) -> Undone | Newest | None:
@@ -172,7 +244,14 @@ def undo_if_small(bench: Bench) -> Undone | Newest | None:
 
 def redo(bench: Bench) -> Undone | None:
     """Do the gesture again that was undone last; None when there is none."""
-    return bench.store.examples.redo(bench.rater)
+    with bench.store.write():
+        return _seen_again(bench, bench.store.examples.redo(bench.rater))
+
+
+def _seen_again(bench: Bench, undone: Undone | None) -> Undone | None:
+    if undone is not None and undone.action in _REWRITES and len(undone.example_ids) <= ASK_ABOVE:
+        check.look_again(bench, undone.example_ids)
+    return undone
 
 
 def _some(ids: Sequence[int]) -> Sequence[int]:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 _SHOWN_CHARACTERS = 240
 _TAGS = "(SELECT json_group_array(tag) FROM example_tags WHERE example_id = e.id)"
 _FLAGS = "(SELECT json_group_array(flag) FROM example_flags WHERE example_id = e.id)"
+_FLAGS_BY_HAND = """(SELECT json_group_array(flag) FROM example_flags f WHERE example_id = e.id
+    AND NOT EXISTS (SELECT 1 FROM findings WHERE example_id = e.id AND check_name = f.flag))"""
 _FULL = f"""
 SELECT e.id, d.name AS dataset, e.kind, e.status, e.split, e.label, e.rating, e.rater, e.source, e.created_utc,
     e.updated_utc, e.note, e.prompt, e.chosen, e.rejected, e.tools, {_TAGS} AS tags, {_FLAGS} AS flags
@@ -186,6 +188,8 @@ class Examples:
         split: Split | None = None,
         add_tags: Sequence[str] = (),
         remove_tags: Sequence[str] = (),
+        add_flags: Sequence[str] = (),
+        remove_flags: Sequence[str] = (),
         note: str | None = None,
         rating: int | None = None,
         content: Content | None = None,
@@ -215,6 +219,7 @@ class Examples:
                 before = self._fields(db, example_id)
                 after = dict(before) | given
                 after["tags"] = sorted({*before["tags"], *map(storable, add_tags)} - {*remove_tags})
+                after["flags"] = sorted({*before["flags"], *map(storable, add_flags)} - {*remove_flags})
                 changed = [name for name in after if after[name] != before[name]]
                 if before["split"] == Split.TEST.value and not unlock:
                     refuse_locked(example_id, changed)
@@ -355,17 +360,19 @@ class Examples:
         return [decision.example_id]
 
     def _fields(self, db: Database, example_id: int, *, hidden: bool = False) -> Fields:
-        """All that decisions can change, as it is now."""
+        """All that decisions can change, as it is now; of the flags, those that no finding set."""
         condition = "" if hidden else f"AND {VISIBLE}"
         row = db.execute(
             f"SELECT e.status, e.split, e.note, e.rating, e.rater, e.deleted_utc, e.kind, e.prompt, e.chosen, "
-            f"e.rejected, e.label, e.tools, {_TAGS} AS tags FROM examples e WHERE e.id = ? {condition}",
+            f"e.rejected, e.label, e.tools, {_TAGS} AS tags, {_FLAGS_BY_HAND} AS flags FROM examples e "
+            f"WHERE e.id = ? {condition}",
             [example_id],
         ).fetchone()
         if row is None:
             raise NotFoundError(f"there is no example {example_id}", hint="`workbench examples list` shows them")
         fields: Fields = {name: row[name] for name in ("status", "split", "note", "rating", "rater")}
         fields["tags"] = json.loads(row["tags"])
+        fields["flags"] = sorted(json.loads(row["flags"]))
         fields["deleted"] = row["deleted_utc"] is not None
         fields["content"] = {name: row[name] for name in _CONTENT}
         return fields
@@ -381,8 +388,18 @@ class Examples:
             columns["deleted_utc"] = now if fields["deleted"] else None
         if "tags" in fields:
             _set_tags(db, example_id, fields["tags"])
+        if "flags" in fields:
+            _set_flags_by_hand(db, example_id, fields["flags"])
         assignments = ", ".join(f"{name} = ?" for name in columns)
         db.execute(f"UPDATE examples SET {assignments} WHERE id = ?", [*columns.values(), example_id])
+
+
+def rewritten(decision: Decision) -> tuple[Content, Content] | None:
+    """The content before and after a decision that changed it; None for any other, and where it was forgotten since."""
+    before, after = (json.loads(fields).get("content") for fields in (decision.before, decision.after))
+    if before is None or after is None:
+        return None
+    return _content({"tools": ""} | before), _content({"tools": ""} | after)
 
 
 def show_import(db: Database, import_id: int, *, visible: bool) -> list[int]:
@@ -514,6 +531,14 @@ def _set_tags(db: Database, example_id: int, tags: Iterable[str]) -> None:
     db.execute("DELETE FROM example_tags WHERE example_id = ?", [example_id])
     db.conn.executemany(
         "INSERT OR IGNORE INTO example_tags (example_id, tag) VALUES (?, ?)", ((example_id, tag) for tag in tags)
+    )
+
+
+def _set_flags_by_hand(db: Database, example_id: int, flags: Iterable[str]) -> None:
+    by_hand = "flag NOT IN (SELECT check_name FROM findings WHERE example_id = ?)"
+    db.execute(f"DELETE FROM example_flags WHERE example_id = ? AND {by_hand}", [example_id, example_id])
+    db.conn.executemany(
+        "INSERT OR IGNORE INTO example_flags (example_id, flag) VALUES (?, ?)", ((example_id, flag) for flag in flags)
     )
 
 

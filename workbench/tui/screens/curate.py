@@ -5,6 +5,7 @@ Owns which rows are shown, where the cursor is and how fast the work goes. What 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from array import array
 from collections.abc import Callable, Sequence
@@ -18,14 +19,15 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from workbench.domain.decisions import Action, Decision, Newest, Undone
-from workbench.domain.examples import Example, ExampleRow, Status
-from workbench.errors import WorkbenchError
+from workbench.domain.examples import Example, ExampleRow, Status, judged
+from workbench.errors import DataError, WorkbenchError
 from workbench.flows import curate as flow
 from workbench.tui.messages import ExamplesChanged, News
 from workbench.tui.pane import Pane
 from workbench.tui.paste_guard import PasteGuard
 from workbench.tui.safety import cell
 from workbench.tui.screens.curate_asks import CurateAsks
+from workbench.tui.screens.curate_edit import CurateEdit
 from workbench.tui.screens.curate_entries import Pace, columns, detail, session_line
 from workbench.tui.screens.curate_files import CurateFiles
 from workbench.tui.screens.curate_keys import KEYS, SINGLE_KEYS
@@ -35,7 +37,7 @@ from workbench.tui.widgets.rows import RowTable
 from workbench.tui.widgets.transcript import Transcript
 
 SEARCH_DELAY_S = 0.25
-_DECISIONS = frozenset({Action.ACCEPT, Action.REJECT, Action.SKIP})
+_DECISIONS = frozenset({Action.ACCEPT, Action.REJECT, Action.SKIP, Action.THUMB})
 
 
 class CuratePane(Pane):
@@ -56,7 +58,7 @@ class CuratePane(Pane):
         self._counts: dict[Status, int] = {}
         self._last = ""
         self._stale = False
-        self._asks, self._looks = CurateAsks(self), CurateLooks(self)
+        self._asks, self._edit, self._looks = CurateAsks(self), CurateEdit(self), CurateLooks(self)
         self._files = CurateFiles(self, self.show_dataset)
 
     def compose(self) -> ComposeResult:
@@ -99,9 +101,9 @@ class CuratePane(Pane):
         return self.example.answer_text if self.example else ""
 
     def closing(self) -> Sequence[Callable[[], object]]:
-        """Wait for no tokenizer, and for an import only until it has cleared up behind itself."""
+        """Wait for no tokenizer, for an import until it has cleared up behind itself, and keep what is in an editor."""
         self._looks.stop()
-        return self._files.closing()
+        return (*self._files.closing(), *self._edit.closing())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Single letters are for the rows and the detail, not for the filter line."""
@@ -248,6 +250,16 @@ class CuratePane(Pane):
         """``w``"""
         self._decide(lambda ids: flow.swap(self.bench, ids), go_on=False)
 
+    def action_thumb(self, up: bool) -> None:
+        """``+`` and ``-``: the verdict on an answer that has no rival."""
+        if self.example is not None and self.rows.targets() == (self.example.id,):
+            try:
+                judged(self.example.content, up)
+            except DataError as error:  # told before the cursor has gone on
+                self.workbench.report(error)
+                return
+        self._decide(lambda ids: flow.thumb(self.bench, ids, up=up))
+
     def action_mark(self) -> None:
         """``m``"""
         self.rows.toggle_mark()
@@ -298,6 +310,17 @@ class CuratePane(Pane):
 
         self.decide(take_back, done)
 
+    async def current_example(self) -> Example | None:
+        """The example under the cursor, read now when keys came faster than the detail; None when there is none."""
+        row_id = self.rows.current_id
+        if row_id is None or (self.example is not None and self.example.id == row_id):
+            return self.example
+        try:
+            return await asyncio.to_thread(flow.get, self.bench, row_id)
+        except WorkbenchError as error:
+            self.workbench.report(error)
+            return None
+
     def targets(self) -> tuple[int, ...] | None:
         """The marked rows or the current one, for a gesture that asks first; None (and said) when there is none."""
         if self.is_guarded():
@@ -317,35 +340,39 @@ class CuratePane(Pane):
 
         self.decide(lambda: act(targets), done)
 
-    def action_edit(self) -> None:
+    async def action_edit(self) -> None:
         """``e``"""
-        self._asks.edit()
+        await self._edit.ask()
 
-    def action_note(self) -> None:
+    async def action_note(self) -> None:
         """``c``"""
-        self._asks.note()
+        await self._asks.note()
 
-    def action_tag(self) -> None:
+    async def action_tag(self) -> None:
         """``t``"""
-        self._asks.tag()
+        await self._asks.tag()
 
-    def action_split(self) -> None:
+    async def action_flag(self) -> None:
+        """``f``"""
+        await self._asks.flag()
+
+    async def action_split(self) -> None:
         """``l``"""
-        self._asks.split()
+        await self._asks.split()
 
     # --- longer looks at the row -------------------------------------------------------------------------------
 
-    def action_tokens(self) -> None:
+    async def action_tokens(self) -> None:
         """``v``"""
-        self._looks.tokens()
+        await self._looks.tokens()
 
-    def action_differ(self) -> None:
+    async def action_differ(self) -> None:
         """``d``"""
-        self._looks.differ()
+        await self._looks.differ()
 
-    def action_history(self) -> None:
+    async def action_history(self) -> None:
         """``h``"""
-        self._looks.history()
+        await self._looks.history()
 
     # --- filter, dataset ---------------------------------------------------------------------------------------
 
@@ -393,7 +420,7 @@ class CuratePane(Pane):
         elif self.rows.marked:
             self.rows.clear_marks()
             self._refresh_lines()
-        elif self.filter:
+        elif self.filter or self.search.value:  # a filter just typed may not be applied yet
             self.search.value = ""
             self._apply_filter("", final=True)
 

@@ -1,13 +1,15 @@
-"""What Curate asks in a dialog: edit, note, tags, split, each of which ends in one decision; and which dataset.
+"""What Curate asks in a dialog: note, tags, flags, split, each of which ends in one decision; and which dataset.
 
 They know what to ask. Which rows are meant, and what happens around a decision, is the pane's business.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from workbench.domain.examples import Example, Kind, Split
+from workbench import checks
+from workbench.domain.examples import Split
 from workbench.flows import curate as flow
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, TextDialog
 
@@ -21,41 +23,13 @@ class CurateAsks:
     def __init__(self, pane: CuratePane) -> None:
         self._pane = pane
 
-    def edit(self) -> None:
-        """The answer, or with a choice between parts the prompt or the rejected answer."""
-        example = self._pane.example
-        if example is None or self._pane.is_guarded():
-            return
-        parts = ["chosen", "prompt"]
-        if example.content.kind is Kind.PREFERENCE:
-            parts.append("rejected")
-        labels = {"chosen": "the chosen answer" if len(parts) > 2 else "the answer", "prompt": "the prompt"}
-        labels["rejected"] = "the rejected answer"
-
-        def chosen(part: str | None) -> None:
-            if part:
-                self._edit_part(example, part)
-
-        choices = [Choice(part, labels[part]) for part in parts]
-        self._pane.app.push_screen(ChooseDialog("Edit what?", choices, current="chosen"), chosen)
-
-    def _edit_part(self, example: Example, part: str) -> None:
-        pane, content = self._pane, example.content
-        turns = {"chosen": content.chosen, "prompt": content.prompt, "rejected": content.rejected}
-        before = turns[part][-1].content
-
-        def edited(text: str | None) -> None:
-            if text is not None and text != before:
-                pane.decide_on((example.id,), lambda _: flow.edit(pane.bench, example.id, text=text, part=part))
-
-        pane.app.push_screen(TextDialog(f"{part} of {example.id}", value=before, lines=True), edited)
-
-    def note(self) -> None:
+    async def note(self) -> None:
         """A note; an empty one removes it."""
         pane = self._pane
         if (targets := pane.targets()) is None:
             return
-        before = pane.example.note if pane.example and len(targets) == 1 else ""
+        example = await pane.current_example()
+        before = example.note if example and len(targets) == 1 else ""
 
         def noted(text: str | None) -> None:
             if text is not None and text != before:
@@ -63,23 +37,34 @@ class CurateAsks:
 
         pane.app.push_screen(TextDialog("Note", value=before), noted)
 
-    def tag(self) -> None:
+    async def tag(self) -> None:
         """Words are added as tags, words with a minus are removed."""
+        example = await self._pane.current_example()
+        self._words("Tags", example.tags if example else (), flow.tag)
+
+    async def flag(self) -> None:
+        """Words are flags to set, words with a minus those to take away."""
+        example = await self._pane.current_example()
+        self._words(
+            "Flags", [flag for flag in example.flags if flag not in checks.find()] if example else (), flow.flag
+        )
+
+    def _words(self, title: str, now: Sequence[str], act: Callable[..., flow.Done]) -> None:
         pane = self._pane
         if (targets := pane.targets()) is None:
             return
 
-        def tagged(text: str | None) -> None:
+        def said(text: str | None) -> None:
             words = (text or "").replace(",", " ").split()
             add = [word for word in words if not word.startswith("-")]
             remove = [word[1:] for word in words if word.startswith("-") and len(word) > 1]
             if add or remove:
-                pane.decide_on(targets, lambda ids: flow.tag(pane.bench, ids, add=add, remove=remove))
+                pane.decide_on(targets, lambda ids: act(pane.bench, ids, add=add, remove=remove))
 
-        now = ", ".join(pane.example.tags) if pane.example else ""
-        pane.app.push_screen(TextDialog("Tags", text=f"now: {now or 'none'}", placeholder="new -old"), tagged)
+        text = f"now: {', '.join(now) or 'none'}"
+        pane.app.push_screen(TextDialog(title, text=text, placeholder="new -old"), said)
 
-    def split(self) -> None:
+    async def split(self) -> None:
         """One of the splits, or none."""
         pane = self._pane
         if (targets := pane.targets()) is None:
@@ -91,7 +76,8 @@ class CurateAsks:
 
         details = {"none": "dealt when a run is made", "test": "never trained on"}
         choices = [Choice(split.value, split.value, details.get(split.value, "")) for split in Split]
-        current = pane.example.split.value if pane.example else ""
+        example = await pane.current_example()
+        current = example.split.value if example else ""
         pane.app.push_screen(ChooseDialog("Split", choices, current=current), chosen)
 
     def dataset(self) -> None:

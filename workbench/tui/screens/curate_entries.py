@@ -24,6 +24,8 @@ _KINDS = {
     Kind.PROMPT: "ask",
 }
 _SPLITS = {"none": "", "train": "train", "validation": "valid", "test": "test"}
+_KEYS = {"prompt": 10_000, "chosen": 20_000, "rejected": 30_000}
+_NOTE, _HISTORY = 40_000, 50_000
 PACE_OVER = 20
 PAUSE_S = 60.0
 
@@ -51,19 +53,25 @@ def detail(example: Example, history: Sequence[Decision]) -> list[Entry]:
     """Everything there is to say about an example, top to bottom, texts exactly as they are."""
     entries = [Entry(1, _title(example), _facts(example), tone="quiet", markdown=False)]
     content = example.content
-    entries += [_turn(100 + at, turn, "PROMPT", "user") for at, turn in enumerate(content.prompt)]
+    entries += [_turn(_KEYS["prompt"] + at, turn, "PROMPT", "user") for at, turn in enumerate(content.prompt)]
     chosen = "CHOSEN" if content.kind is Kind.PREFERENCE else "ANSWER"
     if content.label is not None:
         chosen = "ANSWER, judged good" if content.label else "ANSWER, judged bad"
     tone = "bad" if content.label is False else "good"
-    entries += [_turn(200 + at, turn, chosen, tone) for at, turn in enumerate(content.chosen)]
-    entries += [_turn(300 + at, turn, "REJECTED", "bad") for at, turn in enumerate(content.rejected)]
+    entries += [_turn(_KEYS["chosen"] + at, turn, chosen, tone) for at, turn in enumerate(content.chosen)]
+    entries += [_turn(_KEYS["rejected"] + at, turn, "REJECTED", "bad") for at, turn in enumerate(content.rejected)]
     if example.note:
-        entries.append(Entry(400, "NOTE", example.note, markdown=False))
+        entries.append(Entry(_NOTE, "NOTE", example.note, markdown=False))
     if history:
         lines = [_decision(decision) for decision in reversed(history)]
-        entries.append(Entry(500, "HISTORY", "\n".join(lines[:30]), markdown=False))
+        entries.append(Entry(_HISTORY, "HISTORY", "\n".join(lines[:30]), markdown=False))
     return entries
+
+
+def place_of(key: int | None) -> tuple[str, int] | None:
+    """The part and the turn, from 1, that an entry of the detail shows; None for one that shows no turn."""
+    part = next((p for p, first in _KEYS.items() if key is not None and first <= key < first + 10_000), None)
+    return (part, key - _KEYS[part] + 1) if part and key is not None else None
 
 
 def _title(example: Example) -> str:

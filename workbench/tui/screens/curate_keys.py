@@ -14,15 +14,20 @@ KEYS = [
         Binding(str(n), f"rate({n})", "Rate", id=f"label.rate_{n}", show=n == 1, key_display="1-5", tooltip=f"Rate {n}")
         for n in range(1, 6)
     ),
-    Binding("e", "edit", "Edit", id="label.edit", tooltip="Edit the answer, the prompt or the rejected answer"),
+    Binding("e", "edit", "Edit", id="label.edit", tooltip="Edit a turn, or the one under the cursor"),
     Binding("slash", "search", "Find", id="list.find", tooltip="Filter and search"),
     Binding("D", "choose_dataset", "Dataset", id="curate.dataset", tooltip="Show another dataset"),
     Binding("c", "note", "Note", id="label.note", tooltip="Write a note"),
     Binding("t", "tag", "Tag", id="label.tag", tooltip="Add tags, or remove them with a minus"),
     Binding("l", "split", "Split", id="label.split", tooltip="Put into train, validation, test, or none"),
+    Binding("f", "flag", "Flag", id="label.flag", tooltip="Flag the row by a name, or with a minus no longer"),
+    Binding("plus", "thumb(True)", "Good", key_display="+-", id="label.up", tooltip="Judge the answer good, and go on"),
+    Binding("minus", "thumb(False)", "Bad", show=False, id="label.down", tooltip="Judge the answer bad, and go on"),
     Binding("w", "swap", "Swap", id="label.swap", tooltip="Exchange chosen and rejected"),
     Binding("v", "tokens", "Tokens", id="curate.tokens", tooltip="The row token by token, as training sees it"),
-    Binding("d", "differ", "Diff", id="curate.diff", tooltip="Which words differ between chosen and rejected"),
+    Binding(
+        "d", "differ", "Diff", id="curate.diff", tooltip="Chosen against rejected, original against edited, by words"
+    ),
     Binding("h", "history", "History", id="curate.history", tooltip="What was decided about the row, by whom"),
     Binding("m", "mark", "Mark", id="list.mark", tooltip="Mark the row; gestures are for all marked rows"),
     Binding("M", "mark_all", "Mark all", id="list.mark_all", tooltip="Mark every row, or none", show=False),
@@ -37,6 +42,6 @@ KEYS = [
 
 SINGLE_KEYS = frozenset(
     {"accept", "reject", "skip", "rate", "undo", "redo", "swap", "edit", "note", "tag", "split", "mark", "mark_all"}
-    | {"tokens", "differ", "history"}
+    | {"tokens", "differ", "history", "flag", "thumb"}
 )
 """Actions of single letters: they are for the rows and the detail, not for the filter line."""

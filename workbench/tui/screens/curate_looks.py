@@ -6,13 +6,17 @@ They read and show; nothing is decided here.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from textual.content import Content
+
 from workbench.domain.decisions import Decision
+from workbench.domain.examples import Content as ExampleContent
 from workbench.errors import WorkbenchError
 from workbench.flows import curate as flow
 from workbench.flows import tokens
-from workbench.tui.screens.curate_views import history_content, tokens_content
+from workbench.tui.screens.curate_views import Part, history_content, rewriting, tokens_content
 from workbench.tui.widgets.reading import ReadingDialog
 from workbench.tui.word_diff import inline
 
@@ -31,10 +35,10 @@ class CurateLooks:
         """Wait for no tokenizer any more."""
         self._no_tokens.set()
 
-    def tokens(self) -> None:
+    async def tokens(self) -> None:
         """The row in the model's tokens: a child process loads the tokenizer, which takes some seconds."""
         pane = self._pane
-        if (example := pane.example) is None:
+        if (example := await pane.current_example()) is None:
             return
         bench = pane.bench
         dialog = ReadingDialog(f"Tokens of {example.id}", waiting="asking the tokenizer, some seconds …")
@@ -55,23 +59,28 @@ class CurateLooks:
             failed=failed,
         )
 
-    def differ(self) -> None:
-        """Chosen against rejected, word by word."""
+    async def differ(self) -> None:
+        """Word by word: the chosen answer against the rejected one, and what edits have changed since the original."""
         pane = self._pane
-        if (example := pane.example) is None:
+        if (example := await pane.current_example()) is None:
             return
-        if not example.content.rejected:
-            pane.notice("only a pair has two answers to compare")
-            return
-        before = "\n".join(turn.shown for turn in example.content.rejected)
-        content = inline(before, example.answer_text)
-        legend = "Struck out: only in the rejected answer. Underlined: only in the chosen one."
-        pane.app.push_screen(ReadingDialog(f"Rejected to chosen, {example.id}", content, text=legend))
+        bench = pane.bench
 
-    def history(self) -> None:
+        def show(decisions: list[Decision]) -> None:
+            parts = [*_pair(example.content), *_edits(flow.original(decisions), example.content)]
+            if not parts:
+                pane.notice("nothing to compare: it is no pair, and nobody has edited it")
+                return
+            legend = "Struck out: only in the first text. Underlined: only in the second."
+            content = Content.assemble(*parts)
+            pane.app.push_screen(ReadingDialog(f"What differs in {example.id}", content, text=legend))
+
+        pane.run_flow(lambda: flow.history(bench, example.id), show, group="look", exclusive=True)
+
+    async def history(self) -> None:
         """Every decision about the row."""
         pane = self._pane
-        if (example := pane.example) is None:
+        if (example := await pane.current_example()) is None:
             return
         bench = pane.bench
 
@@ -79,3 +88,17 @@ class CurateLooks:
             pane.app.push_screen(ReadingDialog(f"History of {example.id}", history_content(decisions)))
 
         pane.run_flow(lambda: flow.history(bench, example.id), show)
+
+
+def _pair(content: ExampleContent) -> Iterator[Part | Content]:
+    if content.rejected:
+        yield "rejected to chosen\n", "bold"
+        answers = ("\n".join(turn.shown for turn in turns) for turns in (content.rejected, content.chosen))
+        yield inline(*answers)
+        yield "\n\n", ""
+
+
+def _edits(original: ExampleContent | None, now: ExampleContent) -> Iterator[Part | Content]:
+    if original is not None and original != now:
+        yield "original to edited\n", "bold"
+        yield from rewriting(original, now)

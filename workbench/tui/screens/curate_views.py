@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any
 
 from textual.content import Content
 
 from workbench.domain.decisions import Decision
+from workbench.domain.examples import PARTS, turns_of
+from workbench.domain.examples import Content as ExampleContent
+from workbench.flows import curate as flow
 from workbench.flows.tokens import Token, TokenSequence, TokenView
 from workbench.tui.safety import cell, clean
+from workbench.tui.word_diff import inline
 
 SHOWN_TOKENS = 4000
 """Of a sequence; each is a part with a style of its own, and many more take long to draw."""
@@ -72,7 +76,25 @@ def history_content(decisions: Sequence[Decision]) -> Content:
     return Content.assemble(*chain.from_iterable(_decision(decision) for decision in reversed(decisions)))
 
 
-def _decision(decision: Decision) -> Iterator[Part]:
+def rewriting(before: ExampleContent, after: ExampleContent) -> Iterator[Part | Content]:
+    """Each turn that is another in ``after``: which one, and its words, those that went struck out."""
+    for part in PARTS:
+        turns, now = turns_of(before, part), turns_of(after, part)
+        for at, (old, new) in enumerate(zip_longest(turns, now), start=1):
+            if old == new:
+                continue
+            yield f"    {part} turn {at}\n", "bold"
+            yield inline(old.shown if old else "", new.shown if new else "")
+            yield "\n", ""
+
+
+def _label(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    names = {None: "not judged", 0: "bad", 1: "good"}
+    if before["label"] != after["label"]:
+        yield f"{names[before['label']]} → {names[after['label']]}"
+
+
+def _decision(decision: Decision) -> Iterator[Part | Content]:
     when = decision.created_utc[:19].replace("T", " ")
     faded = "dim strike" if decision.undone else "bold"
     yield f"{cell(when)}  {cell(decision.rater)}  {decision.action.value}", faded
@@ -80,6 +102,8 @@ def _decision(decision: Decision) -> Iterator[Part]:
     before, after = json.loads(decision.before), json.loads(decision.after)
     for line in _changes(before, after):
         yield f"    {line}\n", ""
+    if (contents := flow.rewritten(decision)) is not None:
+        yield from rewriting(*contents)
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
@@ -88,7 +112,7 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
             was, now = set(before.get("tags", ())), set(value)
             yield cell("tags " + " ".join([*(f"+{tag}" for tag in sorted(now - was)), *(f"-{t}" for t in was - now)]))
         elif name == "content":
-            yield "the text"
+            yield from _label(before["content"], value) if before.get("content") else ("the text",)
         elif name == "deleted":
             yield "hidden" if value else "made"
         elif name in before:

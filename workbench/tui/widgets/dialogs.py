@@ -136,7 +136,7 @@ class TextDialog(Dialog[str]):
     def action_accept(self) -> None:
         """Leave with the text as it stands."""
         field = self.query_one("Editor, Input")
-        self.dismiss(field.text if isinstance(field, Editor) else field.value if isinstance(field, Input) else "")
+        self.dismiss(field.written if isinstance(field, Editor) else field.value if isinstance(field, Input) else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ class FormDialog(Dialog[Answer], Generic[Answer]):
     def values(self) -> dict[str, str]:
         """What stands in the form now, by field name."""
         inputs = {w.name: w.value for w in self.query(Input) if w.name}
-        return inputs | {w.name: w.text for w in self.query(Editor) if w.name}
+        return inputs | {w.name: w.written for w in self.query(Editor) if w.name}
 
     def action_accept(self) -> None:
         """Check, then leave with the answer, or say what is wrong and stay."""

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from textual.app import SuspendNotSupported
 from textual.binding import Binding
 from textual.events import Key
 from textual.widgets import TextArea
+
+from workbench.errors import RefusedError, WorkbenchError
+from workbench.tui.safety import clean
 
 LONGEST_LINE = 20_000
 """Above this many characters in one line a key takes longer than 60 ms here; ``$EDITOR`` has no such trouble."""
@@ -31,7 +38,7 @@ class Editor(TextArea):
 
     def __init__(self, text: str = "", *, placeholder: str = "", name: str | None = None) -> None:
         super().__init__(
-            text,
+            _without_separators(text),
             soft_wrap=True,
             show_line_numbers=False,
             tab_behavior="focus",
@@ -64,25 +71,88 @@ class Editor(TextArea):
             return
         await super()._on_key(event)
 
+    @property
+    def written(self) -> str:
+        """What stands in the editor, exactly: with the line separators that it came with."""
+        return self.text.translate(_SEPARATORS_BACK)
+
+    def write(self, text: str) -> None:
+        """Put ``text`` in the place of what is there; Ctrl+Z takes it back."""
+        self.replace(_without_separators(text), (0, 0), self.document.end)
+
     def edit_externally(self) -> None:
         """Suspend the app, let ``$VISUAL`` or ``$EDITOR`` change the text, and take it back."""
         try:
             with self.app.suspend():
-                changed = edit_text(self.text)
-        except (OSError, SuspendNotSupported, subprocess.SubprocessError):
-            self.app.notify("the external editor could not be started", severity="error", markup=False)
-            return
-        if changed != self.text:
-            self.replace(changed, (0, 0), self.document.end)
+                changed = edit_text(self.written)
+        except SuspendNotSupported:
+            self.app.notify("this terminal cannot be left to another editor", severity="error", markup=False)
+        except WorkbenchError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            self.app.notify(clean(error.message + hint), severity="error", markup=False)
+        else:
+            if changed != self.written:
+                self.write(changed)
 
 
 def edit_text(text: str) -> str:
-    """``text`` after the person's editor had it; raises ``OSError`` when there is no such program."""
-    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    """``text`` after the person's editor had it, in a file of its own that only they can read.
+
+    What was saved counts, also when the editor was killed after it. Raises ``RefusedError`` when there is no such
+    program, or when it ends by saying that it failed (as with ``:cq``): then the text is as it was.
+    """
+    command = _editor()
     with tempfile.TemporaryDirectory(prefix="workbench-edit-") as folder:
         path = Path(folder) / "text.md"
-        path.write_text(text, encoding="utf-8", errors="replace")
-        subprocess.run([*command, str(path)], check=False)
-        changed = path.read_text(encoding="utf-8", errors="replace")
+        path.write_bytes(text.encode("utf-8", "replace"))
+        try:
+            # the terminal is where the app draws: standard output may lead into a file
+            with _keys_are_the_editors():
+                ended = subprocess.run([*command, str(path)], check=False, stdout=sys.__stderr__)
+        except OSError as error:
+            raise RefusedError(f"{command[0]} could not be started: {error.strerror}", hint=_CHOOSE) from error
+        if ended.returncode > 0:
+            raise RefusedError(
+                f"{command[0]} ended with status {ended.returncode}: the text is as it was", hint=_CHOOSE
+            )
+        try:
+            changed = path.read_bytes().decode("utf-8", "replace")
+        except OSError as error:
+            raise RefusedError(f"{command[0]} left no text: it is as it was") from error
     # editors end a file with a newline; the text had none
     return changed.removesuffix("\n") if not text.endswith("\n") else changed
+
+
+def _editor() -> list[str]:
+    wanted = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        command = shlex.split(wanted)
+    except ValueError:
+        command = []
+    if not command:
+        raise RefusedError(f"{wanted!r} is no command for an editor", hint=_CHOOSE)
+    return command
+
+
+def _without_separators(text: str) -> str:
+    """``text`` for a text area, which would end a line at each of these and write its own newline in their place."""
+    rest = text.replace("\r\n", "")
+    if "\r\n" in text and "\n" not in rest and "\r" not in rest:  # this one it keeps
+        return "\r\n".join(line.translate(_SEPARATORS) for line in text.split("\r\n"))
+    return text.translate(_SEPARATORS)
+
+
+@contextmanager
+def _keys_are_the_editors() -> Iterator[None]:
+    """Ctrl+C and Ctrl+\\ go to the whole foreground group; they are meant for the editor, and would end the app."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_CHOOSE = "$VISUAL or $EDITOR names another"
+_SEPARATORS = {ord(separator): 0x10FF00 + at for at, separator in enumerate("\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")}
+_SEPARATORS_BACK = {stand_in: separator for separator, stand_in in _SEPARATORS.items()}
