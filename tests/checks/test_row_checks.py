@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workbench import checks
+from workbench.checks import boilerplate, identical_pair, template_tokens
 from workbench.domain.chats import Turn
 from workbench.domain.checks import Finding, RowCheck
 from workbench.domain.examples import Content, Kind
@@ -373,3 +376,22 @@ def test_the_arguments_of_tool_calls_are_redacted_too_and_stay_json() -> None:
     assert fix is not None and fix.edit is not None
     turn = fix.edit(content).chosen[0]
     assert turn.tool_calls[0]["function"]["arguments"] == {"to": "[EMAIL]"}
+
+
+def test_the_quick_looks_pass_over_nothing_that_the_patterns_look_for() -> None:
+    for hint in filter(str.isascii, boilerplate._HINTS):
+        assert any(first in hint for first in boilerplate._FIRST), hint
+        assert boilerplate._may_speak_of_itself(f"so {hint} so")
+    for opening in boilerplate._OPENINGS:
+        assert boilerplate._may_refuse(f"so {opening} so"), opening
+    for hint in template_tokens._HINTS:
+        assert "<" in hint or "[" in hint or hint in ("INST]", "SYS>>", "bos>", "eos>"), hint
+    for found in ("<s>", "[INST]", "Human: hi", "{{name}}", "\x07", "\x7f", "\u202e", "\ufffd", "\x1b[0m"):
+        assert template_tokens._may_have_any(f"so {found} so"), found
+
+
+@given(st.lists(st.sampled_from([" ", "\n", "a", "A", "b.", "\u3000", "“a", "ſ", "1.5"]), max_size=6), st.data())
+def test_pairs_are_told_apart_by_their_first_words_as_by_all_of_them(parts: list[str], data: st.DataObject) -> None:
+    chosen, rejected = "".join(parts), "".join(data.draw(st.permutations(parts)))
+    same = chosen.split() == rejected.split()
+    assert not same or identical_pair._first_word(chosen) == identical_pair._first_word(rejected)

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from samples import IMPORTED, demo
 from workbench.domain.chats import Turn, storable
-from workbench.domain.examples import NewExample, Status
+from workbench.domain.examples import NewExample, Source, SourceKind, Status
 from workbench.domain.queries import Query, parse_query
 from workbench.errors import BusyError, NotFoundError
 from workbench.paths import Workspace
 from workbench.store import imports
+from workbench.store.examples import _source_json
 from workbench.store.imports import CancelledImport, Published
 from workbench.store.rows import turns_json
 from workbench.store.store import Store
@@ -154,9 +155,10 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from samples import IMPORTED, demo
-from workbench.domain.examples import NewExample, Status
+from workbench.domain.examples import NewExample, Source, SourceKind, Status
 from workbench.paths import Workspace
 from workbench.store import imports
+from workbench.store.examples import _source_json
 from workbench.store.store import Store
 
 imports.FIRST_ROWS, imports.MOST_ROWS = 5, 10
@@ -302,3 +304,10 @@ def test_turns_are_written_as_json_writes_them(texts: list[str], extra: str) -> 
     turns = [Turn("user", text, extra) for text in texts]
     fields = [[turn.role, storable(turn.content), *([extra] if extra else [])] for turn in turns]
     assert turns_json(turns) == json.dumps(fields, ensure_ascii=False)
+
+
+@given(file=st.text(max_size=5), line=st.none() | st.integers(0, 9), chat=st.none() | st.integers(0, 1))
+def test_a_source_is_written_as_json_writes_it(file: str, line: int | None, chat: int | None) -> None:
+    source = Source(SourceKind.IMPORT, file=file, line=line, chat_id=chat)
+    values = {"kind": "import", "chat_id": chat, "file": file, "line": line}
+    assert _source_json(source) == json.dumps({k: v for k, v in values.items() if v is not None and v != ""})

@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterator
 
 from workbench.domain.chats import Role
-from workbench.domain.checks import Finding, RowCheck, Severity, Text, texts
+from workbench.domain.checks import Finding, RowCheck, Severity, Text
 from workbench.domain.examples import Content, Kind
 
+_ASSISTANT = Role.ASSISTANT.value
 _OPENING_CHARACTERS = 240
 
 # At the beginning of an answer; in the middle of a story somebody may well be unable to help.
@@ -43,12 +44,15 @@ _SELF = re.compile(
     re.IGNORECASE,
 )
 _APOSTROPHE = str.maketrans("’ʼ", "''")
-# What every match contains: two quick looks spare the patterns on nearly all answers.
+# What every match contains: quick looks spare the patterns on nearly all answers. Each hint contains one of the first
+# ones, so that mostly those alone are looked for.
+_FIRST = ("model", "an a", "chatgpt", "claude", "qwen", "gemini", "deepseek", "my la", "cutoff", "cut-off", " by ")
 _HINTS = (
     *("language model", "an ai", "an artificial intel", "chatgpt", "claude", "qwen", "gemini", "deepseek"),
     *(" by openai", " by anthropic", " by alibaba", " by google", " by meta", " by mistral"),
     *("my last", "my latest", "cutoff", "cut-off", "modell", "modèle", "modelo", "模型"),
 )
+_FIRST_OPENINGS = ("sorry", "apolog", "unfortunately", "'t", "not", "unable")
 _OPENINGS = ("sorry", "apolog", "unfortunately", "can't", "cannot", "can not", "won't", "unable", "not able")
 
 
@@ -56,19 +60,29 @@ def look(content: Content) -> Iterator[Finding]:
     """Findings in the answers that would be imitated: not the rejected ones, nor those with a thumb down."""
     if content.kind in {Kind.TEXT, Kind.PROMPT} or content.label is False:
         return
-    for text in texts(content, prompt=False, rejected=False):
-        if text.role == Role.ASSISTANT.value:
-            yield from _answer(text)
+    for number, turn in enumerate(content.chosen):
+        if turn.role == _ASSISTANT:
+            yield from _answer(Text("chosen", number, turn.role, turn.content))
 
 
 def _answer(text: Text) -> Iterator[Finding]:
     plain = text.text.translate(_APOSTROPHE) if not text.text.isascii() else text.text
     lower = plain.lower()
     opening = lower[:_OPENING_CHARACTERS]
-    if any(word in opening for word in _OPENINGS) and (found := _REFUSAL.search(plain[:_OPENING_CHARACTERS])):
+    if _may_refuse(opening) and (found := _REFUSAL.search(plain[:_OPENING_CHARACTERS])):
         yield _finding(text, "the answer is a refusal", found)
-    elif any(hint in lower for hint in _HINTS) and (found := _SELF.search(plain)):
+    elif _may_speak_of_itself(lower) and (found := _SELF.search(plain)):
         yield _finding(text, "the answer speaks of itself as a language model", found)
+
+
+def _may_speak_of_itself(lower: str) -> bool:
+    if lower.isascii() and not any(map(lower.__contains__, _FIRST)):
+        return False
+    return any(map(lower.__contains__, _HINTS))
+
+
+def _may_refuse(opening: str) -> bool:
+    return any(map(opening.__contains__, _FIRST_OPENINGS)) and any(map(opening.__contains__, _OPENINGS))
 
 
 def _finding(text: Text, reason: str, found: re.Match[str]) -> Finding:

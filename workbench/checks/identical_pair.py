@@ -7,8 +7,9 @@ preference optimisation with DPO-Positive", 2024); as a corrected figure is a go
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from workbench.domain.chats import Turn
 from workbench.domain.checks import REJECT, Finding, RowCheck, Severity
 from workbench.domain.examples import Content, Kind
 
@@ -26,8 +27,8 @@ def look(content: Content) -> Iterator[Finding]:
     """At most one finding: the same, the same but for case and punctuation, or nearly the same."""
     if content.kind is not Kind.PREFERENCE:
         return
-    chosen, rejected = (_text(content, part) for part in ("chosen", "rejected"))
-    if chosen.split() == rejected.split():
+    chosen, rejected = _text(content.chosen), _text(content.rejected)
+    if _first_word(chosen) == _first_word(rejected) and chosen.split() == rejected.split():
         if _calls(content, "chosen") == _calls(content, "rejected"):
             reason = "chosen and rejected are the same text"
             yield Finding(Severity.ERROR, reason, "rejected turn 1", fixable=True)
@@ -42,8 +43,13 @@ def look(content: Content) -> Iterator[Finding]:
         yield Finding(Severity.INFO, f"chosen and rejected are {alike:.0%} the same: little to learn from DPO")
 
 
-def _text(content: Content, part: str) -> str:
-    return "\n".join(turn.content for turn in getattr(content, part))
+def _text(turns: Sequence[Turn]) -> str:
+    return turns[0].content if len(turns) == 1 else "\n".join(turn.content for turn in turns)
+
+
+def _first_word(text: str) -> list[str]:
+    """A quick look that tells nearly all pairs apart."""
+    return text.split(None, 1)[:1]
 
 
 def _calls(content: Content, part: str) -> list[str]:
@@ -52,9 +58,13 @@ def _calls(content: Content, part: str) -> list[str]:
 
 def _may_be_alike(chosen: str, rejected: str) -> bool:
     """False for nearly all pairs that differ, at a small part of the cost: their first letters are not the same."""
-    starts = (_PUNCTUATION.match(text) for text in (chosen, rejected))
-    at, other_at = (found.end() if found else 0 for found in starts)
-    return chosen[at : at + 1].casefold()[:1] == rejected[other_at : other_at + 1].casefold()[:1]
+    return _first_letter(chosen) == _first_letter(rejected)
+
+
+def _first_letter(text: str) -> str:
+    found = _PUNCTUATION.match(text)
+    at = found.end() if found else 0
+    return text[at : at + 1].casefold()[:1]
 
 
 def _words(text: str) -> str:
@@ -62,7 +72,8 @@ def _words(text: str) -> str:
 
 
 def _likeness(chosen: str, rejected: str) -> float:
-    shorter, longer = sorted((len(chosen), len(rejected)))
+    one, other = len(chosen), len(rejected)
+    shorter, longer = (one, other) if one < other else (other, one)
     if shorter < _FEWEST_CHARACTERS or shorter < NEAR * longer or longer > _LONGEST:
         return 0.0
     from rapidfuzz.distance import Levenshtein  # 20 ms

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from workbench.domain.chats import Role, Turn
-from workbench.domain.checks import Finding, Fix, FixKind, RowCheck, Severity, Text, texts
+from workbench.domain.checks import Finding, Fix, FixKind, RowCheck, Severity, Text
 from workbench.domain.examples import Content
 
 # ChatML, Llama 2 and 3, Gemma, Phi, Mistral, DeepSeek, Qwen, GPT: tokens that have no meaning as text.
@@ -27,8 +27,9 @@ _TOKENS = re.compile(
 _AT_THE_ENDS = re.compile(r"\A\s*<s>(?!.*</s>\s*\S)|</s>\s*\Z|<(?:pad|unk|bos|eos)>\s*\Z|\A\s*<bos>", re.DOTALL)
 _ANY_TOKEN = re.compile(r"<\|[A-Za-z][A-Za-z0-9_]{1,30}\|>")
 _HINTS = ("<|", "<start_of", "<end_of", "INST]", "SYS>>", "<｜", "<s>", "</s>", "<pad>", "<unk>", "bos>", "eos>")
-_MORE_HINTS = ("[AVAIL", "[TOOL_C", "[SYSTEM_P", "[/AVAIL", "[/TOOL_C", "[/SYSTEM_P")
+_HINTS += ("[AVAIL", "[TOOL_C", "[SYSTEM_P", "[/AVAIL", "[/TOOL_C", "[/SYSTEM_P")
 # Another speaker's turn written out inside an answer: the answer ran on past its end.
+_SPEAKERS = ("Instruction", "Human", "User", "Input")
 _NEXT_SPEAKER = re.compile(r"^(?:### ?(?:Instruction|Human|User|Input)|<?(?:Human|User)>?) ?:[ \t]*\S", re.MULTILINE)
 # In prose, not inside a string of some program, a formula or a LaTeX argument.
 _PLACEHOLDER = re.compile(r"(?<![\w\"'`=({\\$}])\{\{ ?[A-Za-z_][A-Za-z0-9_ ]{0,30}\}\}(?![\w\"'`({$])")
@@ -42,34 +43,48 @@ _CONTROL = re.compile(
 _ESCAPE = re.compile("\x1b\\[[0-9;?]*[A-Za-z]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?")
 _ASCII_CONTROLS = bytes(code for code in range(128) if _CONTROL.match(chr(code)))
 _BROKEN = "\ufffd"
+_ASSISTANT = Role.ASSISTANT.value
 
 
 def look(content: Content) -> Iterator[Finding]:
     """Findings for every text; in code, tokens count all the same, because a tokenizer does not know code."""
-    for text in texts(content):
-        if "<" in text.text or "INST]" in text.text or "[" in text.text:
-            yield from _tokens(text)
-        if text.role == Role.ASSISTANT.value:
-            yield from _remains(text)
-        if _may_have_controls(text.text):
-            yield from _controls(text)
-        if _BROKEN in text.text:
-            start, many = text.text.index(_BROKEN), text.text.count(_BROKEN)
-            lost = "a character was" if many == 1 else f"{many} characters were"
-            reason = f"{lost} lost in some earlier conversion (U+FFFD)"
-            yield Finding(Severity.WARNING, reason, text.place(start, start + 1))
+    for part, turns in (("prompt", content.prompt), ("chosen", content.chosen), ("rejected", content.rejected)):
+        for number, turn in enumerate(turns):
+            if _may_have_any(turn.content):
+                yield from _in_text(Text(part, number, turn.role, turn.content))
+
+
+def _may_have_any(text: str) -> bool:
+    """False for texts of nothing but plain words: what each finding needs is not in them."""
+    return "<" in text or "[" in text or ":" in text or "{{" in text or _may_have_controls(text)
+
+
+def _in_text(text: Text) -> Iterator[Finding]:
+    if "<" in text.text or "[" in text.text:
+        yield from _tokens(text)
+    if text.role == _ASSISTANT:
+        yield from _remains(text)
+    if _may_have_controls(text.text):
+        yield from _controls(text)
+    if _BROKEN in text.text:
+        start, many = text.text.index(_BROKEN), text.text.count(_BROKEN)
+        lost = "a character was" if many == 1 else f"{many} characters were"
+        reason = f"{lost} lost in some earlier conversion (U+FFFD)"
+        yield Finding(Severity.WARNING, reason, text.place(start, start + 1))
 
 
 def _may_have_controls(text: str) -> bool:
     """False for nearly all texts, at a small part of the pattern's cost."""
     if not text.isascii():
         return True
+    if text.isprintable():
+        return False
     raw = text.encode("ascii")
     return len(raw.translate(None, _ASCII_CONTROLS)) != len(raw)
 
 
 def _tokens(text: Text) -> Iterator[Finding]:
-    if not any(hint in text.text for hint in _HINTS) and not any(hint in text.text for hint in _MORE_HINTS):
+    if not any(map(text.text.__contains__, _HINTS)):
         return
     known = [*_TOKENS.finditer(text.text), *_AT_THE_ENDS.finditer(text.text)]
     for found in known:
@@ -83,7 +98,8 @@ def _tokens(text: Text) -> Iterator[Finding]:
 
 
 def _remains(text: Text) -> Iterator[Finding]:
-    if (":" in text.text) and (found := _NEXT_SPEAKER.search(text.text)) and found.start() > 0:
+    may_run_on = ":" in text.text and any(map(text.text.__contains__, _SPEAKERS))
+    if may_run_on and (found := _NEXT_SPEAKER.search(text.text)) and found.start() > 0:
         reason = f"the answer runs on into another speaker's turn ({found[0][:-1].strip()})"
         yield Finding(Severity.WARNING, reason, text.place(found.start(), found.end()))
     if "{{" in text.text:

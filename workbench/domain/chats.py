@@ -65,6 +65,8 @@ class Turn:
     @property
     def shown(self) -> str:
         """What a person reads and searches: the content, and each tool call as ``name(arguments)``."""
+        if not self.extra:
+            return self.content
         calls = [_call_text(call) for call in self.tool_calls]
         return "\n".join([*([self.content] if self.content or not calls else []), *calls])
 

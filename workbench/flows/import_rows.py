@@ -311,7 +311,8 @@ class RowReader:
             self._samples.append(part.content)
         source = replace(source, models=part.models) if part.models else source
         findings = tuple(checks.look(part.content, checks.row_checks(cheap=True)))
-        self._flagged.update({found.check for found in findings if found.severity is not Severity.INFO})
+        if findings:
+            self._flagged.update({found.check for found in findings if found.severity is not Severity.INFO})
         if _PROVENANCE.isdisjoint(line.row):
             new = NewExample(part.content, source, findings=findings)
         else:

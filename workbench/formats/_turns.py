@@ -50,10 +50,10 @@ def turns(value: object, name: str, role: str) -> Turns:
     """A column as turns: a list of messages, one message, or a text that is one turn of ``role``."""
     if isinstance(value, str):
         return (Turn(role, value),)
-    if isinstance(value, Mapping):
-        value = [value]
-    if not isinstance(value, Sequence) or not all(isinstance(item, Mapping) for item in value):
-        raise DataError(f"{name!r} is neither a text nor a list of turns")
+    if type(value) is not list or not all(type(item) is dict for item in value):  # what nearly all are, quickly told
+        value = [value] if isinstance(value, Mapping) else value
+        if not isinstance(value, Sequence) or not all(isinstance(item, Mapping) for item in value):
+            raise DataError(f"{name!r} is neither a text nor a list of turns")
     found = []
     for position, item in enumerate(value, start=1):
         said, content = item.get("role"), item.get("content")
