@@ -26,8 +26,10 @@ _TOKENS = re.compile(
 # These are HTML too, or words of a lesson: only where a tokenizer's decoder would have put them.
 _AT_THE_ENDS = re.compile(r"\A\s*<s>(?!.*</s>\s*\S)|</s>\s*\Z|<(?:pad|unk|bos|eos)>\s*\Z|\A\s*<bos>", re.DOTALL)
 _ANY_TOKEN = re.compile(r"<\|[A-Za-z][A-Za-z0-9_]{1,30}\|>")
-_HINTS = ("<|", "<start_of", "<end_of", "INST]", "SYS>>", "<｜", "<s>", "</s>", "<pad>", "<unk>", "bos>", "eos>")
-_HINTS += ("[AVAIL", "[TOOL_C", "[SYSTEM_P", "[/AVAIL", "[/TOOL_C", "[/SYSTEM_P")
+_HINTS = (
+    *("<|", "<start_of", "<end_of", "INST]", "SYS>>", "<｜", "<s>", "</s>", "<pad>", "<unk>", "bos>", "eos>"),
+    *("[AVAIL", "[TOOL_C", "[SYSTEM_P", "[/AVAIL", "[/TOOL_C", "[/SYSTEM_P"),
+)
 # Another speaker's turn written out inside an answer: the answer ran on past its end.
 _SPEAKERS = ("Instruction", "Human", "User", "Input")
 _NEXT_SPEAKER = re.compile(r"^(?:### ?(?:Instruction|Human|User|Input)|<?(?:Human|User)>?) ?:[ \t]*\S", re.MULTILINE)
