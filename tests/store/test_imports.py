@@ -22,7 +22,7 @@ from workbench.domain.queries import Query, parse_query
 from workbench.errors import BusyError, NotFoundError
 from workbench.paths import Workspace
 from workbench.store import imports
-from workbench.store.examples import _source_json
+from workbench.store.columns import source_json
 from workbench.store.imports import CancelledImport, Published
 from workbench.store.rows import turns_json
 from workbench.store.store import Store
@@ -158,7 +158,6 @@ from samples import IMPORTED, demo
 from workbench.domain.examples import NewExample, Source, SourceKind, Status
 from workbench.paths import Workspace
 from workbench.store import imports
-from workbench.store.examples import _source_json
 from workbench.store.store import Store
 
 imports.FIRST_ROWS, imports.MOST_ROWS = 5, 10
@@ -310,4 +309,4 @@ def test_turns_are_written_as_json_writes_them(texts: list[str], extra: str) -> 
 def test_a_source_is_written_as_json_writes_it(file: str, line: int | None, chat: int | None) -> None:
     source = Source(SourceKind.IMPORT, file=file, line=line, chat_id=chat)
     values = {"kind": "import", "chat_id": chat, "file": file, "line": line}
-    assert _source_json(source) == json.dumps({k: v for k, v in values.items() if v is not None and v != ""})
+    assert source_json(source) == json.dumps({k: v for k, v in values.items() if v is not None and v != ""})

@@ -1,7 +1,7 @@
 """Examples, and what people decided about them.
 
-Owns how an example is written in columns and its place in the full-text index. Every change goes through a decision
-(see ``decisions.py`` beside this), so that it can be undone.
+Owns an example's row and its place in the full-text index; how it is written in columns is told in ``columns.py``.
+Every change goes through a decision (see ``decisions.py`` beside this), so that it can be undone.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING
 
-from workbench.domain.chats import Turn, storable
+from workbench.domain.chats import storable
 from workbench.domain.datasets import refuse_locked
 from workbench.domain.decisions import Action, Decision, Newest, Undone
 from workbench.domain.examples import (
@@ -29,14 +28,24 @@ from workbench.domain.examples import (
     SourceKind,
     Split,
     Status,
-    last_user_text,
 )
 from workbench.domain.queries import Query
 from workbench.errors import NotFoundError
 from workbench.store import findings
+from workbench.store.columns import (
+    COLUMNS,
+    content_fields,
+    content_of,
+    insert_sql,
+    new_values,
+    source_json,
+    source_of,
+    stored,
+    texts,
+)
 from workbench.store.decisions import Decisions, Fields
 from workbench.store.queries import VISIBLE, order_by, where
-from workbench.store.rows import IDS_PER_STATEMENT, now_utc, placeholders, turns_from_json, turns_json
+from workbench.store.rows import IDS_PER_STATEMENT, now_utc, placeholders
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -255,7 +264,7 @@ class Examples:
     def find(self, dataset: str, content: Content) -> Example | None:
         """The dataset's example with this very content, None when it has none."""
         there = f"{VISIBLE} AND e.dataset_id = (SELECT id FROM datasets WHERE name = ?)"
-        values = [dataset, bytes.fromhex(_stored(content).hash())]
+        values = [dataset, bytes.fromhex(stored(content).hash())]
         row = self._store.read().execute(f"{_FULL} WHERE {there} AND e.hash = ?", values).fetchone()
         return _example(row) if row else None
 
@@ -264,7 +273,7 @@ class Examples:
         row = self._store.read().execute("SELECT source FROM examples WHERE id = ?", [example_id]).fetchone()
         if row is None:
             raise NotFoundError(f"there is no example {example_id}", hint="`workbench examples list` shows them")
-        return _source(row["source"])
+        return source_of(row["source"])
 
     def answer_pairs(self) -> set[frozenset[int]]:
         """The ids of the two answers of every pair that was made in a chat."""
@@ -297,7 +306,7 @@ class Examples:
         facts: Mapping[str, str | int] | None = None,
     ) -> tuple[int, str]:
         """Insert or revive ``new``, with its decision. The caller puts inserted rows into the text index."""
-        new = replace(new, content=_stored(new.content))
+        new = replace(new, content=stored(new.content))
         digest = bytes.fromhex(new.content.hash())
         row = db.execute(
             f"SELECT e.id, e.deleted_utc FROM examples e WHERE e.dataset_id = ? AND e.hash = ? "
@@ -327,7 +336,7 @@ class Examples:
     ) -> None:
         db.execute(
             "UPDATE examples SET source_kind = ?, source = ? WHERE id = ?",
-            [new.source.kind.value, _source_json(new.source), example_id],
+            [new.source.kind.value, source_json(new.source), example_id],
         )
         before = self._fields(db, example_id, hidden=True)
         after: Fields = {
@@ -382,8 +391,8 @@ class Examples:
         now = now_utc()
         columns: Fields = {name: fields[name] for name in _PLAIN if name in fields} | {"updated_utc": now}
         if "content" in fields:
-            content = _content(fields["content"])
-            columns |= fields["content"] | _texts(content) | {"hash": bytes.fromhex(content.hash())}
+            content = content_of(fields["content"])
+            columns |= fields["content"] | texts(content) | {"hash": bytes.fromhex(content.hash())}
             findings.forget(db, example_id)
         if "deleted" in fields:
             columns["deleted_utc"] = now if fields["deleted"] else None
@@ -400,7 +409,7 @@ def rewritten(decision: Decision) -> tuple[Content, Content] | None:
     before, after = (json.loads(fields).get("content") for fields in (decision.before, decision.after))
     if before is None or after is None:
         return None
-    return _content({"tools": ""} | before), _content({"tools": ""} | after)
+    return content_of({"tools": ""} | before), content_of({"tools": ""} | after)
 
 
 def show_import(db: Database, import_id: int, *, visible: bool) -> list[int]:
@@ -420,106 +429,6 @@ _HIDDEN: Fields = {"deleted": True}
 _VISIBLE: Fields = {"deleted": False}
 _CONTENT = ("kind", "prompt", "chosen", "rejected", "label", "tools")
 _PLAIN = ("status", "split", "note", "rating", "rater")
-
-
-def content_fields(content: Content) -> Fields:
-    """The columns that hold a content."""
-    return {
-        "kind": content.kind.value,
-        "prompt": turns_json(content.prompt),
-        "chosen": turns_json(content.chosen),
-        "rejected": turns_json(content.rejected),
-        "label": None if content.label is None else int(content.label),
-        "tools": storable(content.tools),
-    }
-
-
-def _stored(content: Content) -> Content:
-    """The content as it will be read back: hashes must be those of what is stored."""
-    for turn in (*content.prompt, *content.chosen, *content.rejected):
-        if not turn.content.isascii() or not turn.extra.isascii():
-            break
-    else:
-        if content.tools.isascii():
-            return content
-    return replace(
-        content,
-        prompt=tuple(map(_stored_turn, content.prompt)),
-        chosen=tuple(map(_stored_turn, content.chosen)),
-        rejected=tuple(map(_stored_turn, content.rejected)),
-        tools=storable(content.tools),
-    )
-
-
-def _stored_turn(turn: Turn) -> Turn:
-    return Turn(storable(turn.role), storable(turn.content), storable(turn.extra))
-
-
-def _content(row: sqlite3.Row | Fields) -> Content:
-    return Content(
-        Kind(row["kind"]),
-        turns_from_json(row["prompt"]),
-        turns_from_json(row["chosen"]),
-        turns_from_json(row["rejected"]),
-        None if row["label"] is None else bool(row["label"]),
-        row["tools"],
-    )
-
-
-def _texts(content: Content) -> Fields:
-    """What is searched, listed and measured: the last user turn, every other text, words and turns."""
-    asked = last_user_text(content.prompt)
-    prompt, answer = storable(asked), _shown(content.chosen)
-    context = _shown([turn for turn in content.prompt if turn.content != asked])
-    return {
-        "prompt_text": prompt,
-        "answer_text": answer,
-        "context_text": context,
-        "rejected_text": _shown(content.rejected),
-        "words": len(prompt.split()) + len(answer.split()) + (len(context.split()) if context else 0),
-        "turns": len(content.prompt) + len(content.chosen),
-    }
-
-
-def _shown(turns: Sequence[Turn]) -> str:
-    if len(turns) == 1:
-        return storable(turns[0].shown)
-    return storable("\n".join(turn.shown for turn in turns)) if turns else ""
-
-
-COLUMNS = (
-    *("status", "split", "rating", "rater", "source_kind", "source", "hash", "created_utc", "updated_utc", "note"),
-    *("prompt_text", "answer_text", "context_text", "rejected_text", "words", "turns"),
-    *("kind", "prompt", "chosen", "rejected", "label", "tools"),
-)
-"""The columns of a new row, except those that say where it belongs."""
-
-
-def new_values(
-    new: NewExample, *, rater: str, now: str, status: Status = Status.PENDING
-) -> builtins.list[str | int | bytes | None]:
-    """The values of ``COLUMNS`` for a new row; ``status`` is for one that brings none."""
-    content = _stored(new.content)
-    return [
-        (new.status or status).value,
-        new.split.value,
-        new.rating,
-        new.rater or rater,
-        new.source.kind.value,
-        _source_json(new.source),
-        bytes.fromhex(content.hash()),
-        now,
-        now,
-        storable(new.note),
-        *_texts(content).values(),
-        *content_fields(content).values(),
-    ]
-
-
-def insert_sql(columns: Iterable[str]) -> str:
-    """The statement that adds a row with these columns."""
-    names = list(columns)
-    return f"INSERT INTO examples ({', '.join(names)}) VALUES ({placeholders(len(names))})"
 
 
 def _insert(db: Database, dataset_id: int, new: NewExample, rater: str) -> int:
@@ -550,31 +459,12 @@ def _set_flags_by_hand(db: Database, example_id: int, flags: Iterable[str]) -> N
     )
 
 
-_NO_IDS = (None, None, None, None)
-
-
-def _source_json(source: Source) -> str:
-    ids = (source.chat_id, source.message_id, source.other_message_id, source.comparison_id)
-    if ids == _NO_IDS and source.file and source.line is not None and not source.models and not source.origins:
-        # As ``json.dumps`` writes it, in a fifth of the time: every row of an import comes through here.
-        file = encode_basestring_ascii(source.file)
-        return f'{{"kind": "{source.kind.value}", "file": {file}, "line": {source.line}}}'
-    values = {name: getattr(source, name) for name in Source.__slots__}
-    return json.dumps({name: value for name, value in values.items() if value not in (None, "", ())})
-
-
-def _source(text: str) -> Source:
-    values = json.loads(text)
-    kind, models, origins = SourceKind(values.pop("kind")), values.pop("models", ()), values.pop("origins", ())
-    return Source(kind=kind, models=tuple(models), origins=tuple(origins), **values)
-
-
 def _example(row: sqlite3.Row) -> Example:
     return Example(
         id=row["id"],
         dataset=row["dataset"],
-        content=_content(row),
-        source=_source(row["source"]),
+        content=content_of(row),
+        source=source_of(row["source"]),
         status=Status(row["status"]),
         split=Split(row["split"]),
         tags=tuple(json.loads(row["tags"])),

@@ -23,8 +23,9 @@ from workbench.domain.decisions import Action
 from workbench.domain.examples import NewExample, Status
 from workbench.errors import BusyError, NotFoundError, WorkbenchError
 from workbench.store import findings
+from workbench.store.columns import COLUMNS, insert_sql
 from workbench.store.decisions import Decisions
-from workbench.store.examples import COLUMNS, INDEX, insert_sql
+from workbench.store.examples import INDEX
 from workbench.store.owners import process_started
 from workbench.store.queries import VISIBLE
 from workbench.store.rows import now_utc, placeholders

@@ -16,13 +16,13 @@ from typing import IO, Any
 
 from workbench.domain.checks import Finding
 from workbench.domain.examples import NewExample, Status
-from workbench.store.examples import new_values
+from workbench.store.columns import new_values
 
 BATCH = 200
 _LENGTH = struct.Struct("<Q")
 
 Packed = tuple[list[Any], tuple[str, ...], tuple[str, ...], tuple[Finding, ...]]
-"""A row's values in the order of ``examples.COLUMNS``, its tags, flags and findings."""
+"""A row's values in the order of ``columns.COLUMNS``, its tags, flags and findings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,140 @@
+"""How an example is written in the columns of its row, and what of it is read back.
+
+Owns the texts that are searched, listed and measured, too. Every row of an import comes through here, so that what is
+done once for each counts.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from json.encoder import encode_basestring_ascii
+
+from workbench.domain.chats import Turn, storable
+from workbench.domain.examples import Content, Kind, NewExample, Source, SourceKind, Status, last_user_text
+from workbench.store.decisions import Fields
+from workbench.store.rows import placeholders, turns_from_json, turns_json
+
+
+def content_fields(content: Content) -> Fields:
+    """The columns that hold a content."""
+    return {
+        "kind": content.kind.value,
+        "prompt": turns_json(content.prompt),
+        "chosen": turns_json(content.chosen),
+        "rejected": turns_json(content.rejected),
+        "label": None if content.label is None else int(content.label),
+        "tools": storable(content.tools),
+    }
+
+
+def stored(content: Content) -> Content:
+    """The content as it will be read back: hashes must be those of what is stored."""
+    for turn in (*content.prompt, *content.chosen, *content.rejected):
+        if not turn.content.isascii() or not turn.extra.isascii():
+            break
+    else:
+        if content.tools.isascii():
+            return content
+    return replace(
+        content,
+        prompt=tuple(map(_stored_turn, content.prompt)),
+        chosen=tuple(map(_stored_turn, content.chosen)),
+        rejected=tuple(map(_stored_turn, content.rejected)),
+        tools=storable(content.tools),
+    )
+
+
+def _stored_turn(turn: Turn) -> Turn:
+    return Turn(storable(turn.role), storable(turn.content), storable(turn.extra))
+
+
+def content_of(row: sqlite3.Row | Fields) -> Content:
+    """The content of a row."""
+    return Content(
+        Kind(row["kind"]),
+        turns_from_json(row["prompt"]),
+        turns_from_json(row["chosen"]),
+        turns_from_json(row["rejected"]),
+        None if row["label"] is None else bool(row["label"]),
+        row["tools"],
+    )
+
+
+def texts(content: Content) -> Fields:
+    """What is searched, listed and measured: the last user turn, every other text, words and turns."""
+    asked = last_user_text(content.prompt)
+    prompt, answer = storable(asked), _shown(content.chosen)
+    context = _shown([turn for turn in content.prompt if turn.content != asked])
+    return {
+        "prompt_text": prompt,
+        "answer_text": answer,
+        "context_text": context,
+        "rejected_text": _shown(content.rejected),
+        "words": len(prompt.split()) + len(answer.split()) + (len(context.split()) if context else 0),
+        "turns": len(content.prompt) + len(content.chosen),
+    }
+
+
+def _shown(turns: Sequence[Turn]) -> str:
+    if len(turns) == 1:
+        return storable(turns[0].shown)
+    return storable("\n".join(turn.shown for turn in turns)) if turns else ""
+
+
+COLUMNS = (
+    *("status", "split", "rating", "rater", "source_kind", "source", "hash", "created_utc", "updated_utc", "note"),
+    *("prompt_text", "answer_text", "context_text", "rejected_text", "words", "turns"),
+    *("kind", "prompt", "chosen", "rejected", "label", "tools"),
+)
+"""The columns of a new row, except those that say where it belongs."""
+
+
+def new_values(
+    new: NewExample, *, rater: str, now: str, status: Status = Status.PENDING
+) -> list[str | int | bytes | None]:
+    """The values of ``COLUMNS`` for a new row; ``status`` is for one that brings none."""
+    content = stored(new.content)
+    return [
+        (new.status or status).value,
+        new.split.value,
+        new.rating,
+        new.rater or rater,
+        new.source.kind.value,
+        source_json(new.source),
+        bytes.fromhex(content.hash()),
+        now,
+        now,
+        storable(new.note),
+        *texts(content).values(),
+        *content_fields(content).values(),
+    ]
+
+
+def insert_sql(columns: Iterable[str]) -> str:
+    """The statement that adds a row with these columns."""
+    names = list(columns)
+    return f"INSERT INTO examples ({', '.join(names)}) VALUES ({placeholders(len(names))})"
+
+
+_NO_IDS = (None, None, None, None)
+
+
+def source_json(source: Source) -> str:
+    """A source as the JSON that ``source_of`` reads."""
+    ids = (source.chat_id, source.message_id, source.other_message_id, source.comparison_id)
+    if ids == _NO_IDS and source.file and source.line is not None and not source.models and not source.origins:
+        # As ``json.dumps`` writes it, in a fifth of the time: every row of an import comes through here.
+        file = encode_basestring_ascii(source.file)
+        return f'{{"kind": "{source.kind.value}", "file": {file}, "line": {source.line}}}'
+    values = {name: getattr(source, name) for name in Source.__slots__}
+    return json.dumps({name: value for name, value in values.items() if value not in (None, "", ())})
+
+
+def source_of(text: str) -> Source:
+    """The source of a column."""
+    values = json.loads(text)
+    kind, models, origins = SourceKind(values.pop("kind")), values.pop("models", ()), values.pop("origins", ())
+    return Source(kind=kind, models=tuple(models), origins=tuple(origins), **values)
