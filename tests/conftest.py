@@ -15,7 +15,7 @@ import pytest
 # Tests are imported by file (importlib mode); the fakes they share are a plain module beside this one.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fakes import FakeEngine
+from fakes import FakeEngine, quarter_counts
 from workbench.paths import Workspace
 
 if TYPE_CHECKING:
@@ -78,6 +78,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded_connect)
     monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
     monkeypatch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
+
+
+@pytest.fixture(autouse=True)
+def no_tokenizer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan's tokens are counted as a quarter of its letters, without the child process that takes seconds."""
+    if request.node.get_closest_marker("ml") is None:
+        monkeypatch.setattr("workbench.flows.row_lengths.token_counts", quarter_counts)
 
 
 @pytest.fixture

@@ -101,7 +101,8 @@ def rows(kind: str, count: int) -> list[dict[str, object]]:
 def make_run(
     root: Path, base: Path, method: str = "sft", *, train: int = 24, held_out: int = 7, **given: object
 ) -> RunDirectory:
-    """A run directory that is ready to train; ``given`` are knobs, or ``adapter_path`` to go on from."""
+    """A run directory that is ready to train; ``given`` are knobs, ``adapter_path`` to go on from, or ``lines``."""
+    own_lines = given.pop("lines", None)
     adapter_path = str(given.pop("adapter_path", ""))
     knobs: dict[str, KnobValue] = get(method).values("tiny", {name: str(value) for name, value in given.items()})
     spec = RunSpec(
@@ -117,5 +118,5 @@ def make_run(
         adapter="before" if adapter_path else "",
         adapter_path=adapter_path,
     )
-    lines = [json.dumps(row) for row in rows(method, train + held_out)]
+    lines = list(own_lines) if isinstance(own_lines, list) else [json.dumps(r) for r in rows(method, train + held_out)]
     return RunDirectory.create(root, spec, lines[:train], lines[train:])

@@ -13,17 +13,19 @@ import pytest
 from textual.widgets import Input
 
 from pilots import app_at, screen_lines, until, until_shown
-from samples import IMPORTED, demo, pair
+from samples import IMPORTED, demo, pair, user
 from workbench.config import Appearance, Settings
-from workbench.domain.examples import Status
+from workbench.domain.examples import Status, demonstration
 from workbench.domain.runs import Run, RunState, RunStatus
+from workbench.flows import preflight
 from workbench.flows import train as flow
 from workbench.flows.bench import Bench
+from workbench.jobs.devices import Device
 from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.run_directory import RunDirectory
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.messages import ModelsChanged, News, RunsChanged
-from workbench.tui.screens.train_form import KnobLine, TrainForm, knob_text
+from workbench.tui.screens.train_form import FormValues, KnobLine, TrainForm, knob_text, load_form
 from workbench.tui.widgets.listing import PlainListing
 from workbench.tui.widgets.picker import Picker
 from workbench.tui.widgets.plot import LinePlot
@@ -153,6 +155,36 @@ async def test_a_lost_run_says_so_with_its_last_lines_and_the_way_back(data: Ben
     app = app_at(data, "train")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "LOST at step 2", "r starts it again", "step 2 done")
+
+
+async def test_a_refusal_is_told_and_a_key_sets_what_mends_it(data: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    data.store.examples.add(
+        "answers", demonstration(user("tell"), "x" * 2000), source=IMPORTED, status=Status.ACCEPTED, rater="r"
+    )
+    half = flow.plan(data, method="sft", dataset="answers", overrides={"per_device_train_batch_size": "8"})
+    memory = preflight.look(data, half).memory
+    assert memory is not None
+    small = Device("cpu", "main memory", 2 * memory.total, memory.total)
+    monkeypatch.setattr(preflight, "training_device", lambda: small)
+    values = FormValues("sft", dataset="answers", overrides={"per_device_train_batch_size": "16"})
+    app = app_at(data, "train")
+    async with app.run_test(size=(120, 44)) as pilot:
+        form = load_form(data, values)
+        answers: list[object] = []
+        app.push_screen(form, answers.append)
+        await until_shown(pilot, "it needs about", "^r changes it")
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "Change what?", "start it as it is")
+        assert answers == []
+        await pilot.press("enter")
+        await until(pilot, lambda: "gradient_accumulation_steps" in form.values().overrides)
+        await until_shown(pilot, "✓")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: len(answers) == 1)
+        (plan,) = answers
+        assert isinstance(plan, flow.RunPlan)
+        rows = int(plan.spec.knobs["per_device_train_batch_size"]) * int(plan.spec.knobs["gradient_accumulation_steps"])
+        assert rows == 16 and plan.spec.knobs["per_device_train_batch_size"] == 8
 
 
 async def test_a_run_that_waits_for_the_disk_says_so_and_what_to_do(data: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add, add_group, positive
@@ -13,6 +14,8 @@ from workbench.errors import RunError, UsageError
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
     from workbench.domain.runs import Run
+    from workbench.flows.preflight import Preflight
+    from workbench.flows.train import RunPlan
 
 _COLUMNS = ["id", "name", "method", "status", "step", "total_steps", "loss", "eval_loss", "started_utc"]
 
@@ -27,7 +30,13 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--preset", default="auto", metavar="P")
     one.add_argument("--set", action="append", default=[], metavar="K=V", dest="settings")
     one.add_argument("--name", default="", metavar="N")
-    one.add_argument("--allow", action="append", default=[], metavar="CHECK", help="train although this check says no")
+    one.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="CHECK",
+        help="train although this check says no; also memory, disk, rows",
+    )
     one.add_argument("--dry-run", action="store_true", help="plan and check, start nothing")
     one.add_argument("--wait", action="store_true", help="follow the run to its end")
 
@@ -49,6 +58,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def train(session: Session, args: argparse.Namespace) -> int:
     """Plan, check and queue one run."""
+    from workbench.flows import preflight as before
     from workbench.flows import train as flow
 
     overrides = dict(_pair(text) for text in args.settings)
@@ -63,9 +73,13 @@ def train(session: Session, args: argparse.Namespace) -> int:
         eval_dataset=args.eval_dataset,
         allow=args.allow,
     )
-    preflight = {"train_rows": plan.spec.train_rows, "eval_rows": plan.spec.eval_rows, "findings": list(plan.findings)}
-    for finding in plan.findings:
+    found = before.look(session.bench, plan, count=args.dry_run)
+    if not args.dry_run and found.refusals:
+        found = before.look(session.bench, plan)  # every row was taken to fill the window: count before refusing
+    preflight = _preflight_row(plan, found)
+    for finding in (*plan.findings, *found.facts):
         session.out.say(finding)
+    found.refuse(args.allow)
     if args.dry_run:
         rows = f"{plan.spec.train_rows} training and {plan.spec.eval_rows} held-out rows"
         text = f"{rows}; nothing was started\n{plan.command}"
@@ -80,6 +94,22 @@ def train(session: Session, args: argparse.Namespace) -> int:
         _sentence(run),
     )
     return 0 if not args.wait or run.state.value == "finished" else 1
+
+
+def _preflight_row(plan: RunPlan, found: Preflight) -> dict[str, object]:
+    window = int(plan.spec.knobs["max_length"])
+    return {
+        "train_rows": plan.spec.train_rows,
+        "eval_rows": plan.spec.eval_rows,
+        "findings": [*plan.findings, *found.facts],
+        "cut": list(found.lengths.cut(window)) if found.lengths else None,
+        "left_out": list(found.lengths.empty(window)) if found.lengths else None,
+        "is_sample": found.lengths.is_sample if found.lengths else None,
+        "memory_bytes": asdict(found.memory) | {"total": found.memory.total} if found.memory else None,
+        "free_bytes": found.device.free if found.device else None,
+        "seconds": found.seconds,
+        "remedies": [{"said": one.said, "set": dict(one.knobs)} for one in found.all_remedies],
+    }
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -13,6 +13,10 @@ from statistics import median
 
 from workbench.domain.methods import KnobValue
 
+MEMORY, DISK, ROWS = "memory", "disk", "rows"
+"""What a run is refused for before it starts, by the names under which a person may allow it."""
+REFUSALS = (MEMORY, DISK, ROWS)
+
 
 class RunState(StrEnum):
     """Where a run stands."""

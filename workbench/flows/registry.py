@@ -14,6 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.domain.memory import ModelShape, shape_of
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.serving import ModelPlace
 from workbench.errors import DataError, NotFoundError, RefusedError
@@ -258,6 +259,15 @@ def _facts(folder: Path) -> dict[str, object]:
         return facts | {name: adapter.get(name) for name in ("peft_type", "r", "lora_alpha", "target_modules")}
     architecture = (config.get("architectures") or [""])[0]
     return facts | {"architecture": architecture, "context": config.get("max_position_embeddings")}
+
+
+def shape(folder: Path) -> ModelShape | None:
+    """What decides how much memory the model in this folder takes; None when its files do not tell."""
+    if not (folder / "config.json").is_file():
+        return None
+    files = sorted(folder.glob("*.safetensors"))
+    sides = {name: entry["shape"] for path in files for name, entry in _tensors(path)}
+    return shape_of(_json(folder / "config.json"), sides)
 
 
 def _tensors(path: Path) -> list[tuple[str, dict[str, Any]]]:

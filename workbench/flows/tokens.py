@@ -89,14 +89,17 @@ def view(
     return TokenView(example_id, base.name, window, tuple(_sequence(sequence) for sequence in told["sequences"]))
 
 
-def lengths(bench: Bench, examples: Iterable[Example], *, model: str) -> Iterator[TokenCount]:
+def lengths(
+    bench: Bench, examples: Iterable[Example], *, model: str, cancelled: threading.Event | None = None
+) -> Iterator[TokenCount]:
     """The length of every sequence that training on these examples would make, by the trainer's own code.
 
-    Read in another thread than the caller's. Texts and prompts alone make none. Takes some seconds to begin.
+    Read in another thread than the caller's. Texts and prompts alone make none. Takes some seconds to begin;
+    ``cancelled`` ends it with a ``WorkbenchError``.
     """
     arguments = ("--counts", *model_arguments(bench, model))
     rows = (json.dumps(checked_row(example).as_dict()) for example in examples)
-    for line in converse("workbench.worker.tokens", arguments, rows):
+    for line in converse("workbench.worker.tokens", arguments, rows, cancelled=cancelled):
         yield TokenCount(**json.loads(line))
 
 

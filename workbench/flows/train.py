@@ -26,7 +26,7 @@ from workbench.domain.examples import Example, Kind, Split, Status
 from workbench.domain.methods import KnobValue, Method
 from workbench.domain.models import Model, ModelKind, check_name
 from workbench.domain.queries import Filter, Query
-from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus, observed_state
+from workbench.domain.runs import REFUSALS, Metric, Run, RunSpec, RunState, RunStatus, observed_state
 from workbench.domain.training import Dealt, TrainingRow, deal, shuffled, taken_kinds, training_rows, usable
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
@@ -96,7 +96,8 @@ def plan(
     rows = _rows(chosen, dealt.train, int(knobs["seed"]))
     held_out = training_rows(dealt.held_out, chosen.kinds[0])
     _refuse_one_sided(chosen, rows)
-    found = gate(bench, dealt.train, dealt.held_out, evaluation=bool(eval_dataset), allow=allow)
+    checks_allowed = [name for name in allow if name not in REFUSALS]
+    found = gate(bench, dealt.train, dealt.held_out, evaluation=bool(eval_dataset), allow=checks_allowed)
     run_name = _name(bench, name, method, dataset)
     command = _command(
         {

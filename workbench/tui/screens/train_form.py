@@ -7,6 +7,7 @@ plan is made by the flow, in a thread, a moment after the last key.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -25,18 +26,22 @@ from workbench.domain.datasets import Dataset
 from workbench.domain.examples import Kind
 from workbench.domain.methods import Knob, KnobGroup, KnobValue, Method
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
+from workbench.flows import preflight
 from workbench.flows import train as flow
 from workbench.tui.safety import cell, clean, safe_cell
+from workbench.tui.widgets.dialogs import Choice, ChooseDialog
 from workbench.tui.widgets.picker import Picker
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
+    from workbench.flows.preflight import Preflight, Remedy
     from workbench.flows.train import RunPlan
     from workbench.tui.app import WorkbenchApp
 
 PAUSE_S = 0.3
 """How long the form waits after a key before it plans again."""
 SHARE = "a share of it"
+_ANYWAY = "anyway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,14 @@ class KnobLine(Horizontal):
                     self.query_one(Input).value = base
         self.check()
 
+    def take(self, text: str) -> None:
+        """Have this value, as if a person had typed it."""
+        for picker in self.query(Picker):
+            picker.value = text
+        for typed in self.query(Input):
+            typed.value = text
+        self.check()
+
     def check(self) -> None:
         """Parse the value and say what is wrong with it in the line."""
         try:
@@ -182,6 +195,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
 
     BINDINGS = [
         Binding("ctrl+s", "start", "Start", id="form.start", priority=True),
+        Binding("ctrl+r", "remedy", "Change what is advised", id="form.remedy", priority=True),
         Binding("ctrl+g", "copy", "Copy the command", id="form.copy", priority=True),
         Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
         Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
@@ -204,7 +218,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     TrainForm #form-knobs { height: 1fr; scrollbar-size-vertical: 1; border-top: solid $border-blurred; }
     TrainForm .form--group { height: 1; color: $accent; text-style: bold; }
     TrainForm #form-plan.-wrong { color: $error; }
-    TrainForm #form-plan { height: auto; max-height: 9; border-top: solid $border-blurred; }
+    TrainForm #form-plan { height: auto; max-height: 12; border-top: solid $border-blurred; }
     """
 
     def __init__(
@@ -220,6 +234,8 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         self._bench, self._methods, self._models, self._datasets = bench, methods, models, datasets
         self._start_values = values
         self._plan: RunPlan | None = None
+        self._preflight: Preflight | None = None
+        self._outdated = threading.Event()
         self._planned: FormValues | None = None
         self._timer: Timer | None = None
         self._starting = False
@@ -231,7 +247,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         presets = [preset.name for preset in self._methods[method].presets]
         with Vertical() as box:
             box.border_title = "New run"
-            box.border_subtitle = "^s Start  ^g Copy command  ↑↓ Tab move  ←→ change  Esc cancel"
+            box.border_subtitle = "^s Start  ^r Remedy  ^g Copy command  ↑↓ Tab move  ←→ change  Esc cancel"
             with Horizontal(classes="form--row"):
                 yield Label("method")
                 yield Picker(list(self._methods), method, title="Method", id="form-method")
@@ -376,10 +392,38 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         if wanted != self.values():
             return
         self._rebase({n: v for n, v in plan.spec.knobs.items() if n not in wanted.overrides})
-        self._plan, self._planned = plan, self.values()
-        self._show(_plan_text(plan))
+        self._plan, self._planned, self._preflight = plan, self.values(), None
+        self._show(_plan_text(plan, None))
         if self._starting:
+            self._start(plan)
+        self.run_worker(self._look_ahead(plan), group="preflight", exclusive=True, exit_on_error=False)
+
+    async def _look_ahead(self, plan: RunPlan) -> None:
+        """Count and estimate for the plan, at first without the seconds that counting takes."""
+        self._outdated.set()
+        self._outdated = outdated = threading.Event()
+        for count in (False, True):
+            try:
+                found = await asyncio.to_thread(
+                    preflight.look, self._bench, plan, count=count, cancelled=self._outdated
+                )
+            except WorkbenchError as error:
+                if not outdated.is_set() and plan is self._plan:
+                    self._show(_plan_text(plan, None, counting=False).append(f"\n✗ {clean(error.message)}", "bold"))
+                return
+            if plan is not self._plan:
+                return
+            # Uncounted rows are taken to fill the window: no reason yet to refuse.
+            self._preflight = found if count or not found.refusals else None
+            self._show(_plan_text(plan, found if count else self._preflight, counting=not count))
+
+    def _start(self, plan: RunPlan) -> None:
+        found = self._preflight
+        if found is None or not found.refusals:
             self.dismiss(plan)
+            return
+        self._starting = False
+        self.action_remedy()
 
     def _not_planned(self, error: WorkbenchError) -> None:
         self._plan, self._starting = None, False
@@ -401,10 +445,35 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     def action_start(self) -> None:
         """Start what stands in the form, once its plan is made."""
         if self._plan is not None and self._planned == self.values():
-            self.dismiss(self._plan)
+            self._start(self._plan)
             return
         self._starting = True
         self._plan_now()
+
+    def action_remedy(self) -> None:
+        """Choose one of the changes that the preflight advises; with a refusal, also to start all the same."""
+        found, plan = self._preflight, self._plan
+        if found is None or plan is None or not (found.refusals or found.all_remedies):
+            self.workbench.say("nothing is advised to be changed", "information")
+            return
+        remedies = found.all_remedies
+        choices = [Choice(str(at), _setting(remedy), remedy.said) for at, remedy in enumerate(remedies)]
+        choices += [Choice(_ANYWAY, "start it as it is", "it may fail")] if found.refusals else []
+        text = "; ".join(refusal.said for refusal in found.refusals)
+
+        def chosen(answer: str | None) -> None:
+            if answer == _ANYWAY:
+                self.dismiss(plan)
+            elif answer is not None:
+                self._apply(remedies[int(answer)])
+
+        self.app.push_screen(ChooseDialog("Change what?", choices, text=text), chosen)
+
+    def _apply(self, remedy: Remedy) -> None:
+        for line in self._lines():
+            if line.knob.name in remedy.knobs:
+                line.take(remedy.knobs[line.knob.name])
+        self._plan_soon()
 
     def action_copy(self) -> None:
         """The command that does the same, to the clipboard."""
@@ -412,6 +481,10 @@ class TrainForm(ModalScreen["RunPlan | None"]):
             self.workbench.say("there is no command while the plan cannot be made", "warning")
         else:
             self.app.copy_to_clipboard(self._plan.command)
+
+    def on_unmount(self) -> None:
+        """Nobody waits for the counting any more."""
+        self._outdated.set()
 
     def action_leave(self) -> None:
         """Without a run."""
@@ -432,9 +505,22 @@ def make_plan(bench: Bench, values: FormValues) -> RunPlan:
     )
 
 
-def _plan_text(plan: RunPlan) -> Text:
+def _setting(remedy: Remedy) -> str:
+    return ", ".join(f"{name}={value}" for name, value in remedy.knobs.items())
+
+
+def _plan_text(plan: RunPlan, found: Preflight | None, *, counting: bool = True) -> Text:
     spec = plan.spec
-    text = Text(f"✓ {spec.train_rows:,} rows to train on, {spec.eval_rows:,} held out")
+    refused = found is not None and bool(found.refusals)
+    text = Text(f"{'✗' if refused else '✓'} {spec.train_rows:,} rows to train on, {spec.eval_rows:,} held out")
+    text.append(" … counting tokens" if counting else "")
+    if found is not None:
+        for refusal in found.refusals:
+            text.append(f"\n✗ {cell(refusal.said)}: ^r changes it", "bold")
+        for fact in found.facts:
+            text.append(f"\n  {cell(fact)}", "not bold")
+        if found.remedies:
+            text.append(f"\n  ^r could set {cell(_setting(found.remedies[0]))}: {cell(found.remedies[0].said)}")
     for finding in list(plan.findings)[:4]:
-        text.append(f"\n⚠ {cell(str(finding))}")
+        text.append(f"\n⚠ {cell(str(finding))}", "not bold")
     return text.append("\nsame as: ", "bold").append(clean(plan.command), "not bold")

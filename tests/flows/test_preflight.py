@@ -1,0 +1,163 @@
+"""What is told before a run starts, what is refused, and that every remedy does what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from workbench.domain.chats import Turn
+from workbench.domain.examples import Source, SourceKind, Status, demonstration
+from workbench.domain.runs import Metric
+from workbench.errors import RefusedError
+from workbench.flows import preflight, row_lengths, train
+from workbench.flows.bench import Bench
+from workbench.flows.train import RunPlan
+from workbench.jobs.devices import Device, DeviceUser, training_device
+
+ROOM = Device("cpu", "main memory", 64 * 10**9, 60 * 10**9)
+
+
+def add(bench: Bench, *letters: int) -> list[int]:
+    """Rows whose answers have so many letters; a token has four of them in these tests."""
+    ids = []
+    for number, count in enumerate(letters):
+        content = demonstration((Turn("user", f"q{number:07}"),), "x" * count)
+        source = Source(SourceKind.IMPORT, file="a.jsonl", line=number)
+        example, _ = bench.store.examples.add("chats", content, source=source, status=Status.ACCEPTED, rater="r")
+        ids.append(example.id)
+    return ids
+
+
+def plan(bench: Bench, **knobs: object) -> RunPlan:
+    overrides = {"eval_share": "0", **{name: str(value) for name, value in knobs.items()}}
+    return train.plan(bench, method="sft", dataset="chats", overrides=overrides)
+
+
+def test_rows_that_are_cut_or_left_out_are_told_by_number(bench: Bench) -> None:
+    ids = add(bench, 40, 400, 4000)
+    found = preflight.look(bench, plan(bench, max_length=64), device=ROOM)
+    assert found.refusals == ()
+    told = f"2 rows are longer than max_length = 64 and cut at the end: examples {ids[1]}, {ids[2]}"
+    assert told in found.facts
+
+
+def test_a_window_that_cuts_nothing_is_advised_where_the_model_has_it(bench: Bench) -> None:
+    add(bench, 40, 400)
+    (wider,) = preflight.look(bench, plan(bench, max_length=64), device=ROOM).remedies
+    again = preflight.look(bench, plan(bench, **wider.knobs), device=ROOM)
+    assert again.remedies == () and not any("cut" in fact for fact in again.facts)
+
+
+def test_a_window_in_which_no_answer_begins_is_refused_and_mended(bench: Bench) -> None:
+    content = demonstration((Turn("user", "long " * 40),), "short")
+    source = Source(SourceKind.IMPORT, file="a.jsonl", line=1)
+    bench.store.examples.add("chats", content, source=source, status=Status.ACCEPTED, rater="r")
+    found = preflight.look(bench, plan(bench, max_length=16), device=ROOM)
+    (refusal,) = found.refusals
+    assert refusal.name == "rows"
+    with pytest.raises(RefusedError, match="no row has an answer"):
+        found.refuse()
+    found.refuse(["rows"])
+    assert preflight.look(bench, plan(bench, **refusal.remedies[0].knobs), device=ROOM).refusals == ()
+
+
+def test_too_little_memory_is_refused_and_each_remedy_makes_it_fit(bench: Bench) -> None:
+    add(bench, *[1600] * 30)
+    heavy = plan(bench, per_device_train_batch_size=16, max_length=512)
+    half = preflight.look(bench, plan(bench, per_device_train_batch_size=8, max_length=512), device=ROOM).memory
+    assert half is not None
+    small = replace(ROOM, free=half.total)
+    (refusal,) = preflight.look(bench, heavy, device=small).refusals
+    assert refusal.name == "memory" and "GB are free on main memory" in refusal.said
+    assert refusal.remedies[0].knobs == {"per_device_train_batch_size": "8", "gradient_accumulation_steps": "2"}
+    for remedy in refusal.remedies:
+        knobs = {"per_device_train_batch_size": "16", "max_length": "512"} | dict(remedy.knobs)
+        assert preflight.look(bench, plan(bench, **knobs), device=small).refusals == (), remedy
+
+
+def test_without_counting_every_row_is_taken_to_fill_the_window(bench: Bench) -> None:
+    add(bench, *[40] * 30)
+    one = plan(bench, max_length=512)
+    quick, counted = (preflight.look(bench, one, count=count, device=ROOM).memory for count in (False, True))
+    assert quick is not None and counted is not None
+    assert quick.activations > 10 * counted.activations
+
+
+def test_a_disk_too_small_for_the_checkpoints_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(bench, 40, 50)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
+    (refusal,) = preflight.look(bench, plan(bench, adapter="full"), device=ROOM).refusals
+    assert refusal.name == "disk" and refusal.remedies[0].knobs == {"adapter": "lora"}
+
+
+def test_other_users_of_the_gpu_are_told_and_our_own_engine_counts_as_free(bench: Bench) -> None:
+    add(bench, 40, 50)
+    bench.engine.ensure()
+    mine = bench.engine.status().pid
+    users = (DeviceUser(999_999, "julia", 3 * 10**9), DeviceUser(mine or 0, "python", 2 * 10**9))
+    gpu = Device("cuda", "H100", 80 * 10**9, 70 * 10**9, True, users)
+    found = preflight.look(bench, plan(bench), device=gpu)
+    assert found.device is not None and found.device.free == (72 if mine else 70) * 10**9
+    assert any("also used by julia (999999) 3.0 GB" in fact for fact in found.facts)
+
+
+def test_the_time_is_told_from_the_last_run_of_the_kind(bench: Bench) -> None:
+    add(bench, *[400] * 30)
+    before = plan(bench, max_steps=10)
+    assert preflight.look(bench, before, device=ROOM).seconds is None
+    run = train.launch(bench, before, start_runner=lambda runs: None)
+    bench.store.runs.record(run.id, [Metric(3, "tokens_per_second", 50.0)], offset=1)
+    found = preflight.look(bench, plan(bench, max_steps=10), device=ROOM)
+    rows = 10 * int(before.spec.knobs["per_device_train_batch_size"])
+    assert found.seconds == pytest.approx(rows * 102 / 50.0)
+
+
+def test_a_large_set_is_counted_on_a_share_and_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_lengths, "LONGEST", 5)
+    monkeypatch.setattr(row_lengths, "SPREAD", 5)
+    add(bench, *[40] * 30, *[4000] * 7)
+    found = preflight.look(bench, plan(bench, max_length=64), device=ROOM)
+    assert found.lengths is not None and found.lengths.is_sample
+    assert any(fact.startswith("at least") for fact in found.facts)
+    assert any("counted on 10 of them" in fact for fact in found.facts)
+    true_mean = (30 * 12 + 7 * 64) / 37
+    assert found.lengths.mean_tokens(64) == pytest.approx(true_mean, rel=0.5)
+
+
+def test_what_was_counted_is_not_counted_again_until_a_row_changes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    real = row_lengths.token_counts
+
+    def counted(*args: object, **given: object) -> Iterator[object]:
+        calls.append(1)
+        return real(*args, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(row_lengths, "token_counts", counted)
+    add(bench, 40, 50)
+    for window in (64, 128):
+        preflight.look(bench, plan(bench, max_length=window), device=ROOM)
+    assert len(calls) == 1
+    add(bench, 60, 70, 80)
+    preflight.look(bench, plan(bench), device=ROOM)
+    assert len(calls) == 2
+
+
+def test_this_machine_has_a_device_to_train_on() -> None:
+    here = training_device()
+    assert here.kind in {"cpu", "cuda"} and 0 < here.free <= here.total
+
+
+def test_a_container_has_no_more_memory_than_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("400000\n")
+    monkeypatch.setattr("workbench.jobs.devices._CGROUP", tmp_path)
+    monkeypatch.setattr("workbench.jobs.devices._first_gpu", lambda: None)
+    here = training_device()
+    assert (here.total, here.free) == (1_000_000, 600_000)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert training_device().total > 1_000_000

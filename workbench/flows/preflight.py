@@ -1,0 +1,267 @@
+"""Before a run starts: do its rows fit the window, does it fit the memory and the disk, how long will it take.
+
+Looks at a plan and starts nothing. Every refusal says what to change, as knobs that can be set at once. What no
+estimate knows, the trainer measures on the longest batch before its first step.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from workbench import methods
+from workbench.domain.memory import (
+    Load,
+    MemoryParts,
+    ModelShape,
+    checkpoint_bytes,
+    estimate,
+    gigabytes,
+    load_of,
+)
+from workbench.domain.methods import KnobValue
+from workbench.domain.runs import DISK, MEMORY, ROWS, RunSpec, smaller_batch
+from workbench.errors import RefusedError
+from workbench.flows import registry, row_lengths
+from workbench.flows.row_lengths import RowLengths
+from workbench.jobs.devices import Device, training_device
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+    from workbench.flows.train import RunPlan
+
+BATCH, PASSES, WINDOW = "per_device_train_batch_size", "gradient_accumulation_steps", "max_length"
+_CHECKPOINTS_AT_ONCE = 3
+_SHORTEST_WINDOW = 128
+_LISTED = 8
+_LOW_RANK = {"lora", "rslora", "dora", "pissa"}
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Knobs to set, and what that does in a few words."""
+
+    said: str
+    knobs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the run should not start as it is; ``name`` is what ``--allow`` takes. The first remedy is the mildest."""
+
+    name: str
+    said: str
+    remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What was found. ``facts`` are sentences in the order to show them; ``memory`` is None when nothing tells it."""
+
+    facts: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+    remedies: tuple[Remedy, ...] = ()
+    lengths: RowLengths | None = None
+    memory: MemoryParts | None = None
+    device: Device | None = None
+    seconds: float | None = None
+
+    @property
+    def all_remedies(self) -> tuple[Remedy, ...]:
+        """What can be set at once: for the refusals first, then what is only advised."""
+        return (*(remedy for refusal in self.refusals for remedy in refusal.remedies), *self.remedies)
+
+    def refuse(self, allow: Collection[str] = ()) -> None:
+        """Raise ``RefusedError`` for the first refusal that is not allowed by name."""
+        for refusal in self.refusals:
+            if refusal.name not in allow:
+                ways = "; or ".join(f"{_set(remedy.knobs)} ({remedy.said})" for remedy in refusal.remedies)
+                raise RefusedError(refusal.said, hint=f"{ways}{'; ' if ways else ''}or --allow {refusal.name}")
+
+
+def look(
+    bench: Bench,
+    plan: RunPlan,
+    *,
+    count: bool = True,
+    device: Device | None = None,
+    cancelled: threading.Event | None = None,
+) -> Preflight:
+    """Look at a plan. With ``count`` a child process counts tokens, some seconds the first time; without, every row is
+    taken to fill the window. ``device`` is where it would train (default: what this machine has). ``cancelled`` ends
+    the counting with a ``WorkbenchError``.
+    """
+    spec, window = plan.spec, int(plan.spec.knobs[WINDOW])
+    here = _with_our_engine(bench, device or training_device())
+    lengths = None
+    if count:
+        model = spec.adapter or spec.base
+        lengths = row_lengths.count(bench, plan.train_rows, method=spec.method, model=model, cancelled=cancelled)
+    shape = registry.shape(Path(spec.base_path))
+    facts, refusals = [*_row_facts(lengths, window)], [*_row_refusals(lengths, window)]
+    remedies = [*_wider(lengths, window, bench, spec.base)] if lengths is not None and lengths.cut(window) else []
+    memory = None
+    if shape is not None:
+        tokens = lengths.longest_tokens(window) if lengths else window
+        load = _load(spec, shape, spec.knobs, here, tokens)
+        memory = estimate(shape, load)
+        facts.append(_memory_fact(memory, here))
+        if memory.total > here.free:
+            ways = _ways_to_fit(spec, shape, here, lengths)
+            refusals.append(Refusal(MEMORY, _too_much(memory, here), ways))
+        refusals += _disk(bench.workspace.runs, shape, load)
+    if seconds := _seconds(bench, plan, lengths):
+        facts.append(f"takes about {_duration(seconds)}, as fast as runs like it went here before")
+    return Preflight(tuple(facts), tuple(refusals), tuple(remedies), lengths, memory, here, seconds)
+
+
+# The rows
+
+
+def _row_facts(lengths: RowLengths | None, window: int) -> Iterator[str]:
+    if lengths is None:
+        return
+    counted = f", counted on {len(lengths.longest) + len(lengths.spread):,} of them" if lengths.is_sample else ""
+    yield f"{lengths.mean_tokens(window):,.0f} tokens a row, {lengths.longest_tokens(window):,} the longest{counted}"
+    if cut := lengths.cut(window):
+        least = "at least " if lengths.is_at_least(window) else ""
+        yield f"{least}{len(cut):,} {_rows(cut)} longer than {WINDOW} = {window} and cut at the end: {_listed(cut)}"
+    if empty := lengths.empty(window):
+        yield f"{len(empty):,} {_rows(empty)} left out, no answer within {WINDOW} = {window}: {_listed(empty)}"
+
+
+def _row_refusals(lengths: RowLengths | None, window: int) -> Iterator[Refusal]:
+    if lengths is None or not lengths.rows or lengths.is_sample or len(lengths.empty(window)) < lengths.rows:
+        return
+    needed = 1 + max(one.total for one in lengths.longest)
+    said = f"no row has an answer within {WINDOW} = {window} tokens"
+    yield Refusal(ROWS, said, (Remedy(f"a window of {needed} tokens", {WINDOW: str(needed)}),))
+
+
+def _wider(lengths: RowLengths, window: int, bench: Bench, base: str) -> Iterator[Remedy]:
+    """A window that cuts nothing, where the model's context allows it."""
+    needed = max(one.total for one in (*lengths.longest, *lengths.spread))
+    context = registry.describe(bench, bench.store.models.get(base)).get("context")
+    if needed > window and isinstance(context, int) and needed <= context:
+        yield Remedy("a window that cuts no row", {WINDOW: str(needed)})
+
+
+def _rows(ids: tuple[int, ...]) -> str:
+    return "row is" if len(ids) == 1 else "rows are"
+
+
+def _listed(ids: tuple[int, ...]) -> str:
+    more = f" and {len(ids) - _LISTED:,} more" if len(ids) > _LISTED else ""
+    return f"examples {', '.join(map(str, ids[:_LISTED]))}{more}"
+
+
+# The memory
+
+
+def _load(spec: RunSpec, shape: ModelShape, knobs: Mapping[str, KnobValue], device: Device, tokens: int) -> Load:
+    # Pairs go through the model together, so a row of theirs is two sequences.
+    sequences = min(int(knobs[BATCH]), spec.train_rows) * (2 if spec.method == "dpo" else 1)
+    wanted = str(knobs.get("precision", "auto"))
+    bf16 = wanted == "bf16" or (wanted == "auto" and device.has_bf16)
+    return load_of(shape, knobs, sequences=sequences, tokens=sequences * tokens, device=device.kind, bf16=bf16)
+
+
+def _memory_fact(memory: MemoryParts, device: Device) -> str:
+    others = [user for user in device.users if user.used]
+    held = ", ".join(f"{user.name} ({user.pid}) {gigabytes(user.used or 0)} GB" for user in others)
+    free = f"{gigabytes(device.free)} of {gigabytes(device.total)} GB free on {device.name}"
+    return f"about {memory.sentence()}; {free}" + (f", also used by {held}" if held else "")
+
+
+def _too_much(memory: MemoryParts, device: Device) -> str:
+    return (
+        f"it needs about {gigabytes(memory.total)} GB of memory, {gigabytes(device.free)} GB are free on {device.name}"
+    )
+
+
+def _ways_to_fit(spec: RunSpec, shape: ModelShape, device: Device, lengths: RowLengths | None) -> tuple[Remedy, ...]:
+    """Changes that make it fit, the mildest first; when none does alone, all of them together."""
+
+    def fits(changed: Mapping[str, str]) -> bool:
+        knobs = {**spec.knobs, **_parsed(spec, changed)}
+        tokens = lengths.longest_tokens(int(knobs[WINDOW])) if lengths else int(knobs[WINDOW])
+        return estimate(shape, _load(spec, shape, knobs, device, tokens)).total <= device.free
+
+    ways = list(_ways(spec.knobs, spec.method))
+    if found := [way for way in ways if fits(way.knobs)]:
+        # Of the batches that fit, the largest.
+        return tuple({way.said: way for way in reversed(found)}.values())[::-1]
+    together = {name: value for way in ways for name, value in way.knobs.items()}
+    return (Remedy("all of it together", together),) if together and fits(together) else ()
+
+
+def _parsed(spec: RunSpec, changed: Mapping[str, str]) -> dict[str, KnobValue]:
+    method = methods.get(spec.method)
+    return {name: method.knob(name).parse(text) for name, text in changed.items()}
+
+
+def _ways(knobs: Mapping[str, KnobValue], method: str) -> Iterator[Remedy]:
+    fewest = 2 if method == "kto" else 1
+    batch, passes = int(knobs[BATCH]), int(knobs[PASSES])
+    while smaller := smaller_batch(batch, passes, fewest=fewest):
+        batch, passes = smaller
+        yield Remedy("fewer rows at once, more passes a step", {BATCH: str(batch), PASSES: str(passes)})
+    if not knobs.get("gradient_checkpointing"):
+        yield Remedy("activations computed again instead of kept", {"gradient_checkpointing": "true"})
+    if knobs.get("adapter") in _LOW_RANK | {"full"}:
+        yield Remedy("a base in 4 bits", {"adapter": "qlora"})
+    if (window := int(knobs[WINDOW]) // 2) >= _SHORTEST_WINDOW:
+        yield Remedy("half the window", {WINDOW: str(window)})
+
+
+def _with_our_engine(bench: Bench, device: Device) -> Device:
+    """The device with what the workspace's own engine holds counted as free: it goes before a run starts."""
+    if device.kind != "cuda":
+        return device
+    engine = bench.engine.status().pid
+    ours = sum(user.used or 0 for user in device.users if user.pid == engine)
+    users = tuple(user for user in device.users if user.pid != engine)
+    return replace(device, free=device.free + ours, users=users)
+
+
+# Disk and time
+
+
+def _disk(runs: Path, shape: ModelShape, load: Load) -> Iterator[Refusal]:
+    needed = _CHECKPOINTS_AT_ONCE * checkpoint_bytes(shape, load)
+    folder = next(place for place in (runs, *runs.parents) if place.is_dir())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        said = f"its checkpoints need about {gigabytes(needed)} GB, {gigabytes(free)} GB are free in {folder}"
+        ways = (Remedy("an adapter instead of all weights", {"adapter": "lora"}),) if load.whole else ()
+        yield Refusal(DISK, said, ways)
+
+
+def _seconds(bench: Bench, plan: RunPlan, lengths: RowLengths | None) -> float | None:
+    """The time that it takes at the speed of the last finished run of its kind; None when there was none."""
+    if lengths is None:
+        return None
+    spec, knobs = plan.spec, plan.spec.knobs
+    like = [r for r in bench.store.runs.list() if (r.method, r.base) == (spec.method, spec.base) and r.step > 0]
+    speeds = [m.value for run in like[:1] for m in bench.store.runs.metrics(run.id, "tokens_per_second") if m.value > 0]
+    if not speeds:
+        return None
+    rows = spec.train_rows * float(knobs["num_train_epochs"])
+    if (steps := int(knobs["max_steps"])) > 0:
+        rows = steps * int(knobs[BATCH]) * int(knobs[PASSES])
+    return rows * lengths.mean_tokens(int(knobs[WINDOW])) / median(speeds)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _set(knobs: Mapping[str, str]) -> str:
+    return " ".join(f"--set {name}={value}" for name, value in knobs.items())
