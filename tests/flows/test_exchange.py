@@ -329,7 +329,7 @@ def test_an_export_with_provenance_brings_the_same_rows_into_a_fresh_workspace(b
 
 
 def test_other_peoples_columns_of_the_same_names_mean_nothing(bench: Bench, tmp_path: Path) -> None:
-    odd = row(1, status="open", split="dev", tags="a,b", note=5, source="flan", rating=99, id="x", rater=None)
+    odd = row(1, status="open", split="fold 3", tags="a,b", note=5, source="flan", rating=99, id="x", rater=None)
     exchange.import_file(bench, write(tmp_path / "a.jsonl", odd, row(2, source={"kind": "web"}, tags=[1])))
     for example in stored(bench):
         assert (example.status, example.split, example.tags) == (Status.PENDING, Split.NONE, ())

@@ -10,10 +10,11 @@ import pytest
 
 from workbench import formats
 from workbench.domain.chats import Turn, canonical_json, turn_from_dict
-from workbench.domain.examples import Content, Kind, Source, SourceKind, Status, plain_text
+from workbench.domain.decisions import Action
+from workbench.domain.examples import Content, Kind, Source, SourceKind, Split, Status, plain_text
 from workbench.domain.formats import Format
 from workbench.domain.queries import Query
-from workbench.errors import DataError, UsageError
+from workbench.errors import DataError, NotFoundError, RefusedError, UsageError
 from workbench.flows import exchange
 from workbench.flows.bench import Bench
 
@@ -226,3 +227,45 @@ def test_provenance_survives_every_container(bench: Bench, tmp_path: Path) -> No
         back = bench.store.examples.list(Query(), dataset=container)
         assert [e.source for e in back] == [e.source for e in bench.store.examples.list(Query(), dataset="from")]
         assert [e.status for e in back] == [Status.ACCEPTED] * 3 and [e.rater for e in back] == ["ann"] * 3
+
+
+@pytest.mark.parametrize("theirs", ['{"file_name": "other.json"}', '{"hf_hub_url": "me/mine"}', '"odd"'])
+def test_an_entry_that_somebody_else_made_for_another_file_stays(bench: Bench, tmp_path: Path, theirs: str) -> None:
+    fill(bench, PLAIN)
+    info = tmp_path / "dataset_info.json"
+    info.write_text(f'{{"rows": {theirs}}}')
+    with pytest.raises(RefusedError, match="has an entry 'rows' already"):
+        exchange.export_file(bench, "kind:demonstration", tmp_path / "rows.jsonl", format="llama_factory", replace=True)
+    assert json.loads(info.read_text()) == {"rows": json.loads(theirs)}
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["dataset_info.json"]
+
+
+def test_of_the_entry_for_the_same_file_only_how_to_read_it_is_written_again(bench: Bench, tmp_path: Path) -> None:
+    fill(bench, PLAIN)
+    info = tmp_path / "dataset_info.json"
+    before = {"file_name": "rows.jsonl", "ranking": True, "columns": {"messages": "x"}, "num_samples": 5}
+    info.write_text(json.dumps({"rows": before}))
+    exchange.export_file(bench, "kind:demonstration", tmp_path / "rows.jsonl", format="llama_factory")
+    entry = json.loads(info.read_text())["rows"]
+    assert entry["num_samples"] == 5 and "ranking" not in entry
+    assert entry["columns"] == {"messages": "conversations", "system": "system"}
+
+
+def test_rows_of_the_test_split_are_exported_only_when_a_split_is_asked_for_or_told(
+    bench: Bench, tmp_path: Path
+) -> None:
+    fill(bench, PLAIN[:2])
+    first = bench.store.examples.list(Query(), dataset="from")[0]
+    bench.store.examples.change([first.id], Action.SPLIT, rater="me", split=Split.TEST)
+    to = tmp_path / "rows.jsonl"
+    report = exchange.export_file(bench, "", to)
+    assert (report.rows, report.held_back) == (1, 1)
+    assert "1 row of the locked test split left out" in report.sentence()
+    assert len(list(exchange.export_lines(bench, "question"))) == 0
+    assert exchange.held_back(bench, "question") == 1
+    for query, provenance, rows in (("split:test", False, 1), ("", True, 2), ("status:accepted -split:none", False, 1)):
+        report = exchange.export_file(bench, query, to, provenance=provenance, replace=True)
+        assert (report.rows, report.held_back) == (rows, 0)
+    with pytest.raises(NotFoundError) as caught:
+        exchange.export_file(bench, "question", tmp_path / "none.jsonl")
+    assert "split:test" in caught.value.hint

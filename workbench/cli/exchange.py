@@ -49,7 +49,9 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--status", choices=["pending", "accepted"], default="pending")
 
     one = add(commands, common, "export", export, "write examples to a file, for any trainer")
-    one.add_argument("query", nargs="*", metavar="QUERY", help="which examples (default: status:accepted)")
+    one.add_argument(
+        "query", nargs="*", metavar="QUERY", help="which examples (default: status:accepted), test rows only by split:"
+    )
     one.add_argument(
         "--to",
         required=True,
@@ -152,6 +154,8 @@ def export(session: Session, args: argparse.Namespace) -> None:
     if args.to == "-":
         for line in exchange.export_lines(session.bench, query, container=args.container or "jsonl", **how):
             sys.stdout.write(line)
+        if kept := exchange.held_back(session.bench, query, dataset=args.dataset, provenance=args.provenance):
+            session.out.say(exchange.held_back_said(kept))
         return
     to = Path(args.to).expanduser()
     how |= {"container": args.container, "card": not args.no_card}

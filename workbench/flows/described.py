@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.domain.formats import Format
-from workbench.errors import DataError, WorkbenchError
+from workbench.errors import DataError, RefusedError, WorkbenchError
 from workbench.formats import llama_factory
 
 INFO = llama_factory.INFO
@@ -52,11 +52,28 @@ def entries(path: Path) -> tuple[list[Described], list[str]]:
     return found, elsewhere
 
 
+def refuse_taken(folder: Path, name: str, file_name: str) -> None:
+    """Raise ``RefusedError`` when the folder has an entry ``name`` for something else than the file ``file_name``."""
+    info = folder / INFO
+    known = _read(info).get(name) if info.exists() else None
+    if known is not None and not (isinstance(known, Mapping) and known.get("file_name") == file_name):
+        raise RefusedError(
+            f"{INFO} has an entry {name!r} already, for something else than {file_name}",
+            hint="give the file (or --dataset) another name, or take the entry out",
+            where=str(info),
+        )
+
+
 def describe(folder: Path, name: str, entry: Mapping[str, object]) -> None:
-    """Add or replace one entry of the folder's ``dataset_info.json``; the others stay as they are."""
+    """Add one entry to the folder's ``dataset_info.json``; the others stay as they are.
+
+    Of an entry of this name what says how to read the file is replaced, and the rest (such as ``num_samples``) stays.
+    """
     info = folder / INFO
     known = _read(info) if info.exists() else {}
-    known[name] = dict(entry)
+    before = known.get(name)
+    kept = {key: value for key, value in before.items() if key not in _READING} if isinstance(before, Mapping) else {}
+    known[name] = kept | dict(entry)
     temporary = info.with_name(f".{info.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("x", encoding="utf-8") as file:
@@ -67,6 +84,9 @@ def describe(folder: Path, name: str, entry: Mapping[str, object]) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise WorkbenchError(f"the file cannot be written: {error.strerror}", where=str(info)) from None
+
+
+_READING = frozenset({"formatting", "ranking", "columns", "tags"})
 
 
 def _read(info: Path) -> dict[str, Any]:

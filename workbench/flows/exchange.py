@@ -21,6 +21,8 @@ from workbench.flows.exports import (
     export_file,
     export_lines,
     export_query,
+    held_back,
+    held_back_said,
     look,
 )
 from workbench.flows.import_rows import NO_COLUMN, REPAIRED, BadLines, LineError, Progress
@@ -52,6 +54,8 @@ __all__ = [
     "export_file",
     "export_lines",
     "export_query",
+    "held_back",
+    "held_back_said",
     "import_any",
     "import_file",
     "look",

@@ -25,13 +25,13 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 from workbench import formats
 from workbench.domain.chats import storable
-from workbench.domain.examples import Example, Kind, Status
+from workbench.domain.examples import Example, Kind, Split, Status
 from workbench.domain.formats import Format
 from workbench.domain.provenance import provenance_row
 from workbench.domain.queries import Filter, Query, parse_query
 from workbench.errors import DataError, NotFoundError, RefusedError, UsageError, WorkbenchError
 from workbench.flows.card import Tally, card_place, card_text
-from workbench.flows.described import describe
+from workbench.flows.described import describe, refuse_taken
 from workbench.flows.tables import write_table
 from workbench.formats import llama_factory
 from workbench.jobs.tables import write_lines
@@ -51,7 +51,10 @@ _ROWS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was written where. ``flattened`` counts rows of which something was left out, because it was asked for."""
+    """What was written where. ``flattened`` counts rows of which something was left out, because it was asked for.
+
+    ``held_back`` are rows of the test split that the query found and that were not written.
+    """
 
     file: str
     format: str
@@ -60,6 +63,7 @@ class ExportReport:
     kinds: dict[str, int] = field(default_factory=dict)
     container: str = "jsonl"
     flattened: int = 0
+    held_back: int = 0
     card: str = ""
     files: dict[str, str] = field(default_factory=dict)
 
@@ -72,6 +76,8 @@ class ExportReport:
         said = f"exported {_count(self.rows, 'row')} to {self.file}"
         if self.flattened:
             said += f"; {_count(self.flattened, 'row')} flattened to what {self.format} can hold"
+        if self.held_back:
+            said += f"; {held_back_said(self.held_back)}"
         if len(self.kinds) > 1 and len(self.files) < 2:
             mixed = ", ".join(f"{number:,} {kind}" for kind, number in self.kinds.items())
             said += f"; it mixes kinds ({mixed}): for a trainer, export one, such as kind:{next(iter(self.kinds))}"
@@ -94,13 +100,14 @@ class ExportLook:
     """What an export would write: how many rows of which kinds.
 
     ``homeless`` counts the rows of kinds that the format has no form for, ``lost`` those of which something would be
-    left out, by what that is.
+    left out, by what that is. ``held_back`` are rows of the test split that the query found and that stay.
     """
 
     rows: int
     kinds: dict[str, int]
     homeless: dict[str, int]
     lost: dict[str, int]
+    held_back: int = 0
 
 
 def look(
@@ -109,25 +116,28 @@ def look(
     *,
     dataset: str = "",
     format: str = "trl",
+    provenance: bool = False,
     on_progress: OnProgress | None = None,
     cancelled: threading.Event | None = None,
 ) -> ExportLook:
     """What ``export_file`` would find, and what the format could not hold of it. Reads every row, writes nothing."""
     writer = _writer(format)
     kinds, homeless, lost = Counter[str](), Counter[str](), Counter[str]()
-    for example in _watched(bench, query_text, dataset, on_progress, cancelled):
+    query = export_query(query_text, provenance=provenance)
+    for example in _watched(bench, query, dataset, on_progress, cancelled):
         kind = example.content.kind
         kinds[kind.value] += 1
         if kind not in writer.kinds:
             homeless[kind.value] += 1
         elif reason := writer.lost(example.content):
             lost[reason] += 1
-    return ExportLook(kinds.total(), dict(kinds), dict(homeless), dict(lost))
+    back = _held_back(bench, query, dataset)
+    return ExportLook(kinds.total(), dict(kinds), dict(homeless), dict(lost), back)
 
 
-def count(bench: Bench, query_text: str, *, dataset: str = "") -> int:
+def count(bench: Bench, query_text: str, *, dataset: str = "", provenance: bool = False) -> int:
     """How many rows an export would find."""
-    return bench.store.examples.count(export_query(query_text), dataset or None)
+    return bench.store.examples.count(export_query(query_text, provenance=provenance), dataset or None)
 
 
 def container_of(to: Path) -> str:
@@ -155,7 +165,8 @@ def export_file(
 
     The container follows from the file's name (``.jsonl .json .csv .tsv .parquet``, the line formats also with ``.gz``
     or ``.zst``; a name without an ending is a folder that ``datasets`` loads). An empty query means
-    ``status:accepted``. Rejected examples are written only when the query asks for a status. ``provenance`` adds id,
+    ``status:accepted``. Rejected examples are written only when the query asks for a status, and those of the locked
+    test split only when it asks for a split or with ``provenance``, which tells them apart. ``provenance`` adds id,
     dataset, status, split, tags, note, rating, rater, flags and source to each row; importing such a file restores
     them. ``card`` writes ``<file>.README.md`` beside it, in a folder ``README.md``; one that a person wrote stays,
     and the card is then called ``WORKBENCH.md``. A file that is there already is only replaced when ``replace`` is
@@ -168,11 +179,15 @@ def export_file(
     """
     to = to.resolve()  # a link stays a link
     writer, container = _writer(format), container or _container(to, format)
-    found = _watched(bench, query_text, dataset, on_progress, cancelled)
-    with _Rows(found, query_text, dataset, writer, provenance=provenance, flatten=flatten) as rows:
+    query = export_query(query_text, provenance=provenance)
+    found, back = _watched(bench, query, dataset, on_progress, cancelled), _held_back(bench, query, dataset)
+    with _Rows(found, query_text, dataset, writer, provenance=provenance, flatten=flatten, held_back=back) as rows:
         rows.check(flatten=flatten)
         rows.check_container(container)
         targets = _targets(to, writer, container, rows, dataset)
+        if writer is llama_factory.FORMAT:
+            for target in targets:
+                refuse_taken(target.parent, _entry_name(target), target.name)
         place = _card_place(to, container) if card else None
         _ask_to_replace(targets, replace)
         _make_folder(to if len(targets) > 1 or next(iter(targets)) != to else to.parent)
@@ -190,6 +205,7 @@ def export_file(
     return ExportReport(
         *(str(to), writer.name, rows.tally.rows, digest, dict(rows.tally.counts["kind"]), container),
         flattened=rows.lost.total(),
+        held_back=rows.held_back,
         card=said,
         files=digests,
     )
@@ -210,7 +226,7 @@ def export_lines(
         raise UsageError(
             f"{container} cannot be written to standard output", hint=f"known: {', '.join(CONTAINERS[:4])}"
         )
-    found = _matching(bench, query_text, dataset)
+    found = _watched(bench, export_query(query_text, provenance=provenance), dataset)
     with _Rows(found, query_text, dataset, _writer(format), provenance=provenance, flatten=flatten) as rows:
         rows.check(flatten=flatten, may_be_empty=True)
         rows.check_container(container)
@@ -221,14 +237,37 @@ def export_lines(
         bench.store.findings.settle(rows.ids)
 
 
-def export_query(text: str) -> Query:
-    """The query of an export: accepted examples when ``text`` is empty, rejected ones only when it names a status."""
+def held_back(bench: Bench, query_text: str, *, dataset: str = "", provenance: bool = False) -> int:
+    """How many rows of the test split an export leaves out of what its query finds."""
+    return _held_back(bench, export_query(query_text, provenance=provenance), dataset)
+
+
+def _held_back(bench: Bench, query: Query, dataset: str) -> int:
+    if _UNTESTED not in query.filters:
+        return 0
+    filters = tuple(Filter("split", Split.TEST.value) if found == _UNTESTED else found for found in query.filters)
+    return bench.store.examples.count(Query(filters, query.words), dataset or None)
+
+
+def held_back_said(count: int) -> str:
+    """Why rows were held back, and how to have them."""
+    return f"{_count(count, 'row')} of the locked test split left out: split:test exports them"
+
+
+def export_query(text: str, *, provenance: bool = False) -> Query:
+    """The query of an export: accepted examples when ``text`` is empty, rejected ones only when it names a status.
+
+    Rows of the test split only when it names a split, or when each row says of which one it is.
+    """
     query = parse_query(text)
-    if not text.strip():
-        return Query((Filter("status", Status.ACCEPTED.value),))
-    if any(found.field == "status" for found in query.filters):
-        return query
-    return Query((*query.filters, Filter("status", Status.REJECTED.value, negated=True)), query.words)
+    filters = query.filters if text.strip() else (Filter("status", Status.ACCEPTED.value),)
+    fields = {found.field for found in filters}
+    more = (*(() if "status" in fields else (_UNREJECTED,)), *(() if provenance or "split" in fields else (_UNTESTED,)))
+    return Query((*filters, *more), query.words)
+
+
+_UNREJECTED = Filter("status", Status.REJECTED.value, negated=True)
+_UNTESTED = Filter("split", Split.TEST.value, negated=True)
 
 
 class _Rows:
@@ -243,6 +282,7 @@ class _Rows:
         *,
         provenance: bool,
         flatten: bool,
+        held_back: int = 0,
     ) -> None:
         self.tally = Tally()
         self.lost: Counter[str] = Counter()
@@ -254,6 +294,7 @@ class _Rows:
         self._first: dict[str, int] = {}
         self._homeless: Counter[str] = Counter()
         self._writer, self._query_text, self._dataset = writer, query_text, dataset
+        self.held_back = held_back
         for example in found:
             self._add(example, provenance, flatten)
 
@@ -305,7 +346,8 @@ class _Rows:
             )
         if not self.tally.rows and not may_be_empty:
             raise NotFoundError(
-                f"no example matches {self._query_text or 'status:accepted'!r}", hint=_nothing_hint(self._dataset)
+                f"no example matches {self._query_text or 'status:accepted'!r}",
+                hint=held_back_said(self.held_back) if self.held_back else _nothing_hint(self._dataset),
             )
 
     def check_container(self, container: str) -> None:
@@ -326,19 +368,15 @@ class _Rows:
                 yield row
 
 
-def _matching(bench: Bench, query_text: str, dataset: str) -> Iterator[Example]:
-    return _watched(bench, query_text, dataset, None, None)
-
-
 def _watched(
     bench: Bench,
-    query_text: str,
+    query: Query,
     dataset: str,
-    on_progress: OnProgress | None,
-    cancelled: threading.Event | None,
+    on_progress: OnProgress | None = None,
+    cancelled: threading.Event | None = None,
 ) -> Iterator[Example]:
     """The rows of an export, a few hundred at a time; raises ``CancelledExport``."""
-    ids = bench.store.examples.ids(export_query(query_text), dataset=dataset or None)
+    ids = bench.store.examples.ids(query, dataset=dataset or None)
     for start in range(0, len(ids), _ROWS_AT_ONCE):
         if cancelled is not None and cancelled.is_set():
             raise CancelledExport("the export was cancelled; nothing was written")
@@ -381,7 +419,11 @@ def _describe(rows: _Rows, target: Path, kind: str | None) -> None:
     assert kind is not None
     tools, system = kind in rows.has_tools, kind in rows.has_system
     entry = llama_factory.entry(target.name, Kind(kind), tools=tools, system=system)
-    describe(target.parent, target.name.partition(".")[0], entry)
+    describe(target.parent, _entry_name(target), entry)
+
+
+def _entry_name(target: Path) -> str:
+    return target.name.partition(".")[0]
 
 
 def _card_place(to: Path, container: str) -> Path:

@@ -170,11 +170,19 @@ class ExportDialog(Dialog[str]):
     async def _show_count(self, asked: ExportAsked, cancelled: threading.Event) -> None:
         bench = self.bench
         try:
-            count = await asyncio.to_thread(flow.count, bench, asked.query, dataset=asked.dataset)
+            count = await asyncio.to_thread(
+                flow.count, bench, asked.query, dataset=asked.dataset, provenance=asked.provenance
+            )
             self._show(_head(asked, count))
             self.show_problem("")
             found = await asyncio.to_thread(
-                flow.look, bench, asked.query, dataset=asked.dataset, format=asked.format, cancelled=cancelled
+                flow.look,
+                bench,
+                asked.query,
+                dataset=asked.dataset,
+                format=asked.format,
+                provenance=asked.provenance,
+                cancelled=cancelled,
             )
         except flow.CancelledExport:
             return
@@ -284,6 +292,8 @@ def _look(asked: ExportAsked, found: flow.ExportLook) -> Iterator[Part]:
     yield ", ".join(f"{count:,} {kind}" for kind, count in found.kinds.items()) or "nothing matches", ""
     for kind, count in found.homeless.items():
         yield f"\n{asked.format} has no form for a {kind} ({count:,} rows): add -kind:{kind}", "bold $text-error"
+    if found.held_back:
+        yield f"\n{cell(flow.held_back_said(found.held_back))}", "$text-warning"
     lost = sum(found.lost.values())
     if lost:
         what = "will be left out" if asked.flatten else "is refused, unless what it cannot hold is left out"
