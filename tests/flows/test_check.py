@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from workbench.domain.examples import (
     preference,
 )
 from workbench.domain.queries import parse_query
-from workbench.errors import NotFoundError, RefusedError, UsageError
+from workbench.errors import NotFoundError, RefusedError, UsageError, WorkbenchError
 from workbench.flows import check, curate, exchange, train
 from workbench.flows.bench import Bench
 
@@ -290,3 +291,46 @@ def test_a_report_is_plain_data(bench: Bench) -> None:
     (finding,) = told["findings"]
     assert (finding["check"], finding["severity"], finding["example"]) == ("personal_data", "warning", one)
     assert finding["reason"] and finding["fix"].startswith("put [EMAIL]")
+
+
+def test_a_fix_of_one_check_leaves_what_the_others_found(bench: Bench) -> None:
+    (one,) = add(bench, shown("q1", f"{MAIL}<|im_end|>"))
+    run(bench)
+    assert check.fix(bench, one, only="template_tokens").mended == 1
+    assert bench.store.examples.get(one).answer_text == MAIL
+    assert [found.check for found in check.of(bench, one)] == ["personal_data"]
+    with pytest.raises(RefusedError, match="nothing that was found"):
+        check.fix(bench, one, only="template_tokens")
+
+
+def test_what_a_check_of_many_rows_found_is_mended_in_one_row(bench: Bench) -> None:
+    first, again = add(bench, shown("q1", "Tea."), shown("q1", "tea."))
+    add(bench, shown("q1", "Tea.<|im_end|>"), dataset="other")
+    run(bench)
+    assert check.by_check(bench, "teas") == {"exact_duplicates": 1}
+    assert check.fix(bench, again).rejected == 1
+    assert bench.store.examples.get(again).status is Status.REJECTED
+    assert bench.store.examples.get(first).status is Status.ACCEPTED
+
+
+def test_a_redaction_comes_back_also_when_more_was_mended_with_it(bench: Bench) -> None:
+    (one,) = add(bench, shown("q1", f"{MAIL}<|im_end|>"))
+    run(bench, fix=True)
+    assert bench.store.examples.get(one).answer_text == "Write to [EMAIL] today."
+    check.unredact(bench, [one])
+    assert bench.store.examples.get(one).answer_text == MAIL
+
+
+def test_a_row_of_the_locked_test_split_is_not_mended(bench: Bench) -> None:
+    (held,) = add(bench, shown("q1", MAIL), split=Split.TEST)
+    with pytest.raises(RefusedError, match="locked"):
+        check.fix(bench, held)
+
+
+def test_a_check_that_is_stopped_keeps_nothing(bench: Bench) -> None:
+    (one,) = add(bench, shown("q1", MAIL))
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(WorkbenchError, match="were stopped"):
+        check.run(bench, cancelled=stop)
+    assert check.of(bench, one) == []

@@ -7,6 +7,7 @@ Owns which rows are looked at, how they are mended, and what is kept of it. What
 from __future__ import annotations
 
 import json
+import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -26,10 +27,11 @@ from workbench.domain.checks import (
     checked_row,
     finding_from_dict,
 )
+from workbench.domain.datasets import refuse_locked
 from workbench.domain.decisions import Action
 from workbench.domain.examples import Content, Example, Split, Status
 from workbench.domain.queries import Filter, Query, parse_query
-from workbench.errors import DataError, RefusedError
+from workbench.errors import DataError, RefusedError, WorkbenchError
 from workbench.flows.gate import counted, references, stream
 from workbench.flows.tokens import model_arguments
 from workbench.jobs.children import converse
@@ -111,17 +113,19 @@ def run(
     fix: bool = False,
     max_length: int = 0,
     on_progress: OnProgress | None = None,
+    cancelled: threading.Event | None = None,
 ) -> Report:
     """Look at the examples that ``query`` finds (rejected ones only when it asks for a status), and keep what is found.
 
     What the same checks found in these examples before is replaced. ``only`` names the checks to run; those that count
     tokens run when a ``model`` is given. With ``fix`` whatever can be mended is: tokens are removed, personal data
-    redacted, and what cannot be mended is rejected, all in one gesture. Raises ``UsageError`` for a check that there is
+    redacted, and what cannot be mended is rejected, all in one gesture. Setting ``cancelled`` ends it while it looks,
+    with a ``WorkbenchError``; nothing is kept then. Raises ``UsageError`` for a check that there is
     not, ``NotFoundError`` for a dataset or model.
     """
     chosen = [checks.get(name) for name in only] or list(checks.find().values())
     able = [check for check in chosen if model or not (isinstance(check, SetCheck) and check.needs_model)]
-    looking = _Looking(bench, _Rows(bench, query, dataset), on_progress)
+    looking = _Looking(bench, _Rows(bench, query, dataset), on_progress, cancelled)
     looking.look(able, _surroundings(bench), _token_arguments(bench, model, max_length))
     fixed = _Fixing(bench, looking).fix(able) if fix else _Fixed()
     looking.keep(able)
@@ -157,16 +161,34 @@ def fix_said(finding: Finding) -> str:
     return fix.said if finding.fixable and fix is not None else ""
 
 
-def fix(bench: Bench, example_id: int) -> Report:
-    """Mend what the checks of single rows find in one example."""
-    bench.store.examples.get(example_id)
+def fix(bench: Bench, example_id: int, *, only: str = "") -> Report:
+    """Mend what is found in one example; ``only`` names the check whose findings are mended.
+
+    Checks of single rows look now; of the others counts what they found when they last ran. Raises ``RefusedError``
+    in the locked test split, and when nothing that was found can be mended.
+    """
+    example = bench.store.examples.get(example_id)
+    if example.split is Split.TEST:
+        refuse_locked(example_id, ["content"])
     looking = _Looking(bench, _Rows(bench, "", "", ids=[example_id]), None)
     able: list[Check] = list(checks.row_checks())
+    names = {check.name for check in able}
     looking.look(able, Surroundings(), ())
-    fixed = _Fixing(bench, looking).fix(able)
     looking.keep(able)
-    left = tuple(f for f in looking.findings if f.example_id not in fixed.rejected)
+    looking.findings += [found for found in of(bench, example_id) if found.check not in names]
+    wanted = [check for check in checks.find().values() if only in {"", check.name}]
+    if not any(found.fixable and only in {"", found.check} for found in looking.findings):
+        raise RefusedError(f"nothing that was found in example {example_id} can be mended here", hint="e edits it")
+    fixed = _Fixing(bench, looking).fix(wanted)
+    if fixed.mended:
+        look_again(bench, [example_id])
+    left = () if fixed.rejected else tuple(of(bench, example_id))
     return Report(1, left, (), len(fixed.mended), len(fixed.rejected))
+
+
+def by_check(bench: Bench, dataset: str = "") -> dict[str, int]:
+    """In how many examples each check found anything when it last ran, the most frequent first."""
+    return bench.store.findings.by_check(bench.store.datasets.id_of(dataset) if dataset else None)
 
 
 def unredact(bench: Bench, ids: Sequence[int]) -> Unredacted:
@@ -214,6 +236,7 @@ class _Looking:
     bench: Bench
     rows: _Rows
     on_progress: OnProgress | None
+    cancelled: threading.Event | None = None
     ids: array[int] = field(default_factory=lambda: array("q"))
     findings: list[Finding] = field(default_factory=list)
     languages: dict[int, str] = field(default_factory=dict)
@@ -253,7 +276,9 @@ class _Looking:
             yield from check.look(rows, around)
             return
         arguments = (check.name, *(token_arguments if check.needs_model else ()))
-        for line in converse("workbench.worker.checks", arguments, (json.dumps(row.as_dict()) for row in rows)):
+        for line in converse(
+            "workbench.worker.checks", arguments, (json.dumps(row.as_dict()) for row in rows), cancelled=self.cancelled
+        ):
             answer = json.loads(line)
             if "finding" in answer:
                 yield finding_from_dict(answer["finding"])
@@ -262,6 +287,8 @@ class _Looking:
 
     def _told(self, rows: Iterable[Example], title: str) -> Iterator[Example]:
         for number, example in enumerate(rows):
+            if self.cancelled is not None and self.cancelled.is_set():
+                raise WorkbenchError("the checks were stopped: what they found before stays")
             if self.on_progress is not None and number % _PAGE == 0:
                 self.on_progress(title, number, self.rows.total)
             yield example
@@ -321,8 +348,10 @@ class _Fixing:
         if example.split is Split.TEST:  # locked: its findings stay to be read
             return
         fixes = {check.name: check.fix for check in wanted if check.fix is not None}
+        # redactions last: what they keep of the text is then all that must come back
+        in_order = sorted(fixes.values(), key=lambda fix: fix.kind is FixKind.REDACT)
         content, originals = example.content, dict[str, str]()
-        for fix in fixes.values():
+        for fix in in_order:
             if fix.edit is not None:
                 edited = fix.edit(content)
                 originals |= _differences(content, edited) if fix.kind is FixKind.REDACT else {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from workbench.domain.chats import storable
 from workbench.domain.checks import Finding, Severity
+from workbench.store.queries import VISIBLE
 from workbench.store.rows import IDS_PER_STATEMENT, chunks, now_utc, placeholders
 
 if TYPE_CHECKING:
@@ -72,6 +73,16 @@ class Findings:
             for row in self._store.read().execute(sql, [*checks, *chunk]):
                 found[row["check_name"]] = found.get(row["check_name"], 0) + int(row["n"])
         return found
+
+    def by_check(self, dataset_id: int | None = None) -> dict[str, int]:
+        """In how many examples each check found anything when it last ran, the most frequent first."""
+        of_it = "" if dataset_id is None else "AND e.dataset_id = ?"
+        sql = (
+            "SELECT f.check_name AS name, count(DISTINCT e.id) AS n FROM findings f JOIN examples e "
+            f"ON e.id = f.example_id WHERE {VISIBLE} {of_it} GROUP BY f.check_name ORDER BY n DESC, name"
+        )
+        rows = self._store.read().execute(sql, [] if dataset_id is None else [dataset_id])
+        return {row["name"]: int(row["n"]) for row in rows}
 
     def set_languages(self, languages: Mapping[int, str]) -> None:
         """Keep the language of each of these examples, for ``lang:`` in queries."""

@@ -52,7 +52,7 @@ def inline(before: str, after: str) -> Content:
 def _marked(piece: Piece) -> Iterator[tuple[str, str]]:
     how, before, after = piece
     if how == "equal":
-        yield before, ""
+        yield after, ""  # the blanks of the text as it is now
         return
     if before:
         yield before, _GONE

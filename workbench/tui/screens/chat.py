@@ -411,7 +411,8 @@ class ChatPane(Pane):
         self.transcript.set_entries([])
         self._restore_draft()
         self._refresh_headline()
-        self.composer.focus()
+        if self.workbench.front is self:  # the workspace may open when another pane already has the keys
+            self.composer.focus()
 
     def action_sessions(self) -> None:
         """The list when it is shown, else a dialog."""

@@ -18,15 +18,18 @@ from textual.events import Paste
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from workbench.domain.checks import Finding
 from workbench.domain.decisions import Action, Decision, Newest, Undone
 from workbench.domain.examples import Example, ExampleRow, Status, judged
 from workbench.errors import DataError, WorkbenchError
+from workbench.flows import check
 from workbench.flows import curate as flow
 from workbench.tui.messages import ExamplesChanged, News
 from workbench.tui.pane import Pane
 from workbench.tui.paste_guard import PasteGuard
 from workbench.tui.safety import cell
 from workbench.tui.screens.curate_asks import CurateAsks
+from workbench.tui.screens.curate_checks import CheckProgress, CurateChecks
 from workbench.tui.screens.curate_edit import CurateEdit
 from workbench.tui.screens.curate_entries import Pace, columns, detail, session_line
 from workbench.tui.screens.curate_files import CurateFiles
@@ -53,12 +56,14 @@ class CuratePane(Pane):
         self.filter = ""
         self.pace = Pace()
         self.example: Example | None = None
+        self.findings: Sequence[Finding] = ()
         self._clock = clock
         self.guard = PasteGuard(clock)
         self._counts: dict[Status, int] = {}
         self._last = ""
         self._stale = False
         self._asks, self._edit, self._looks = CurateAsks(self), CurateEdit(self), CurateLooks(self)
+        self._checks = CurateChecks(self)
         self._files = CurateFiles(self, self.show_dataset)
 
     def compose(self) -> ComposeResult:
@@ -103,6 +108,7 @@ class CuratePane(Pane):
     def closing(self) -> Sequence[Callable[[], object]]:
         """Wait for no tokenizer, for an import until it has cleared up behind itself, and keep what is in an editor."""
         self._looks.stop()
+        self._checks.stop()
         return (*self._files.closing(), *self._edit.closing())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -165,12 +171,12 @@ class CuratePane(Pane):
             return
         bench = self.bench
 
-        def read() -> tuple[Example, list[Decision]]:
-            return flow.get(bench, row_id), flow.history(bench, row_id)
+        def read() -> tuple[Example, list[Decision], list[Finding]]:
+            return flow.get(bench, row_id), flow.history(bench, row_id), check.of(bench, row_id)
 
-        def show(found: tuple[Example, list[Decision]]) -> None:
+        def show(found: tuple[Example, list[Decision], list[Finding]]) -> None:
             if self.rows.current_id == row_id:
-                self.example = found[0]
+                self.example, _, self.findings = found
                 self.detail.set_entries(detail(*found))
 
         self.run_flow(read, show, group="detail", exclusive=True)
@@ -373,6 +379,36 @@ class CuratePane(Pane):
     async def action_history(self) -> None:
         """``h``"""
         await self._looks.history()
+
+    # --- checks ------------------------------------------------------------------------------------------------
+
+    async def action_checks(self) -> None:
+        """``C``"""
+        await self._checks.ask()
+
+    async def action_fix(self) -> None:
+        """``F``"""
+        await self._checks.fix()
+
+    def action_unredact(self) -> None:
+        """``B``"""
+        self._checks.unredact()
+
+    @on(CheckProgress)
+    def _checked(self, event: CheckProgress) -> None:
+        self._checks.show(event)
+
+    def reread(self) -> None:
+        """Show again what is in sight, the order as it stands."""
+        self.rows.changed([*self.rows.ids])
+        self._show_detail(self.rows.current_id)
+
+    def show_filter(self, text: str) -> None:
+        """Show the rows that this query finds."""
+        self.search.value = text
+        if text == self.filter:
+            self.action_reload()
+        self._apply_filter(text, final=True)
 
     # --- filter, dataset ---------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from workbench.domain.datasets import refuse_locked
 from workbench.domain.examples import PARTS, Content, Example, Kind, Split, turns_of
 from workbench.errors import RefusedError
 from workbench.flows import curate as flow
+from workbench.tui.safety import cell
 from workbench.tui.screens.curate_entries import place_of
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog
 from workbench.tui.widgets.drafted import DraftedDialog
@@ -20,6 +21,7 @@ from workbench.tui.widgets.drafted import DraftedDialog
 if TYPE_CHECKING:
     from workbench.tui.screens.curate import CuratePane
 
+_DETAIL_WIDTH = 44
 _NAMES = {"prompt": "the prompt", "chosen": "the answer", "rejected": "the rejected answer"}
 
 
@@ -80,7 +82,7 @@ class CurateEdit:
                 self._edit(example, by_key[key], drafts[key])
 
         def detail(place: Place) -> str:
-            words = " ".join((drafts[place.key] or place.text)[:200].split()) or "(empty)"
+            words = cell(" ".join((drafts[place.key] or place.text)[:200].split()) or "(empty)", _DETAIL_WIDTH)
             return f"(your draft) {words}" if drafts[place.key] else words
 
         choices = [Choice(place.key, place.name, detail(place)) for place in places]

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.domain.chats import Turn
+from workbench.domain.checks import Finding, Severity
 from workbench.domain.decisions import Decision
 from workbench.domain.examples import Example, ExampleRow, Kind, Source, Status
+from workbench.flows.check import fix_said
 from workbench.tui.safety import has_controls
 from workbench.tui.widgets.rows import Column
 from workbench.tui.widgets.transcript import Entry
@@ -26,6 +28,8 @@ _KINDS = {
 _SPLITS = {"none": "", "train": "train", "validation": "valid", "test": "test"}
 _KEYS = {"prompt": 10_000, "chosen": 20_000, "rejected": 30_000}
 _NOTE, _HISTORY = 40_000, 50_000
+_FINDING = 1_000
+_SEVERITIES = {Severity.ERROR: "✗ ERROR", Severity.WARNING: "⚠ WARNING", Severity.INFO: "· NOTE"}
 PACE_OVER = 20
 PAUSE_S = 60.0
 
@@ -49,9 +53,10 @@ def columns(*, wide: bool) -> list[Column[ExampleRow]]:
     return shown
 
 
-def detail(example: Example, history: Sequence[Decision]) -> list[Entry]:
+def detail(example: Example, history: Sequence[Decision], findings: Sequence[Finding] = ()) -> list[Entry]:
     """Everything there is to say about an example, top to bottom, texts exactly as they are."""
     entries = [Entry(1, _title(example), _facts(example), tone="quiet", markdown=False)]
+    entries += [_finding(_FINDING + at, finding) for at, finding in enumerate(findings)]
     content = example.content
     entries += [_turn(_KEYS["prompt"] + at, turn, "PROMPT", "user") for at, turn in enumerate(content.prompt)]
     chosen = "CHOSEN" if content.kind is Kind.PREFERENCE else "ANSWER"
@@ -72,6 +77,19 @@ def place_of(key: int | None) -> tuple[str, int] | None:
     """The part and the turn, from 1, that an entry of the detail shows; None for one that shows no turn."""
     part = next((p for p, first in _KEYS.items() if key is not None and first <= key < first + 10_000), None)
     return (part, key - _KEYS[part] + 1) if part and key is not None else None
+
+
+def finding_of(key: int | None) -> int | None:
+    """Which finding, from 0, an entry of the detail shows; None for one that shows none."""
+    return key - _FINDING if key is not None and _FINDING <= key < _KEYS["prompt"] else None
+
+
+def _finding(key: int, finding: Finding) -> Entry:
+    place = f"\n({finding.place})" if finding.place else ""
+    mends = fix_said(finding)
+    tone = "bad" if finding.severity is Severity.ERROR else "quiet"
+    head = f"{_SEVERITIES[finding.severity]} {finding.check}"
+    return Entry(key, head, finding.reason + place, f"F: {mends}" if mends else "", tone, markdown=False)
 
 
 def _title(example: Example) -> str:

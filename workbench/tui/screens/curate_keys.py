@@ -21,6 +21,9 @@ KEYS = [
     Binding("t", "tag", "Tag", id="label.tag", tooltip="Add tags, or remove them with a minus"),
     Binding("l", "split", "Split", id="label.split", tooltip="Put into train, validation, test, or none"),
     Binding("f", "flag", "Flag", id="label.flag", tooltip="Flag the row by a name, or with a minus no longer"),
+    Binding("C", "checks", "Checks", id="data.check", tooltip="Run the checks, or show the rows with findings"),
+    Binding("F", "fix", "Mend", id="label.fix", tooltip="Mend what a check found: in the row, or under the cursor"),
+    Binding("B", "unredact", "Bring back", show=False, id="label.unredact", tooltip="Bring back what was redacted"),
     Binding("plus", "thumb(True)", "Good", key_display="+-", id="label.up", tooltip="Judge the answer good, and go on"),
     Binding("minus", "thumb(False)", "Bad", show=False, id="label.down", tooltip="Judge the answer bad, and go on"),
     Binding("w", "swap", "Swap", id="label.swap", tooltip="Exchange chosen and rejected"),
@@ -42,6 +45,6 @@ KEYS = [
 
 SINGLE_KEYS = frozenset(
     {"accept", "reject", "skip", "rate", "undo", "redo", "swap", "edit", "note", "tag", "split", "mark", "mark_all"}
-    | {"tokens", "differ", "history", "flag", "thumb"}
+    | {"tokens", "differ", "history", "flag", "thumb", "checks", "fix", "unredact"}
 )
 """Actions of single letters: they are for the rows and the detail, not for the filter line."""

@@ -82,17 +82,19 @@ class Editor(TextArea):
 
     def edit_externally(self) -> None:
         """Suspend the app, let ``$VISUAL`` or ``$EDITOR`` change the text, and take it back."""
+        changed, problem = "", ""
         try:
             with self.app.suspend():
-                changed = edit_text(self.written)
+                try:  # inside: an error that leaves the block would leave the app suspended
+                    changed = edit_text(self.written)
+                except WorkbenchError as error:
+                    problem = error.message + (f" ({error.hint})" if error.hint else "")
         except SuspendNotSupported:
-            self.app.notify("this terminal cannot be left to another editor", severity="error", markup=False)
-        except WorkbenchError as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            self.app.notify(clean(error.message + hint), severity="error", markup=False)
-        else:
-            if changed != self.written:
-                self.write(changed)
+            problem = "this terminal cannot be left to another editor"
+        if problem:
+            self.app.notify(clean(problem), severity="error", markup=False)
+        elif changed != self.written:
+            self.write(changed)
 
 
 def edit_text(text: str) -> str:
@@ -112,9 +114,7 @@ def edit_text(text: str) -> str:
         except OSError as error:
             raise RefusedError(f"{command[0]} could not be started: {error.strerror}", hint=_CHOOSE) from error
         if ended.returncode > 0:
-            raise RefusedError(
-                f"{command[0]} ended with status {ended.returncode}: the text is as it was", hint=_CHOOSE
-            )
+            raise RefusedError(f"{command[0]} ended with status {ended.returncode}: the text is as it was")
         try:
             changed = path.read_bytes().decode("utf-8", "replace")
         except OSError as error:
