@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from fakes import FakeEngine
-from workbench.domain.chats import Sampling, Turn
+from workbench.domain.chats import Sampling, StopReason, Turn
 from workbench.domain.comparisons import BlindView, Comparison, Verdict, draw_left_is_a
 from workbench.domain.examples import Source, SourceKind, Split, Status, demonstration
 from workbench.domain.models import ModelKind
-from workbench.domain.serving import AnswerEvent, ChatRequest
+from workbench.domain.serving import AnswerEnd, AnswerEvent, ChatRequest
 from workbench.errors import DataError, EngineError, NotFoundError, RefusedError
 from workbench.flows import compare
 from workbench.flows.bench import Bench
@@ -251,3 +251,24 @@ def test_a_dataset_gives_its_held_out_prompts(bench: Bench) -> None:
 def test_an_unknown_dataset_is_not_found(bench: Bench) -> None:
     with pytest.raises(NotFoundError):
         compare.prompts_from(bench, "nowhere")
+
+
+class InterruptedEngine(FakeEngine):
+    """Ctrl+C while one side answers; the other goes on until it is told to end."""
+
+    told: bool = False
+
+    def stream(
+        self, request: ChatRequest, *, cancelled: threading.Event, on_status: object = None
+    ) -> Iterator[AnswerEvent]:
+        if request.model.name == "tuned":
+            raise KeyboardInterrupt
+        self.told = cancelled.wait(20)
+        yield AnswerEnd(StopReason.CANCELLED, 0, 0, 0, 0)
+
+
+def test_ctrl_c_ends_the_answers_that_are_under_way(bench: Bench) -> None:
+    bench.engine = engine = InterruptedEngine()
+    with pytest.raises(KeyboardInterrupt):
+        prepare(bench, "one")
+    assert engine.told

@@ -57,8 +57,25 @@ def test_an_adapter_without_a_template_speaks_as_its_base_does(own_template: Pat
 
     (own_template / "chat_template.jinja").unlink()
     assert "chat_template" not in json.loads((own_template / "tokenizer_config.json").read_text())
-    assert own_tokenizer(str(own_template)) is None
+    assert own_tokenizer(str(tiny_llama), str(own_template)) is None
     assert tokenizer_of(str(tiny_llama), str(own_template)).chat_template == tiny.TEMPLATE
+
+
+def test_an_adapter_with_a_template_alone_speaks_by_it_with_its_bases_tokenizer(
+    own_template: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    from workbench.worker.engine.desk import Place, PublicState
+    from workbench.worker.engine.resident import Resident
+    from workbench.worker.tokens import ModelTokens
+
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (own_template / name).unlink(missing_ok=True)
+    turns = [Turn("user", "What about tea?")]
+    place = Place("mine", str(own_template), Place("base", str(tiny_llama)))
+    asked = Resident(PublicState(), lambda text: None).prepare(place).speaker.encode([t.as_dict() for t in turns])
+    tokens = ModelTokens(str(tiny_llama), adapter=str(own_template), max_length=100)
+    assert asked == tokens.prompt_ids(turns, "")
+    assert "".join(tokens.pieces(asked)).startswith("Brief!\n")
 
 
 def test_a_child_process_is_told_of_the_adapter_whose_tokens_are_asked_for(bench: Bench, tmp_path: Path) -> None:

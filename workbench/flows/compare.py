@@ -190,7 +190,11 @@ def _answers(
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="compare") as pool:
         for one in asked:
             sides: Iterable[Future[Side]] = [pool.submit(_ask, bench, side, *one, cancelled) for side in (a, b)]
-            left, right = (side.result() for side in sides)
+            try:
+                left, right = (side.result() for side in sides)
+            except KeyboardInterrupt:  # leaving the pool waits for both answers, which go on unless they are told
+                cancelled.set()
+                raise
             yield one[0], left, right
 
 

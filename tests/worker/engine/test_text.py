@@ -71,6 +71,13 @@ def test_a_character_that_is_never_finished_is_never_given_out() -> None:
     assert "".join(map(Detokeniser(embedded_decode).push, tokens[:-1])) == "ok "
 
 
+@given(st.lists(st.sampled_from(EMBEDDED.encode("ok 😀 \ufffd é", add_special_tokens=False).ids), max_size=60))
+def test_with_what_is_held_back_at_the_end_the_pieces_are_what_all_tokens_decode_to(tokens: list[int]) -> None:
+    detokeniser = Detokeniser(embedded_decode)
+    assert "".join(map(detokeniser.push, tokens)) + detokeniser.flush() == embedded_decode(tokens)
+    assert detokeniser.flush() == ""
+
+
 STOPS = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=3)
 
 

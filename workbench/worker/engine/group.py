@@ -63,12 +63,12 @@ class Lane:
         if self.tokens == 1:
             self.first_token_ms = self._elapsed_ms()
         if token in self.loaded.speaker.end_ids:
-            self._give(self._stop.flush())
+            self._give(self._stop.push(self._text.flush()) + self._stop.flush())
             return StopReason.STOP
         self._give(self._stop.push(self._text.push(token)))
         if self._stop.found:
             return StopReason.STOP
-        if self.tokens >= self.limit:
+        if self.tokens >= self.limit:  # half a character at the cut is not given out: it says nothing
             self._give(self._stop.flush())
             return StopReason.LENGTH
         return None

@@ -261,7 +261,7 @@ class Resident:
     def _speaker_of(self, place: Place) -> Speaker:
         """The adapter's own tokenizer when it was saved with one (its template may differ), else the base's."""
         assert self._base is not None
-        tokenizer = own_tokenizer(place.path)
+        tokenizer = own_tokenizer(self._base.place.path, place.path)
         return self._base.speaker if tokenizer is None else Speaker(tokenizer, _end_ids(self._model, tokenizer))
 
     def _make_room(self, place: Place, in_use: Sequence[Loaded]) -> None:

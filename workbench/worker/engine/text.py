@@ -39,6 +39,12 @@ class Detokeniser:
             self._move_window()
         return piece
 
+    def flush(self) -> str:
+        """What was held back as half a character, when the model itself ended there: then it is no half."""
+        text = self._decode(self._window)
+        piece, self._given = text[self._given :], max(self._given, len(text))
+        return piece
+
     def _move_window(self) -> None:
         for context in range(CONTEXT_TOKENS, WINDOW_TOKENS // 2):
             tail = self._window[-context:]
