@@ -1,8 +1,8 @@
 """kill -9 at random moments: of the TUI, of the engine, of the trainer. What was lost, what went on.
 
-The suite takes a few moments of each (``tests/faults/test_kills.py``); the longer table is
-``python -m tests.faults.kills [MOMENTS]``. Every function below gives one row per kill and raises ``AssertionError``
-when something that was committed is gone or a state is stuck.
+The suite takes a few moments of each (``tests/faults/test_kills.py``); the longer table, with the other faults of
+``tests/faults/faults.py``, is ``python -m tests.faults.kills [MOMENTS] [NAME ...]``. Every function below gives one
+row per kill and raises ``AssertionError`` when something that was committed is gone or a state is stuck.
 """
 
 from __future__ import annotations
@@ -211,15 +211,20 @@ VICTIMS: dict[str, Callable[[Workspace, random.Random], Kill]] = {
 
 
 def main() -> None:
-    """Kill each victim at that many moments and print the table."""
+    """Let each fault happen at that many moments and print the table; names choose some of the faults."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from faults import FAULTS
+
     moments = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    every = VICTIMS | FAULTS
+    chosen = {name: every[name] for name in sys.argv[2:]} or every
     rng = random.Random(int(time.time()))
-    for kill in VICTIMS.values():
+    for fault in chosen.values():
         for _ in range(moments):
             with tempfile.TemporaryDirectory() as folder:
-                row = kill(Workspace(Path(folder)), rng)
-                print(f"{row.victim:8} after {row.after_s:5.2f} s  {row.found:60} {row.went_on}", flush=True)
-    print(f"{moments * len(VICTIMS)} kills: no committed row lost, nothing stuck")
+                row = fault(Workspace(Path(folder)), rng)
+                print(f"{row.victim:24} after {row.after_s:5.2f} s  {row.found:60} {row.went_on}", flush=True)
+    print(f"{moments * len(chosen)} faults: no committed row lost, nothing stuck")
 
 
 if __name__ == "__main__":

@@ -370,6 +370,10 @@ def test_a_run_whose_folder_is_gone_is_lost(bench: Bench, run: Run) -> None:
     directory.root.rename(directory.root.with_name("elsewhere"))
     (lost,) = train.sync(bench, start_runner=nobody)
     assert lost.state is RunState.LOST and "folder is gone" in lost.error
+    directory.adapter.mkdir(parents=True)  # a trainer that had not noticed made a folder in its place
+    (directory.adapter / "adapter_model.safetensors").write_bytes(b"x")
+    directory.write_status(RunStatus(RunState.FINISHED))
+    assert train.sync(bench, start_runner=nobody) == []
     with pytest.raises(RunError):
         train.resume(bench, lost, start_runner=nobody)
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -378,6 +379,21 @@ def test_what_a_full_disk_did_not_take_of_the_events_comes_when_there_is_room(
     reporter.event("two")
     reporter.close()
     assert [e["event"] for e in directory.events()[0]] == ["one", "two"]
+
+
+def test_a_run_whose_folder_is_taken_away_ends_and_makes_no_other_in_its_place(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = make_run(tmp_path / "run", tiny_llama, max_steps=8, save_steps=2)
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, lambda: directory.root.rename(tmp_path / "away"))
+        assert train(directory) == 1
+    assert not directory.root.exists()
+    (tmp_path / "away").rename(directory.root)
+    assert [p.name for p in directory.complete_checkpoints()] == ["checkpoint-2"]
+    directory.write_status(replace(status(directory), state=RunState.LOST))
+    directory.enqueue()
+    assert train(directory) == 0
 
 
 def test_a_hangup_is_none_of_a_runs_business(

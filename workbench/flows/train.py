@@ -406,7 +406,7 @@ def _sync_run(bench: Bench, run: Run) -> Run:
 
 
 def _status_now(bench: Bench, run: Run, directory: RunDirectory) -> RunStatus:
-    if not directory.root.is_dir():
+    if not (directory.root / "spec.json").is_file():
         gone = RunStatus(RunState.LOST, step=run.step, total_steps=run.total_steps, started_utc=run.started_utc)
         return replace(gone, ended_utc=run.ended_utc, error="the run's folder is gone", hint=str(directory.root))
     status = directory.status()

@@ -20,6 +20,10 @@ class Stopped(Exception):
     """The run was asked to stop, at a moment when nothing needs to be saved."""
 
 
+class FolderGone(Exception):
+    """The run's folder was taken away: there is nowhere to say anything any more."""
+
+
 class TrainingFailed(WorkbenchError):
     """The run cannot go on, for a reason that we found ourselves."""
 

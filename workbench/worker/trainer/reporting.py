@@ -19,7 +19,7 @@ from typing import Any
 from workbench.domain.runs import RunState, RunStatus
 from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.run_directory import RunDirectory, now_utc
-from workbench.worker.trainer.failures import is_disk_full
+from workbench.worker.trainer.failures import FolderGone, is_disk_full
 
 BEAT_SECONDS = 1.0
 DISK_SECONDS = 0.5
@@ -88,11 +88,20 @@ class Reporter:
         say(f"{state.value}: {error}" if error else state.value)
 
     def progress(self, step: int, total_steps: int, *, write: bool = False) -> None:
-        """Note how far the run is; written at most once a second unless ``write`` says now."""
+        """Note how far the run is; written at most once a second unless ``write`` says now.
+
+        Raises ``FolderGone`` when the run's folder is not there any more.
+        """
+        self.check_folder()
         with self._lock:
             self._status = replace(self._status, step=step, total_steps=total_steps)
         if write or time.monotonic() - self._written_at >= BEAT_SECONDS:
             self._when_there_is_room(self._write_status)
+
+    def check_folder(self) -> None:
+        """Raise ``FolderGone`` when the run's folder was taken away; the libraries would make another in its place."""
+        if not (self.directory.root / "spec.json").exists():
+            raise FolderGone(str(self.directory.root))
 
     @contextmanager
     def alive(self) -> Iterator[None]:

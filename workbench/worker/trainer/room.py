@@ -30,8 +30,9 @@ def save_when_there_is_room(reporter: Reporter, save: Callable[[], object]) -> N
     """``save``, over and over while the disk is full; in between the run is paused, and says so.
 
     What was half written is removed at once, then older checkpoints than the last complete one. Raises ``Stopped`` when
-    a person ends the wait.
+    a person ends the wait, and ``FolderGone``.
     """
+    reporter.check_folder()
     wait = SHORTEST_WAIT_SECONDS
     paused = False
     while needed := _tried(reporter.directory, save):

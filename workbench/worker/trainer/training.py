@@ -17,7 +17,7 @@ from workbench.domain.runs import RunSpec, RunState
 from workbench.errors import BusyError, RefusedError, WorkbenchError
 from workbench.jobs.run_directory import RunDirectory, step_of
 from workbench.worker.trainer import environment
-from workbench.worker.trainer.failures import Stopped, explain, is_out_of_memory
+from workbench.worker.trainer.failures import FolderGone, Stopped, explain, is_out_of_memory
 from workbench.worker.trainer.reporting import Reporter, say
 from workbench.worker.trainer.room import (
     AGAIN,
@@ -59,6 +59,8 @@ def _told(reporter: Reporter, spec: RunSpec) -> int:
         reporter.state(_walk(reporter, spec))
     except Stopped:
         reporter.state(RunState.STOPPED)
+    except FolderGone:
+        return 1
     except WorkbenchError as error:
         reporter.state(RunState.FAILED, error=error.message, hint=error.hint)
         return 1

@@ -1,0 +1,222 @@
+"""The faults that are no plain kill: signals, a kill inside a checkpoint's writing, a full disk, a folder taken away,
+a clock that is set. Each gives a row of the table that ``python -m tests.faults.kills`` prints, or raises.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import psutil
+from kills import Kill, _runner_pid, _settled, _trainer_pid, _wait, check_database
+
+from terminal import Terminal
+from workbench.domain.examples import Status
+from workbench.domain.queries import parse_query
+from workbench.domain.runs import Run, RunState
+from workbench.flows import exchange, train
+from workbench.flows.bench import Bench
+from workbench.jobs.run_directory import RunDirectory
+from workbench.paths import Workspace, shipped
+
+START_SECONDS = 120.0
+KNOBS = {"max_steps": "12", "save_steps": "2", "max_length": "128"}
+LEFT_BYTES = 150_000
+
+Fault = Callable[[Workspace, random.Random], Kill]
+
+
+@contextmanager
+def running(workspace: Workspace, **knobs: str) -> Iterator[tuple[Bench, Run, RunDirectory]]:
+    """A run whose trainer has started, and at the end the proof that rows and database are whole."""
+    bench = Bench.open(workspace)
+    try:
+        exchange.import_file(bench, shipped("sample_data") / "tickets.jsonl", dataset="kill", status=Status.ACCEPTED)
+        rows = bench.store.examples.count(parse_query("source:import"))
+        run = train.launch(bench, train.plan(bench, method="sft", dataset="kill", overrides=KNOBS | knobs))
+        directory = RunDirectory(Path(run.directory))
+        _wait(lambda: _trainer_pid(directory) is not None, START_SECONDS, "the trainer to start")
+        yield bench, run, directory
+        assert bench.store.examples.count(parse_query("source:import")) == rows
+        check_database(workspace)
+    finally:
+        bench.close()
+
+
+def until_step(directory: RunDirectory, step: int) -> None:
+    """Wait until the trainer has made so many steps, or is over."""
+
+    def there() -> bool:
+        status = directory.status()
+        return status is not None and (status.step >= step or status.state.is_over)
+
+    _wait(there, START_SECONDS, f"step {step}")
+
+
+def finish(bench: Bench, run: Run) -> tuple[RunState, RunState]:
+    """How the run ended, and how it ended after it was resumed where that was needed."""
+    first = state = _settled(bench, run.id)
+    if state is not RunState.FINISHED:
+        train.resume(bench, bench.store.runs.get(str(run.id)))
+        state = _settled(bench, run.id)
+    assert state is RunState.FINISHED, bench.store.runs.get(str(run.id))
+    return first, state
+
+
+def signal_process(workspace: Workspace, rng: random.Random, *, victim: str, number: signal.Signals) -> Kill:
+    """A signal to the trainer or the runner while a run is under way."""
+    with running(workspace) as (bench, run, directory):
+        after = rng.uniform(0.0, 10.0)
+        time.sleep(after)
+        pid = _trainer_pid(directory) if victim == "trainer" else _runner_pid(workspace)
+        if pid is not None and psutil.pid_exists(pid):
+            os.kill(pid, number)
+        first, _ = finish(bench, run)
+        asked = victim == "trainer" and number is not signal.SIGHUP
+        assert first in ({RunState.STOPPED, RunState.FINISHED, RunState.LOST} if asked else {RunState.FINISHED}), first
+        went_on = "finished by itself" if first is RunState.FINISHED else "resumed and finished"
+        return Kill(f"{victim} {number.name}", after, first.value, went_on)
+
+
+def signal_tui(workspace: Workspace, rng: random.Random, *, number: signal.Signals) -> Kill:
+    """A signal to the TUI while a run is under way: the run goes on, the program opens again."""
+    with running(workspace) as (bench, run, _):
+        argv = [sys.executable, "-m", "workbench", "--workspace", str(workspace.root)]
+        with Terminal(argv, columns=100, rows=30) as terminal:
+            terminal.wait_for("(C)HAT", seconds=60)
+            after = rng.uniform(0.0, 2.0)
+            time.sleep(after)
+            terminal.kill(number)
+            if number is signal.SIGINT:
+                terminal.settle(0.5)
+                terminal.kill(signal.SIGTERM)
+            code = terminal.wait_for_exit()
+        first, _ = finish(bench, run)
+        assert first is RunState.FINISHED
+        return Kill(f"TUI {number.name}", after, f"left with {code}; run finished", "the run went on without it")
+
+
+def kill_inside_a_checkpoint(workspace: Workspace, rng: random.Random) -> Kill:
+    """Kill the trainer between a checkpoint's first byte and its marker: it is never taken, and its space is freed."""
+    with running(workspace) as (bench, run, directory):
+        until_step(directory, 3)
+        wait = rng.uniform(0.0, 0.05)
+        torn = _torn(directory)
+        time.sleep(wait)
+        if (pid := _trainer_pid(directory)) is not None:
+            os.kill(pid, signal.SIGKILL)
+        is_torn = torn in directory.checkpoint_folders() and torn not in directory.complete_checkpoints()
+        found = f"{torn.name} {'torn' if is_torn else 'just complete'}"
+        finish(bench, run)
+        assert directory.checkpoint_folders() == directory.complete_checkpoints()
+        return Kill("trainer, in a checkpoint", wait, found, "resumed from the one before and finished")
+
+
+def _torn(directory: RunDirectory) -> Path:
+    """The next checkpoint that is being written."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if torn := [p for p in directory.checkpoints.glob("checkpoint-*") if not (p / "complete.json").exists()]:
+            return torn[0]
+        time.sleep(0.001)
+    raise AssertionError("no checkpoint was written")
+
+
+def full_disk(workspace: Workspace, rng: random.Random) -> Kill:
+    """Fill the disk under a run: it pauses with its last checkpoint kept, and goes on when there is room."""
+    workspace.runs.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(workspace.runs)], check=True)
+    try:
+        with running(workspace, max_steps="16") as (bench, run, directory):
+            until_step(directory, 3)
+            ballast = workspace.runs / "ballast"
+            free = os.statvfs(workspace.runs).f_bavail * os.statvfs(workspace.runs).f_frsize
+            started = time.monotonic()
+            ballast.write_bytes(b"\0" * max(0, free - LEFT_BYTES))
+            _wait(lambda: _state(bench, run) in {RunState.PAUSED, RunState.FINISHED}, START_SECONDS, "the pause")
+            after, state = time.monotonic() - started, _state(bench, run)
+            kept = [folder.name for folder in directory.complete_checkpoints()]
+            assert state is RunState.PAUSED and kept, (state, kept)
+            time.sleep(rng.uniform(0.0, 3.0))
+            ballast.unlink()
+            first, _ = finish(bench, run)
+            assert first is RunState.FINISHED
+            return Kill("full disk", after, f"paused, {kept[-1]} kept", "went on by itself and finished")
+    finally:
+        _unmount(workspace.runs)
+
+
+def _unmount(folder: Path) -> None:
+    for _ in range(50):
+        if subprocess.run(["umount", str(folder)], check=False, capture_output=True).returncode == 0:
+            return
+        time.sleep(0.2)
+    subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def _state(bench: Bench, run: Run) -> RunState:
+    train.sync(bench)
+    return bench.store.runs.get(str(run.id)).state
+
+
+def folder_taken_away(workspace: Workspace, rng: random.Random) -> Kill:
+    """Take the run's folder away while it trains: the trainer ends, the run is lost; with it back the run resumes."""
+    with running(workspace) as (bench, run, directory):
+        until_step(directory, 3)
+        after = rng.uniform(0.0, 2.0)
+        time.sleep(after)
+        pid = _trainer_pid(directory)
+        aside = directory.root.with_name(".taken-away")
+        directory.root.rename(aside)
+        _wait(lambda: pid is None or not _alive(pid), START_SECONDS, "the trainer to end")
+        state = _state(bench, run)
+        assert state in {RunState.LOST, RunState.FINISHED}, state
+        assert not directory.root.exists(), "the trainer made another folder in its place"
+        aside.rename(directory.root)
+        finish(bench, run)
+        return Kill(
+            "folder taken away", after, f"{state.value}; its trainer had ended", "back again: resumed, finished"
+        )
+
+
+def _alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def clock_jump(workspace: Workspace, rng: random.Random) -> Kill:
+    """Set the clock, as this process and the runner's successors see it, while a run is under way."""
+    with running(workspace) as (bench, run, directory):
+        until_step(directory, 2)
+        seconds = rng.choice([-1, 1]) * rng.uniform(5.0, 86_400.0)
+        boot = psutil.boot_time()
+        with mock.patch("psutil._pslinux.boot_time", lambda: boot + seconds):
+            state = _state(bench, run)
+        assert state in {RunState.RUNNING, RunState.FINISHED}, state
+        first, _ = finish(bench, run)
+        assert first is RunState.FINISHED
+        return Kill(f"clock set {seconds:+.0f} s", 0.0, f"still {state.value}", "finished by itself")
+
+
+def _signals() -> Iterator[tuple[str, Fault]]:
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        for victim in ("trainer", "runner"):
+            yield f"{victim} {number.name}", partial(signal_process, victim=victim, number=number)
+        yield f"TUI {number.name}", partial(signal_tui, number=number)
+
+
+FAULTS: dict[str, Fault] = {
+    **dict(_signals()),
+    "checkpoint": kill_inside_a_checkpoint,
+    "disk": full_disk,
+    "folder": folder_taken_away,
+    "clock": clock_jump,
+}
