@@ -443,12 +443,15 @@ def _present(connection: Any, dataset_id: int, digests: Sequence[bytes]) -> set[
 
 
 def _drop_overtaken(db: Database, import_id: int, dataset_id: int) -> int:
-    """Remove rows whose content somebody added by hand while the import was on its way; returns how many."""
+    """Remove rows whose content somebody added by hand while the import was on its way; returns how many.
+
+    Begins with the few rows that came later (``CROSS JOIN`` and the plus sign keep that order), not with the import's.
+    """
     last_id = db.execute("SELECT last_id FROM imports WHERE id = ?", [import_id]).fetchone()[0]
     return db.execute(
         "DELETE FROM examples WHERE id IN (SELECT o.id FROM examples e "
-        "  JOIN examples o ON o.dataset_id = e.dataset_id AND o.hash = e.hash AND o.import_id = ? "
-        f"  WHERE e.id > ? AND e.dataset_id = ? AND {VISIBLE})",
+        "  CROSS JOIN examples o ON o.dataset_id = e.dataset_id AND o.hash = e.hash AND +o.import_id = ? "
+        f"  WHERE e.id > ? AND +e.dataset_id = ? AND {VISIBLE})",
         [import_id, last_id, dataset_id],
     ).rowcount
 
