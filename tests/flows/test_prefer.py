@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from samples import IMPORTED, demo, generation, pair
-from workbench.domain.chats import Role, Sampling
+from workbench.domain.chats import Role, Sampling, Turn
 from workbench.domain.comparisons import Verdict
 from workbench.domain.examples import Content, SourceKind, Split, Status
 from workbench.domain.preferences import BlindPair, Judgement, Strength, Tally, Waiting
 from workbench.domain.queries import parse_query
-from workbench.errors import RefusedError, UsageError
+from workbench.errors import DataError, RefusedError, UsageError
 from workbench.flows import chat, curate, prefer
 from workbench.flows.bench import Bench
 
@@ -149,6 +150,51 @@ def test_how_it_was_judged_is_kept_with_the_decision(bench: Bench) -> None:
     after = json.loads(curate.history(bench, one)[-1].after)
     kept = {name: after[name] for name in ("verdict", "draw_seed", "duration_ms", "strength")}
     assert kept == {"verdict": "right", "draw_seed": blind.draw_seed, "duration_ms": 1234, "strength": "slight"}
+
+
+@pytest.mark.parametrize(
+    ("given", "marks"),
+    [
+        (Judgement(Verdict.TIE, duration_ms=1999, unread=("right",)), {"fast": 1, "early": "right"}),
+        (Judgement(Verdict.TIE, duration_ms=2000), {}),
+    ],
+)
+def test_a_verdict_that_was_fast_or_early_counts_and_is_marked(
+    bench: Bench, given: Judgement, marks: dict[str, object]
+) -> None:
+    (one,) = add(bench, pair(1))
+    prefer.judge(bench, shown(bench, left="bad answer 1"), given)
+    after = json.loads(curate.history(bench, one)[-1].after)
+    assert {name: after[name] for name in ("fast", "early") if name in after} == marks
+    assert prefer.verdicts(bench) == Tally(tie=1)
+
+
+def test_the_winner_is_edited_with_the_verdict_and_one_undo_takes_both_back(bench: Bench) -> None:
+    (one,) = add(bench, pair(1))
+    blind = shown(bench, left="bad answer 1")
+    prefer.check_edited(blind, Verdict.LEFT, "the better answer 1")
+    judged = prefer.judge(bench, blind, Judgement(Verdict.LEFT), better="the better answer 1")
+    assert "edited" in judged.said
+    content = curate.get(bench, one).content
+    assert (content.chosen[0].content, content.rejected[0].content) == ("the better answer 1", "good answer 1")
+    back = prefer.undo(bench)
+    assert back is not None and back.pair == Waiting(one)
+    assert curate.get(bench, one).content == pair(1)
+
+
+def test_a_winner_edited_into_the_loser_is_refused_before_it_is_stored(bench: Bench) -> None:
+    add(bench, pair(1))
+    blind = shown(bench, left="bad answer 1")
+    for text in ("good answer 1", " "):
+        with pytest.raises(DataError):
+            prefer.check_edited(blind, Verdict.LEFT, text)
+
+
+def test_answers_of_several_turns_are_not_edited_as_one_text(bench: Bench) -> None:
+    turns = (Turn("assistant", "a"), Turn("tool", "42"), Turn("assistant", "b"))
+    (one,) = add(bench, replace(pair(1), chosen=turns))
+    blind = prefer.show(bench, Waiting(one))
+    assert blind is not None and not prefer.can_be_edited(bench, blind)
 
 
 def test_the_tally_counts_what_stands(bench: Bench) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from textual import events
 
@@ -16,6 +18,7 @@ from workbench.tui.app import WorkbenchApp
 from workbench.tui.messages import ExamplesChanged, News
 from workbench.tui.paste_guard import BURST_KEYS
 from workbench.tui.screens.prefer import PreferPane, ReasonsDialog
+from workbench.tui.screens.prefer_sides import Sides
 from workbench.tui.word_diff import MAX_WORDS, inline, side_by_side
 
 NAMED = Source(SourceKind.IMPORT, file="rows.jsonl", line=1, models=("secret-model",))
@@ -341,3 +344,85 @@ def test_texts_that_are_too_long_are_shown_as_they_are() -> None:
     left, right = side_by_side(text, text + "b")
     assert not left.spans and right.plain.endswith("b")
     assert "too long" in inline(text, "b").plain
+
+
+async def test_a_side_counts_as_read_once_its_end_was_in_sight(bench: Bench) -> None:
+    long = "\n".join(f"line {n}" for n in range(60))
+    content = preference(user("q"), long, f"{long} and more")
+    put = bench.store.examples.add("d", content, source=NAMED, status=Status.PENDING, rater="setup")
+    app = app_at(bench, "prefer")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "line 0", "▼ goes on")
+        view = pane(app).query_one(Sides)
+        assert view.unread == ("left", "right")
+        await pilot.press("s")
+        for _ in range(6):
+            await pilot.press("pagedown")
+        await until(pilot, lambda: view.unread == ("right",))
+        await until_shown(pilot, "✓ read")
+        await pilot.press("h")
+        await until(pilot, lambda: decided(bench, put[0].id) == [Status.ACCEPTED])
+    after = json.loads(bench.store.examples.history(put[0].id)[-1].after)
+    assert after["early"] == "right"
+
+
+async def test_short_answers_are_read_at_a_glance_and_so_are_the_next(bench: Bench) -> None:
+    pairs(bench, 2)
+    app = app_at(bench, "prefer")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        view = pane(app).query_one(Sides)
+        await until(pilot, lambda: view.unread == ())
+        await pilot.press("h")
+        await until_shown(pilot, "question 1")
+        await until(pilot, lambda: view.unread == ())
+
+
+async def test_e_edits_the_winner_and_saving_is_the_verdict(bench: Bench) -> None:
+    (one,) = pairs(bench, 1)
+    app = app_at(bench, "prefer")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        left, right = sides(app)
+        await pilot.press("e", *"right", "enter")
+        await until_shown(pilot, "^s makes it the winner")
+        await pilot.press(*" at last", "ctrl+s")
+        await until(pilot, lambda: decided(bench, one) == [Status.ACCEPTED])
+        content = bench.store.examples.get(one).content
+        assert (content.chosen[0].content, content.rejected[0].content) == (f"{right} at last", left)
+        await pilot.press("u")
+        await until(pilot, lambda: decided(bench, one) == [Status.PENDING])
+        await until_shown(pilot, "question 0", right)
+
+
+async def test_escape_from_the_winners_editor_judges_nothing(bench: Bench) -> None:
+    (one,) = pairs(bench, 1)
+    app = app_at(bench, "prefer")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        await pilot.press("z", "e")
+        await until_shown(pilot, "^s makes it the winner")
+        await pilot.press(*" so", "escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+        assert decided(bench, one) == [Status.PENDING]
+        await pilot.press("e")
+        await until_shown(pilot, "your draft from before")
+
+
+async def test_a_stored_pair_is_flagged_and_stays(bench: Bench) -> None:
+    (one,) = pairs(bench, 1)
+    app = app_at(bench, "prefer")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        await pilot.press("f", *"odd", "enter")
+        await until(pilot, lambda: bench.store.examples.get(one).flags == ("odd",))
+        assert decided(bench, one) == [Status.PENDING]
+
+
+async def test_two_answers_of_a_chat_are_no_example_to_flag(bench: Bench) -> None:
+    two_answers(bench)
+    app = app_at(bench, "prefer")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "why is it so?")
+        await pilot.press("f")
+        await until_shown(pilot, "no example yet")

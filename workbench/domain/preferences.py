@@ -16,6 +16,9 @@ from workbench.errors import UsageError
 REASONS = ("correct", "follows", "style", "length", "safe")
 """What may speak for an answer: true, does what was asked, reads well, has the right length, does no harm."""
 
+FAST_MS = 2000
+"""A verdict given sooner is marked: nobody reads two answers in that time."""
+
 _STRENGTH_TAG, _REASON_TAG, _VERDICT_TAG = "strength:", "reason:", "verdict:"
 
 
@@ -56,17 +59,29 @@ class BlindPair:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a person said about a blind pair. ``strength`` counts only when one side won."""
+    """What a person said about a blind pair. ``strength`` counts only when one side won.
+
+    ``unread`` are the sides whose end was never in sight: such a verdict counts, and is marked.
+    """
 
     verdict: Verdict
     strength: Strength = Strength.CLEAR
     reasons: tuple[str, ...] = ()
     note: str = ""
     duration_ms: int = 0
+    unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if unknown := [reason for reason in self.reasons if reason not in REASONS]:
             raise UsageError(f"{unknown[0]!r} is not a reason", hint=f"reasons: {', '.join(REASONS)}")
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """How it was said, for the history: also that it was early (before both were read) or fast."""
+        facts: dict[str, str | int] = {"verdict": self.verdict.value, "duration_ms": self.duration_ms}
+        facts |= {"strength": self.strength.value} if self.verdict.is_decided else {}
+        facts |= {"early": " ".join(self.unread)} if self.unread else {}
+        return facts | ({"fast": 1} if self.duration_ms < FAST_MS else {})
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from workbench.domain.chats import Message
 from workbench.domain.comparisons import Verdict
 from workbench.domain.decisions import Action, Undone
-from workbench.domain.examples import Example, Kind, SourceKind, Status, preference, swapped
+from workbench.domain.examples import Example, Kind, SourceKind, Status, preference, swapped, with_text
 from workbench.domain.preferences import (
     BlindPair,
     Judgement,
@@ -29,7 +29,7 @@ from workbench.domain.preferences import (
 )
 from workbench.domain.queries import parse_query
 from workbench.errors import DataError, NotFoundError, RefusedError
-from workbench.flows import chat
+from workbench.flows import chat, check
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -106,21 +106,18 @@ def next_shown(bench: Bench, queue: Queue, at: int) -> tuple[int, BlindPair | No
     return len(queue.pairs), None
 
 
-def judge(bench: Bench, pair: BlindPair, judgement: Judgement, *, dataset: str = chat.DATASET) -> Judged:
+def judge(
+    bench: Bench, pair: BlindPair, judgement: Judgement, *, better: str = "", dataset: str = chat.DATASET
+) -> Judged:
     """Store a verdict. ``dataset`` is where two answers of a chat become a pair.
 
-    Raises ``RefusedError`` when the pair was changed since it was shown, ``NotFoundError`` when it is gone.
+    ``better`` is the winner's text after the person edited it; one undo takes back both. Raises ``RefusedError`` when
+    the pair was changed since it was shown, ``NotFoundError`` when it is gone, ``DataError`` when ``better`` spoils it.
     """
     with bench.store.write():
         group = bench.store.examples.new_group(bench.rater)
         example, wins = _stored(bench, pair, judgement.verdict, dataset, group)
-        facts: dict[str, str | int] = {
-            "verdict": judgement.verdict.value,
-            "draw_seed": pair.draw_seed,
-            "duration_ms": judgement.duration_ms,
-        }
-        if judgement.verdict.is_decided:
-            facts["strength"] = judgement.strength.value
+        content = example.content if wins else swapped(example.content)
         action, status = _MEANING[judgement.verdict]
         bench.store.examples.change(
             [example.id],
@@ -130,11 +127,30 @@ def judge(bench: Bench, pair: BlindPair, judgement: Judgement, *, dataset: str =
             add_tags=judgement.tags,
             remove_tags=[tag for tag in judgement_tags(example.tags) if tag not in judgement.tags],
             note=judgement.note or None,
-            content=None if wins else swapped(example.content),
+            content=None if wins else content,
             group=group,
-            facts=facts,
+            facts=judgement.facts | {"draw_seed": pair.draw_seed},
         )
-    return Judged(example.id, f"{_said(judgement)}: example {example.id}")
+        if better:
+            content = with_text(content, "chosen", better)
+            bench.store.examples.change([example.id], Action.EDIT, rater=bench.rater, content=content, group=group)
+            check.look_again(bench, [example.id])
+    edited = ", edited" if better else ""
+    return Judged(example.id, f"{_said(judgement)}{edited}: example {example.id}")
+
+
+def can_be_edited(bench: Bench, pair: BlindPair) -> bool:
+    """Whether each answer is a single turn without tool calls, so that its text is all of it."""
+    if not pair.waiting.example_id:
+        return True
+    content = bench.store.examples.get(pair.waiting.example_id).content
+    return all(len(turns) == 1 and not turns[0].extra for turns in (content.chosen, content.rejected))
+
+
+def check_edited(pair: BlindPair, verdict: Verdict, better: str) -> None:
+    """Raise ``DataError`` when ``better`` cannot be the winner of this pair."""
+    loser = pair.right_text if verdict is Verdict.LEFT else pair.left_text
+    preference(pair.prompt, better, loser)
 
 
 def undo(bench: Bench) -> TakenBack | None:

@@ -6,14 +6,17 @@ verdict means is the flow's business; what may be shown before a verdict comes f
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
@@ -21,68 +24,21 @@ from textual.worker import Worker, WorkerState
 
 from workbench.domain.comparisons import Verdict
 from workbench.domain.preferences import REASONS, BlindPair, Judgement, Strength, Tally, Waiting
+from workbench.flows import curate
 from workbench.flows import prefer as flow
 from workbench.tui.messages import ChatsChanged, ExamplesChanged, News
 from workbench.tui.pane import Pane
 from workbench.tui.paste_guard import PasteGuard
 from workbench.tui.safety import safe, safe_cell
 from workbench.tui.screens.curate_entries import Pace
-from workbench.tui.widgets.dialogs import Dialog, TextDialog
-from workbench.tui.word_diff import side_by_side
+from workbench.tui.screens.prefer_sides import SIDES, Sides
+from workbench.tui.widgets.dialogs import Choice, ChooseDialog, Dialog, TextDialog
+from workbench.tui.widgets.drafted import DraftedDialog
 
 FEW_VERDICTS = 20
 _NOTHING = """No pair waits for a verdict.
 Pairs come from files (Curate, i) with pending preferences,
 and from chats where a question has two answers (Chat, Ctrl+R)."""
-
-
-class Sides(Horizontal, can_focus=True):
-    """The two answers. It takes the keys that scroll: both sides together, or each with its own keys."""
-
-    BINDINGS = [
-        Binding("down,j", "scroll_sides(2)", "Scroll", show=False, id="view.down", tooltip="Scroll down"),
-        Binding("up,k", "scroll_sides(-2)", "Scroll", show=False, id="view.up", tooltip="Scroll up"),
-        Binding("J", "scroll_other(2)", "Right", show=False, id="view.right_down", tooltip="The right side down"),
-        Binding("K", "scroll_other(-2)", "Right", show=False, id="view.right_up", tooltip="The right side up"),
-        Binding("pagedown", "scroll_sides(12)", "Page", show=False, id="view.page_down", tooltip="A page down"),
-        Binding("pageup", "scroll_sides(-12)", "Page", show=False, id="view.page_up", tooltip="A page up"),
-    ]
-
-    in_step: reactive[bool] = reactive(True)
-    """Whether both sides scroll together; else ``j k`` scroll the left one and ``J K`` the right one."""
-
-    def compose(self) -> ComposeResult:
-        """Left and right, each with its own scrolling."""
-        for side in ("left", "right"):
-            with VerticalScroll(id=f"prefer-{side}", classes="prefer--side", can_focus=False):
-                yield Static(id=f"prefer-{side}-text", classes="prefer--text", markup=False)
-
-    def action_scroll_sides(self, lines: int) -> None:
-        """Move both sides, or the left one."""
-        for side in ("left", "right") if self.in_step else ("left",):
-            self._box(side).scroll_relative(y=lines, animate=False)
-
-    def action_scroll_other(self, lines: int) -> None:
-        """Move the right side alone."""
-        self._box("right").scroll_relative(y=lines, animate=False)
-
-    def _box(self, side: str) -> VerticalScroll:
-        return self.query_one(f"#prefer-{side}", VerticalScroll)
-
-    def show(self, left: str, right: str, *, differing: bool, rewind: bool) -> None:
-        """Two texts, with the words underlined in which they differ if that is wanted."""
-        shown = side_by_side(left, right) if differing else (safe(left), safe(right))
-        for side, content, text in zip(("left", "right"), shown, (left, right), strict=True):
-            self.query_one(f"#prefer-{side}-text", Static).update(content)
-            words = len(text.split())
-            self._box(side).border_title = safe_cell(f"{side.upper()}  {words:,} word{'s' * (words != 1)}")
-            if rewind:
-                self._box(side).scroll_home(animate=False)
-
-    def zoom(self, side: str) -> None:
-        """Give the whole width to ``side``; "" shows both."""
-        for one in ("left", "right"):
-            self._box(one).display = side in {"", one}
 
 
 class ReasonsDialog(Dialog[tuple[str, ...]]):
@@ -148,6 +104,8 @@ class PreferPane(Pane):
         Binding("d", "differ", "Diff", id="view.diff", tooltip="Underline the words that differ, and back"),
         Binding("z", "zoom", "Zoom", id="view.zoom", tooltip="One side in the whole width, the other, both"),
         Binding("c", "note", "Note", id="pref.note", tooltip="A note to go with the verdict"),
+        Binding("e", "edit", "Edit", id="pref.edit", tooltip="Edit the better answer; saving it is the verdict"),
+        Binding("f", "flag", "Flag", id="pref.flag", tooltip="Flag the pair by a name, or with a minus no longer"),
         Binding("s", "sync", "Sync", id="view.sync", tooltip="Scroll both sides together, or each by itself"),
         Binding("R", "reload", "Reload", id="list.reload", tooltip="Look again which pairs wait", show=False),
     ]
@@ -316,13 +274,20 @@ class PreferPane(Pane):
         pair = self._pair
         if not self._is_meant() or self._busy or pair is None:
             return
+        self._store(pair, Verdict(word))
+
+    def _store(self, pair: BlindPair, verdict: Verdict, *, better: str = "", draft: str = "") -> None:
         self._busy = True
         taken_ms = round(1000 * (self._clock() - self._shown_at))
-        said = Judgement(Verdict(word), self.strength, self.reasons, self.note, taken_ms)
+        unread = self.query_one(Sides).unread
+        said = Judgement(verdict, self.strength, self.reasons, self.note, taken_ms, unread)
         bench, queue, at = self.bench, self._queue, self._at
 
         def commit() -> tuple[Verdict, flow.Judged, int, BlindPair | None]:
-            return said.verdict, flow.judge(bench, pair, said), *flow.next_shown(bench, queue, at + 1)
+            judged = flow.judge(bench, pair, said, better=better)
+            if draft:
+                bench.store.drafts.delete(draft)
+            return said.verdict, judged, *flow.next_shown(bench, queue, at + 1)
 
         self.decide(commit, self._judged_one)
 
@@ -399,6 +364,62 @@ class PreferPane(Pane):
 
         if self._pair is not None and not self.guard.is_on():
             self.app.push_screen(TextDialog("Note", value=self.note, text="It goes with the verdict."), noted)
+
+    async def action_edit(self) -> None:
+        """``e``: the winner, made better still; saving it is the verdict."""
+        pair = self._pair
+        if pair is None or self._busy or self.guard.is_on():
+            return
+        if not await asyncio.to_thread(flow.can_be_edited, self.bench, pair):
+            self.notice("an answer of several turns is edited in Curate")
+            return
+
+        def chosen(side: str | None) -> None:
+            if side:
+                self._edit_side(pair, side)
+
+        if self._zoomed:
+            chosen(self._zoomed)
+            return
+        choices = [Choice(side, f"the {side} one", "is better; edit it") for side in SIDES]
+        self.app.push_screen(ChooseDialog("Which one wins, edited?", choices), chosen)
+
+    def _edit_side(self, pair: BlindPair, side: str) -> None:
+        before = pair.left_text if side == "left" else pair.right_text
+        drafts, key = self.bench.store.drafts, f"edit:answer:{hashlib.sha256(before.encode()).hexdigest()[:16]}"
+
+        def check(text: str) -> None:
+            flow.check_edited(pair, Verdict(side), text)
+
+        def keep(text: str) -> None:
+            self.decide(lambda: drafts.save(key, text) if text else drafts.delete(key))
+
+        def edited(text: str | None) -> None:
+            if text is not None and self._pair is pair:
+                self._store(pair, Verdict(side), better=text, draft=key)
+
+        title = f"the {side} answer: ^s makes it the winner"
+        dialog = DraftedDialog(title, value=before, draft=drafts.get(key), check=check, keep=keep)
+        self.app.push_screen(dialog, edited)
+
+    def action_flag(self) -> None:
+        """``f``"""
+        pair = self._pair
+        if pair is None or self.guard.is_on():
+            return
+        if not (example_id := pair.waiting.example_id):
+            self.notice("two answers of a chat are no example yet: a verdict makes one, or skips them")
+            return
+
+        def said(text: str | None) -> None:
+            words = (text or "").split()
+            add = [word for word in words if not word.startswith("-")]
+            remove = [word[1:] for word in words if word.startswith("-") and len(word) > 1]
+            if add or remove:
+                flag = partial(curate.flag, self.bench, [example_id], add=add, remove=remove)
+                self.decide(flag, lambda done: self.notice(f"{done.said}; u undoes"))
+
+        self.app.push_screen(TextDialog("Flags", text="The pair stays where it is.", placeholder="new -old"), said)
 
     # --- looking -----------------------------------------------------------------------------------------------
 
