@@ -251,7 +251,14 @@ def test_removing_a_token_does_not_make_a_new_one() -> None:
         "I am ChatGPT, a model trained by OpenAI.",
         "I was created by Anthropic.",
         "As of my last knowledge update in 2021, it was so.",
+        "I won't be able to help with that.",
+        "I must respectfully decline.",
+        "Es tut mir leid, aber dabei kann ich nicht helfen.",
+        "Je suis désolé, mais je ne peux pas vous aider avec cela.",
+        "Lo siento, pero no puedo ayudarte con eso.",
+        "很抱歉，我无法协助。",
         "Als KI-Sprachmodell habe ich keine Meinung.",
+        "Ich bin ein KI-Assistent und helfe gern.",
         "作为一个AI语言模型，我没有感情。",
     ],
 )
@@ -269,6 +276,11 @@ def test_refusals_and_self_talk_are_told(text: str) -> None:
         "GPT-3 is a language model developed by OpenAI.",
         "A language model predicts the next word.",
         "You cannot provide water to plants in winter.",
+        "Es tut mir leid, dass du krank bist. Das wird nicht lange dauern.",
+        "Lo siento, no pude ir a la fiesta.",
+        "Je suis heureux. Je ne peux pas attendre.",
+        "抱歉让您久等了。以下是答案。",
+        "The cost will decline, and nobody will be able to help it.",
         "I do not know.",
         "Claude Monet painted water lilies.",
     ],
@@ -301,6 +313,7 @@ def iban(country: str, account: str) -> str:
 
 CARD = luhn("471690112345678")
 AWS_KEY = "AKIA" + "Q3EGRIPM7UOZ5VNW"
+MIXED_LETTERS = "ZxQwErTyUiOpAsDfGhJkLzXcVbNmQwErT"  # of nobody
 GITHUB_TOKEN = "ghp_" + "k9Rq2ZtVb7XnLw4JmHd8CsYf3PgTa6EuWi1o"
 
 
@@ -318,6 +331,10 @@ GITHUB_TOKEN = "ghp_" + "k9Rq2ZtVb7XnLw4JmHd8CsYf3PgTa6EuWi1o"
         ("It came from 2a01:238:20a:202:1145::1 at noon.", "IP", "warning"),
         (f"key = {AWS_KEY}", "SECRET", "error"),
         (f"token {GITHUB_TOKEN} works", "SECRET", "error"),
+        (f"HF_TOKEN={'hf_' + MIXED_LETTERS}", "SECRET", "error"),
+        (f"key {'sk-ant-api03-' + MIXED_LETTERS} works", "SECRET", "error"),
+        (f"key={'AIza' + MIXED_LETTERS + '-9'}", "SECRET", "error"),
+        ("postgres://ann:S3cr3tPw9x@db.firma-meyer.de/x", "SECRET", "error"),
     ],
 )
 def test_personal_data_is_found_where_it_stands_and_redacted(text: str, name: str, severity: str) -> None:
@@ -348,6 +365,8 @@ def test_personal_data_is_found_where_it_stands_and_redacted(text: str, name: st
         "DE12345678901234567890 has wrong check digits",
         "AKIAIOSFODNN7EXAMPLE is in the manual",
         "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "hf_your_token_here and hf_hub_download and sk-ant-your-key",
+        "https://user:password@example.com/x and http://localhost:8080/a@b",
         "task-management, desk-jockey, risk-averse, sk-learn",
         "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----",
         "3.14159265358979323846 and 299792458",

@@ -27,6 +27,13 @@ _REFUSAL = re.compile(
     r" (?:assist|help you with|fulfil+|comply|provide (?:assistance|information|instructions|guidance)"
     r"|engage in|create content|support|in good conscience)"
     r"|(?:i'?m|i am) (?:not able|unable) to (?:assist|help|fulfil+|comply|provide)"
+    r"|i(?: won't| will not|'m not going to) be able to (?:assist|help|provide|fulfil+)"
+    r"|i (?:must|have to|need to) (?:respectfully )?(?:decline|refuse)"
+    r"|(?:es )?tut mir (?:sehr )?leid,? (?:aber )?(?:\w+,? ){0,5}?kann (?:ich )?[^.!?\n]{0,60}\bnicht\b"
+    r"|(?:dabei|damit|das) kann ich (?:\w+ ){0,2}nicht (?:helfen|unterstützen)"
+    r"|(?:je suis |désolée?,? )[^.!?\n]{0,40}je ne (?:peux|suis) pas (?:\w+ ){0,3}(?:aider|fournir|répondre|en mesure)"
+    r"|lo siento,? (?:pero )?(?:\w+,? ){0,5}?no puedo (?:ayudar|proporcionar|cumplir|hacer)"
+    r"|(?:很|非常)?(?:抱歉|对不起|不好意思)[^。！？\n]{0,12}(?:无法|不能|没办法|没有办法)"
     r")",
     re.IGNORECASE,
 )
@@ -39,21 +46,41 @@ _SELF = re.compile(
     r"|\bi(?:'m| am| was) (?:an? )?[^.!?\n]{0,60}\b(?:developed|created|made|trained|built) by"
     r" (?:openai|anthropic|alibaba cloud|google|meta|mistral|deepseek)\b"
     r"|\bas of my (?:last|latest) (?:knowledge )?(?:update|training|cut-?off)\b|\bmy (?:knowledge|training) cut-?off\b"
-    r"|\bals (?:ki|künstliche intelligenz)[- ]?(?:sprach)?modell\b|\ben tant que modèle (?:de langage|d'ia)\b"
+    r"|\b(?:als|ich bin) (?:ein |eine )?(?:ki|künstliche intelligenz)[- ]?(?:sprachmodell|modell|assistent)\b"
+    r"|\ben tant que modèle (?:de langage|d'ia)\b"
     r"|\bcomo (?:un )?modelo de (?:lenguaje|ia)\b|作为一个?(?:AI|人工智能)(?:语言)?模型|作为(?:一个)?大?型?语言模型",
     re.IGNORECASE,
 )
 _APOSTROPHE = str.maketrans("’ʼ", "''")
 # What every match contains: quick looks spare the patterns on nearly all answers. Each hint contains one of the first
 # ones, so that mostly those alone are looked for.
-_FIRST = ("model", "an a", "chatgpt", "claude", "qwen", "gemini", "deepseek", "my la", "cutoff", "cut-off", " by ")
+_FIRST = (
+    "model",
+    "an a",
+    "chatgpt",
+    "claude",
+    "qwen",
+    "gemini",
+    "deepseek",
+    "my la",
+    "ki-as",
+    "cutoff",
+    "cut-off",
+    " by ",
+)
 _HINTS = (
     *("language model", "an ai", "an artificial intel", "chatgpt", "claude", "qwen", "gemini", "deepseek"),
     *(" by openai", " by anthropic", " by alibaba", " by google", " by meta", " by mistral"),
-    *("my last", "my latest", "cutoff", "cut-off", "modell", "modèle", "modelo", "模型"),
+    *("my last", "my latest", "cutoff", "cut-off", "modell", "ki-assistent", "modèle", "modelo", "模型"),
 )
-_FIRST_OPENINGS = ("sorry", "apolog", "unfortunately", "'t", "not", "unable")
-_OPENINGS = ("sorry", "apolog", "unfortunately", "can't", "cannot", "can not", "won't", "unable", "not able")
+_FIRST_OPENINGS = (
+    *("sorry", "apolog", "unfortunately", "'t", "not", "unable", "able to", "decline", "refuse", "nicht"),
+    *("je ne", "lo siento", "抱歉", "对不起", "不好意思"),
+)
+_OPENINGS = (
+    *("sorry", "apolog", "unfortunately", "can't", "cannot", "can not", "won't", "will not", "unable", "able to"),
+    *("decline", "refuse", "nicht", "je ne", "lo siento", "抱歉", "对不起", "不好意思"),
+)
 
 
 def look(content: Content) -> Iterator[Finding]:

@@ -61,7 +61,15 @@ _DETECTORS = (
 _SECRET_WORDS = (
     *("AKIA", "ASIA", "ABIA", "ACCA", "A3T", "aws", "AWS", "AccountKey=", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
     *("glpat-", "gldt-", "glft-", "glrt-", "glsoat-", "glcbt-", "glptt-", "gloas-", "glagent-", "GR1348941", "eyJ"),
+    *("hf_", "sk-ant-", "AIza", "://"),
     *("-us", "_authToken", "T3BlbkFJ", "pypi-", "SG.", "xox", "hooks.slack", "sq0csp", "k_live_", ":AA"),
+)
+# Of services that the library does not know, and passwords inside addresses.
+_MORE_SECRETS = (
+    re.compile(r"\bhf_[A-Za-z0-9]{30,40}\b"),
+    re.compile(r"\bsk-ant-[\w-]{20,}"),
+    re.compile(r"\bAIza[\w-]{35}(?![\w-])"),
+    re.compile(r"\b[a-z][a-z0-9+]{1,20}://([^\s/:@]{1,64}:[^\s/:@]{6,64})@"),
 )
 _SHORTEST_BARE_SECRET = 34
 _SHORTEST_SECRET = 16
@@ -211,6 +219,11 @@ def _secrets(text: str) -> Iterator[Recognised]:
     is_marked = any(word in text for word in _SECRET_WORDS)
     if not is_marked and not any(len(word) >= _SHORTEST_BARE_SECRET for word in text.split()):
         return
+    for pattern in _MORE_SECRETS:
+        for found in pattern.finditer(text):
+            start, end = found.span(found.lastindex or 0)
+            if _looks_random(text[start:end]):
+                yield Recognised(start, end, "SECRET")
     for pattern in _secret_patterns():
         for found in pattern.finditer(text):
             start, end = found.span(found.lastindex or 0)
@@ -223,7 +236,20 @@ def _secrets(text: str) -> Iterator[Recognised]:
 def _looks_random(text: str) -> bool:
     """False for what stands in a manual: ``ghp_xxxxxxxx``, ``AKIAIOSFODNN7EXAMPLE``, ``sk-1234567890``."""
     lower = text.lower()
-    made_up = ("example", "your", "xxxx", "test", "abcdef", "123456", "dummy", "sample", "placeholder", "0000", "...")
+    made_up = (
+        "example",
+        "your",
+        "xxxx",
+        "test",
+        "abcdef",
+        "123456",
+        "dummy",
+        "sample",
+        "password",
+        "placeholder",
+        "0000",
+        "...",
+    )
     return len(set(text)) >= 8 and not any(word in lower for word in made_up)
 
 
