@@ -43,7 +43,7 @@ METHOD = Method(
         Preset(
             "tiny",
             "for models under 50 M parameters: small matrices need a high rate to move at all",
-            {"learning_rate": 5e-4, "num_train_epochs": 4.0, "warmup_steps": 10.0, "max_length": 512},
+            {"learning_rate": 4e-4, "num_train_epochs": 7.0, "warmup_steps": 10.0, "max_length": 512},
         ),
         Preset(
             "gentle",

@@ -27,8 +27,8 @@ Measured = dict[str, float]
 
 LORA: dict[str, Any] = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear"}
 SFT: dict[str, Any] = {
-    "learning_rate": 5e-4,
-    "num_train_epochs": 4,
+    "learning_rate": 4e-4,
+    "num_train_epochs": 7,
     "per_device_train_batch_size": 8,
     "lr_scheduler_type": "cosine",
     "warmup_steps": 10,

@@ -36,15 +36,14 @@ class Recipe:
     """What decides the weights."""
 
     seed: int = 7
-    steps: int = 1600
+    steps: int = 3000
     batch_size: int = 8
     muon_rate: float = 0.02
     embedding_rate: float = 1e-2
     warmup_steps: int = 60
     tokenizer_documents: int = 12_000
     threads: int = 2
-    copying: float = 1.0
-    start: Path | None = None
+    copying: float = 2.0
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -88,7 +87,8 @@ def _deterministic(recipe: Recipe) -> Iterator[None]:
 
 
 def _train(recipe: Recipe, world: World, log_every: int) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    tokenizer, model = _starting_point(recipe, world)
+    tokenizer = train_tokenizer(_texts(world, recipe))
+    model = build_model(tokenizer).train()
     muon, adam = optimisers(model, recipe)
     started, total, seen = time.monotonic(), 0.0, 0
     for step, batch in enumerate(_batches(world, tokenizer, recipe)):
@@ -111,18 +111,6 @@ def _train(recipe: Recipe, world: World, log_every: int) -> tuple[LlamaForCausal
             )
             total = 0.0
     return model.eval(), tokenizer
-
-
-def _starting_point(recipe: Recipe, world: World) -> tuple[PreTrainedTokenizerFast, LlamaForCausalLM]:
-    """A new tokenizer and a random model, or both as an earlier run left them."""
-    if recipe.start is None:
-        tokenizer = train_tokenizer(_texts(world, recipe))
-        return tokenizer, build_model(tokenizer).train()
-    model = LlamaForCausalLM.from_pretrained(recipe.start, dtype=torch.float32)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(recipe.start)
-    for key in ("is_local", "local_files_only"):  # how it was loaded, which its saved settings would carry on
-        tokenizer.init_kwargs.pop(key, None)
-    return tokenizer, model.train()
 
 
 def optimisers(model: LlamaForCausalLM, recipe: Recipe) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
@@ -184,21 +172,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--threads", type=int, default=Recipe.threads)
-    parser.add_argument("--start", type=Path, help="continue from this model instead of from random weights")
-    parser.add_argument("--rate", type=float, default=1.0, help="multiplies both learning rates")
-    parser.add_argument("--copying", type=float, default=1.0, help="multiplies the share of questions to copy from")
     parser.add_argument("--per-intent", type=int, default=12, help="questions of each intent in the examination")
     arguments = parser.parse_args()
     world = load_world()
-    recipe = Recipe(
-        seed=arguments.seed,
-        steps=arguments.steps,
-        threads=arguments.threads,
-        start=arguments.start,
-        copying=arguments.copying,
-        muon_rate=Recipe.muon_rate * arguments.rate,
-        embedding_rate=Recipe.embedding_rate * arguments.rate,
-    )
+    recipe = Recipe(seed=arguments.seed, steps=arguments.steps, threads=arguments.threads)
     model, tokenizer = train(recipe, world)
     save(model, tokenizer, arguments.out)
     model = model.float()
