@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fakes import FakeEngine
-from workbench.cli.figures import bar
 from workbench.cli.main import main
 from workbench.flows.bench import Bench
+from workbench.tui.dataset_figures import bar
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -39,6 +39,7 @@ from workbench.tui.screens.import_form import ImportDialog
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, Dialog, Field, FormDialog, TextDialog
 from workbench.tui.widgets.drafted import DraftedDialog
 from workbench.tui.widgets.editor import Editor
+from workbench.tui.widgets.forms import Line, LineForm
 from workbench.tui.widgets.help import HelpDialog, JumpDialog
 from workbench.tui.widgets.reading import ReadingDialog
 from workbench.tui.word_diff import inline
@@ -215,6 +216,11 @@ async def import_report(app: WorkbenchApp) -> None:
 
 
 CHOICES = [Choice(text, text, text) for text in SHORT]
+LINES = [
+    Line("a", ONE, RATER, ONE, more=(Line("b", ONE, RATER, ONE),)),
+    Line("c", ONE, SHORT[0], ONE, choices=SHORT),
+    Line("d", ONE, ONE, is_path=True),
+]
 FIELDS = [Field("a", ONE, ONE, ONE), Field("b", ONE, ONE, lines=True)]
 SCENES: dict[str, Scene] = {
     "frame": frame,
@@ -236,6 +242,8 @@ SCENES: dict[str, Scene] = {
     "reading": dialog(lambda app: ReadingDialog(ONE, inline(ONE, ONE + " too"), text=ONE)),
     "help": dialog(lambda app: HelpDialog([(ONE, ONE, ONE), *((text, text, text) for text in SHORT)])),
     "jump": dialog(lambda app: JumpDialog()),
+    "dataset": other_pane("curate", "escape", "escape", "S"),
+    "dataset form": dialog(lambda app: LineForm(ONE, LINES, lambda values: dict(values), text=ONE)),
     "import": dialog(lambda app: ImportDialog(app.bench, ONE, lambda asked: RunningImport(app.bench, asked))),
     "import rows": import_rows,
     "import report": import_report,

@@ -124,8 +124,8 @@ def mix(session: Session, args: argparse.Namespace) -> None:
 
 def stats(session: Session, args: argparse.Namespace) -> None:
     """The figures of a dataset, drawn."""
-    from workbench.cli.figures import drawn
     from workbench.flows import datasets
+    from workbench.tui.dataset_figures import drawn
 
     found = datasets.statistics(
         session.bench,
@@ -134,7 +134,9 @@ def stats(session: Session, args: argparse.Namespace) -> None:
         model=args.model,
         method=args.method,
         preset=args.preset,
+        on_progress=lambda what, rows, total: session.out.progress(f"{what} of {rows:,} of {total:,} rows"),
     )
+    session.out.end_progress()
     session.out.data({"dataset": args.name, **found.as_dict()}, drawn(found))
 
 

@@ -6,8 +6,9 @@ domain's; rows made from rows are in ``augment.py`` beside this.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ from workbench.domain.mixing import Part, portions, prefixed
 from workbench.domain.models import check_name
 from workbench.domain.queries import Query, parse_query
 from workbench.domain.readiness import FactCounter, Facts, Readiness, readiness
-from workbench.errors import RefusedError, UsageError
+from workbench.errors import RefusedError, UsageError, WorkbenchError
 from workbench.flows import train
 from workbench.flows.check import look_at
 from workbench.flows.curate import Done, check_tag
@@ -245,20 +246,58 @@ def _copy(row: Example, part: Part | None = None) -> NewExample:
 
 # Figures
 
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is being counted, the rows that were looked at, and how many there are."""
+
+
+class CancelledLook(WorkbenchError):
+    """Somebody asked for the counting to end; it changes nothing anyway."""
+
+    kind = "cancelled"
+    exit_code = 130
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """Tells how far a reading of rows is, and ends it when asked."""
+
+    on_progress: OnProgress | None = None
+    cancelled: threading.Event | None = None
+
+    def rows(self, bench: Bench, query: Query, dataset: str, what: str = "words") -> Iterator[Example]:
+        total = bench.store.examples.count(query, dataset or None) if self.on_progress else 0
+        for number, example in enumerate(stream(bench, query, dataset)):
+            if number % _AT_ONCE == 0:
+                if self.cancelled is not None and self.cancelled.is_set():
+                    raise CancelledLook("the counting was cancelled")
+                if self.on_progress is not None:
+                    self.on_progress(what, number, total)
+            yield example
+
 
 def statistics(
-    bench: Bench, dataset: str = "", *, query: str = "", model: str = "", method: str = "", preset: str = train.AUTO
+    bench: Bench,
+    dataset: str = "",
+    *,
+    query: str = "",
+    model: str = "",
+    method: str = "",
+    preset: str = train.AUTO,
+    on_progress: OnProgress | None = None,
+    cancelled: threading.Event | None = None,
 ) -> Statistics:
     """The figures of a dataset, of what a query finds, or of both together.
 
     With ``model`` also in its tokens, which takes a child process some seconds. The estimate is for ``method`` (else
-    the one for the commonest kind of accepted rows) and for ``model`` or the workspace's default.
+    the one for the commonest kind of accepted rows) and for ``model`` or the workspace's default. ``cancelled`` ends it
+    with ``CancelledLook``.
     """
     asked, name = parse_query(query), bench.store.datasets.get(dataset).name if dataset else ""
+    watch = _Watch(on_progress, cancelled)
     measuring = Measuring()
-    for example in stream(bench, asked, name):
+    for example in watch.rows(bench, asked, name):
         measuring.add(example)
-    tokens = _token_figures(bench, asked, name, model) if model else None
+    tokens = _token_figures(bench, asked, name, model, watch) if model else None
     return measuring.statistics(estimate=_estimate(bench, measuring, model, method, preset), tokens=tokens)
 
 
@@ -285,23 +324,30 @@ def _preset_for(bench: Bench, preset: str, model: str) -> str:
     return train.TINY if isinstance(parameters, int) and 0 < parameters < train.TINY_PARAMETERS else preset
 
 
-def _token_figures(bench: Bench, query: Query, dataset: str, model: str) -> TokenFigures:
+def _token_figures(bench: Bench, query: Query, dataset: str, model: str, watch: _Watch) -> TokenFigures:
     base = base_of(bench, model)
-    rows = (row for row in stream(bench, query, dataset) if row.status is not Status.REJECTED)
-    return token_figures(
-        lengths(bench, rows, model=model), model=base.name, max_length=train.default_window(bench, base)
-    )
+    rows = (row for row in watch.rows(bench, query, dataset, "tokens") if row.status is not Status.REJECTED)
+    found = lengths(bench, rows, model=model, cancelled=watch.cancelled)
+    return token_figures(found, model=base.name, max_length=train.default_window(bench, base))
 
 
-def ready(bench: Bench, dataset: str, *, model: str = "") -> Readiness:
+def ready(
+    bench: Bench,
+    dataset: str,
+    *,
+    model: str = "",
+    on_progress: OnProgress | None = None,
+    cancelled: threading.Event | None = None,
+) -> Readiness:
     """Whether a dataset is ready to train ``model`` on (default: the workspace's), and what is missing.
 
-    Errors are those that the last check found.
+    Errors are those that the last check found. ``cancelled`` ends it with ``CancelledLook``.
     """
+    watch = _Watch(on_progress, cancelled)
     name = bench.store.datasets.get(dataset).name
     base = base_of(bench, model)
     measuring, facts = Measuring(), FactCounter()
-    for example in stream(bench, parse_query(f"-status:{Status.REJECTED.value}"), name):
+    for example in watch.rows(bench, parse_query(f"-status:{Status.REJECTED.value}"), name, "facts"):
         if example.status is Status.ACCEPTED:
             measuring.add(example)
             facts.add(example.content)

@@ -35,6 +35,7 @@ from workbench.tui.screens.curate_entries import Pace, columns, detail, session_
 from workbench.tui.screens.curate_files import CurateFiles
 from workbench.tui.screens.curate_keys import KEYS, SINGLE_KEYS
 from workbench.tui.screens.curate_looks import CurateLooks
+from workbench.tui.screens.dataset import DatasetDialog
 from workbench.tui.widgets.dialogs import ConfirmDialog
 from workbench.tui.widgets.rows import RowTable
 from workbench.tui.widgets.transcript import Transcript
@@ -488,3 +489,13 @@ class CuratePane(Pane):
     def action_export_file(self) -> None:
         """``X``"""
         self._files.ask_export(self.filter, self.dataset or "")
+
+    def action_figures(self) -> None:
+        """``S``"""
+
+        def closed(dataset: str | None) -> None:
+            if dataset is not None:
+                self.tell(ExamplesChanged())
+                self.show_dataset(dataset)
+
+        self.app.push_screen(DatasetDialog(self.bench, self.dataset or "", self.filter), closed)

@@ -36,6 +36,7 @@ KEYS = [
     Binding("M", "mark_all", "Mark all", id="list.mark_all", tooltip="Mark every row, or none", show=False),
     Binding("i", "import_file", "Import", id="data.import", tooltip="Import a file"),
     Binding("X", "export_file", "Export", id="data.export", tooltip="Export what the filter shows"),
+    Binding("S", "figures", "Figures", id="data.figures", tooltip="The dataset as a whole: figures, splits"),
     Binding("R", "reload", "Reload", id="list.reload", tooltip="Read the rows again", show=False),
     Binding("y", "copy", "Copy", id="label.copy", tooltip="Copy the answer", show=False),
     Binding("J", "detail(1)", "Detail down", id="curate.detail_down", tooltip="Scroll the example", show=False),

@@ -30,7 +30,7 @@ def _completed(value: str) -> str | None:
         with os.scandir(Path(folder or ".").expanduser()) as entries:
             looked_at = [entry for entry, _ in zip(entries, range(ENTRIES_LOOKED_AT), strict=False)]
             fits = sorted(e.name + "/" * e.is_dir() for e in looked_at if name and e.name.startswith(name))
-    except OSError:
+    except (OSError, ValueError):  # a NUL in it is a ValueError
         return None
     shown = [fit for fit in fits if not has_controls(fit)]
     return os.path.join(folder, shown[0]) if shown else None  # noqa: PTH118 - a Path would drop a leading "./"
