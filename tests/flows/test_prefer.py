@@ -12,7 +12,7 @@ from workbench.domain.examples import Content, SourceKind, Split, Status
 from workbench.domain.preferences import BlindPair, Judgement, Strength, Tally, Waiting
 from workbench.domain.queries import parse_query
 from workbench.errors import DataError, RefusedError, UsageError
-from workbench.flows import chat, curate, prefer
+from workbench.flows import chat, check, curate, prefer
 from workbench.flows.bench import Bench
 
 
@@ -180,6 +180,15 @@ def test_the_winner_is_edited_with_the_verdict_and_one_undo_takes_both_back(benc
     back = prefer.undo(bench)
     assert back is not None and back.pair == Waiting(one)
     assert curate.get(bench, one).content == pair(1)
+
+
+def test_what_checks_find_follows_a_verdict_and_its_undo(bench: Bench) -> None:
+    (one,) = add(bench, replace(pair(1), rejected=(Turn("assistant", "bad answer<|im_end|>"),)))
+    blind = shown(bench, left="bad answer<|im_end|>")
+    prefer.judge(bench, blind, Judgement(Verdict.LEFT))
+    assert [found.place for found in check.of(bench, one)] == ["chosen turn 1, characters 11-20"]
+    prefer.undo(bench)
+    assert [found.place for found in check.of(bench, one)] == ["rejected turn 1, characters 11-20"]
 
 
 def test_a_winner_edited_into_the_loser_is_refused_before_it_is_stored(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from textual.widgets import Footer, Input, TextArea
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from showing import SIZES, said, showing, text_of, until, until_text
+from showing import SIZES, Lasting, said, showing, text_of, until, until_text
 
 from workbench.config import Settings
 from workbench.errors import StoreError, UsageError
@@ -21,6 +21,7 @@ from workbench.flows.bench import Bench
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.launch import check_terminal, frames_per_second
 from workbench.tui.panes import PANES
+from workbench.tui.screens.chat import ChatPane
 from workbench.tui.widgets.composer import Composer
 from workbench.tui.widgets.frame import JumpStrip
 from workbench.tui.widgets.help import HelpDialog
@@ -82,6 +83,23 @@ async def test_a_letter_that_is_no_screen_leaves_the_jump_menu(bench: Bench) -> 
         await pilot.pause()
         assert len(app.screen_stack) == 1
         assert app.front is not None and app.front.id == "chat"
+
+
+async def test_a_workspace_that_opens_late_leaves_the_keys_where_the_person_went(bench: Bench) -> None:
+    may_open = threading.Event()
+
+    def open_late() -> Bench:
+        may_open.wait(20)
+        return Lasting(bench)  # type: ignore[return-value]
+
+    app = WorkbenchApp(open_late)
+    async with app.run_test() as pilot:
+        await pilot.press("f3")
+        await until(pilot, lambda: app.front is not None and app.front.id == "curate")
+        may_open.set()
+        await until(pilot, lambda: app.query_one(ChatPane).setup is not None)
+        await pilot.pause()
+        assert app.front is not None and app.focused is not None and app.front in app.focused.ancestors
 
 
 async def test_focus_returns_to_where_it_was_in_a_pane(bench: Bench) -> None:

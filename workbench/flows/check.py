@@ -28,7 +28,7 @@ from workbench.domain.checks import (
     finding_from_dict,
 )
 from workbench.domain.datasets import refuse_locked
-from workbench.domain.decisions import Action
+from workbench.domain.decisions import Action, Undone
 from workbench.domain.examples import Content, Example, Split, Status
 from workbench.domain.queries import Filter, Query, parse_query
 from workbench.errors import DataError, RefusedError, WorkbenchError
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _PAGE = 500
 _AT_ONCE = 200
 _KEPT_IN_MEMORY = 5000
+_AT_A_KEY = 50
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the check's title, the rows it has seen, and the rows there are."""
@@ -153,6 +154,13 @@ def look_again(bench: Bench, ids: Sequence[int]) -> None:
     for example in bench.store.examples.many(ids):
         found = checks.look(example.content, row_checks, example_id=example.id)
         bench.store.findings.replace([example.id], [c.name for c in row_checks], found)
+
+
+def look_again_after(bench: Bench, undone: Undone | None) -> Undone | None:
+    """``undone`` itself; whatever its gesture did to the texts of few examples, they are looked at again."""
+    if undone is not None and len(undone.example_ids) <= _AT_A_KEY:
+        look_again(bench, undone.example_ids)
+    return undone
 
 
 def fix_said(finding: Finding) -> str:

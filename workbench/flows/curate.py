@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 ASK_ABOVE = 50
 LOWEST_RATING, HIGHEST_RATING = 1, 5
 _LONGEST_TAG = 64
-_REWRITES = {Action.EDIT, Action.SWAP, Action.THUMB}
 SYSTEM = "system"
 """The system turn as a part: it may be written where there is none, and be taken away."""
 
@@ -232,7 +231,7 @@ def newest(bench: Bench) -> Newest | None:
 def undo(bench: Bench) -> Undone | None:
     """Take back this rater's newest gesture, wherever it was made; None when there is none left."""
     with bench.store.write():
-        return _seen_again(bench, bench.store.examples.undo(bench.rater))
+        return check.look_again_after(bench, bench.store.examples.undo(bench.rater))
 
 
 def undo_if_small(bench: Bench) -> Undone | Newest | None:
@@ -245,13 +244,7 @@ def undo_if_small(bench: Bench) -> Undone | Newest | None:
 def redo(bench: Bench) -> Undone | None:
     """Do the gesture again that was undone last; None when there is none."""
     with bench.store.write():
-        return _seen_again(bench, bench.store.examples.redo(bench.rater))
-
-
-def _seen_again(bench: Bench, undone: Undone | None) -> Undone | None:
-    if undone is not None and undone.action in _REWRITES and len(undone.example_ids) <= ASK_ABOVE:
-        check.look_again(bench, undone.example_ids)
-    return undone
+        return check.look_again_after(bench, bench.store.examples.redo(bench.rater))
 
 
 def _some(ids: Sequence[int]) -> Sequence[int]:

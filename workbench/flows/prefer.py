@@ -134,6 +134,7 @@ def judge(
         if better:
             content = with_text(content, "chosen", better)
             bench.store.examples.change([example.id], Action.EDIT, rater=bench.rater, content=content, group=group)
+        if better or not wins:
             check.look_again(bench, [example.id])
     edited = ", edited" if better else ""
     return Judged(example.id, f"{_said(judgement)}{edited}: example {example.id}")
@@ -155,7 +156,8 @@ def check_edited(pair: BlindPair, verdict: Verdict, better: str) -> None:
 
 def undo(bench: Bench) -> TakenBack | None:
     """Take back the rater's last gesture, wherever it was made; None when nothing is left."""
-    undone = chat.undo_any(bench)
+    with bench.store.write():
+        undone = check.look_again_after(bench, chat.undo_any(bench))
     if undone is None:
         return None
     return TakenBack(undone, _waiting_again(bench, undone.example_ids[0]) if undone.example_ids else None)

@@ -113,6 +113,8 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
             yield cell("tags " + " ".join([*(f"+{tag}" for tag in sorted(now - was)), *(f"-{t}" for t in was - now)]))
         elif name == "content":
             yield from _label(before["content"], value) if before.get("content") else ("the text",)
+        elif name == "import":
+            yield f"with import {value}"
         elif name == "deleted":
             yield "hidden" if value else "made"
         elif name in before:
