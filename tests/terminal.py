@@ -33,6 +33,7 @@ class Terminal:
         self.screen = pyte.Screen(columns, rows)
         self.raw = bytearray()
         self.first_output_at: float | None = None
+        self.last_read_at = 0.0  # of time.perf_counter
         self._stream = pyte.ByteStream(self.screen)
         self._environment = dict(os.environ) | {"TERM": "xterm-256color"} | dict(env or {})
         self._size = (rows, columns)
@@ -69,6 +70,7 @@ class Terminal:
         if not data:
             return False
         self.first_output_at = self.first_output_at or time.monotonic()
+        self.last_read_at = time.perf_counter()
         self.raw += data
         if SYNC_QUESTION in data:
             os.write(self._master, SYNC_ANSWER)

@@ -15,6 +15,11 @@ from workbench.paths import Workspace
 from workbench.store.store import Store, _numbers_masked
 
 SECOND = "0002_imports_findings_views"
+FIRST_INDEXES = (
+    "examples_live ON examples(id)",
+    "examples_status ON examples(status, dataset_id)",
+    "examples_dataset ON examples(dataset_id, status, kind)",
+)
 ADDED = ("tools", "import_id", "words", "turns", "lang")
 
 
@@ -25,7 +30,8 @@ def old(workspace: Workspace) -> Workspace:
     shown = demonstration([Turn("system", "Be brief."), Turn("user", "hello")], "good day")
     store = Store.open(workspace)
     source = Source(SourceKind.IMPORT, file="a.jsonl", line=1)
-    store.examples.add("d", pair, source=source, status=Status.ACCEPTED, rater="r", tags=("t",))
+    by_chat = Source(SourceKind.CHAT_KEEP, chat_id=1, models=("pip",))
+    store.examples.add("d", pair, source=by_chat, status=Status.ACCEPTED, rater="r", tags=("t",))
     second, _ = store.examples.add("d", shown, source=source, status=Status.PENDING, rater="r")
     edited = demonstration([Turn("system", "Be brief."), Turn("user", "hello")], "good morning to you")
     store.examples.change([second.id], Action.EDIT, rater="r", content=edited)
@@ -38,8 +44,13 @@ def _take_back_to_first_schema(path: Path) -> None:
     import sqlite3
 
     db = sqlite3.connect(path)
-    for index in ("examples_measures", "examples_import", "imports_state"):
-        db.execute(f"DROP INDEX {index}")
+    for trigger in ("example_models_added", "example_models_changed"):
+        db.execute(f"DROP TRIGGER {trigger}")
+    db.execute("DROP TABLE example_models")
+    for index in ("facts", "counts", "dataset_ids", "kind", "noted", "import"):
+        db.execute(f"DROP INDEX examples_{index}")
+    for index in FIRST_INDEXES:
+        db.execute(f"CREATE INDEX {index} WHERE deleted_utc IS NULL")
     for table in ("imports", "findings", "redactions", "views"):
         db.execute(f"DROP TABLE {table}")
     for column in ADDED:
@@ -83,6 +94,7 @@ def test_an_old_workspace_opens_with_its_rows_measured(old: Workspace) -> None:
     assert list(store.examples.ids(parse_query("len=7 turns=3"))) == [shown.id]
     assert list(store.examples.ids(parse_query("refund"))) == []
     assert list(store.examples.ids(parse_query("morning"))) == [shown.id]
+    assert list(store.examples.ids(parse_query("model:pip"))) == [pair.id]
 
 
 def test_a_row_of_an_old_workspace_is_not_imported_twice(old: Workspace) -> None:

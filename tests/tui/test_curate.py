@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+from array import array
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from workbench.domain.examples import (
     turns_of,
 )
 from workbench.domain.queries import parse_query
+from workbench.flows import curate as flow
 from workbench.flows.bench import Bench
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.paste_guard import PASTE_GUARD_S
@@ -104,7 +108,7 @@ async def test_marked_rows_are_decided_together_and_taken_back_together(bench: B
         chosen = (rows[0], rows[1], rows[3])
         await until(pilot, lambda: all(status(bench, row) is Status.ACCEPTED for row in chosen))
         assert status(bench, rows[2]) is Status.PENDING
-        assert curate.rows.marked == set()
+        assert curate.rows.marked_count == 0
         await pilot.press("u")
         await until(pilot, lambda: all(status(bench, row) is Status.PENDING for row in chosen))
 
@@ -402,3 +406,82 @@ async def test_undo_of_many_examples_asks_first(bench: Bench) -> None:
         assert bench.store.examples.count(parse_query("")) == 51
         await pilot.press("y")
         await until(pilot, lambda: bench.store.examples.count(parse_query("")) == 0)
+
+
+@pytest.fixture
+def slow_list(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Windows of a few rows; the rest of a list comes when the event is set."""
+    from workbench.store import lists
+
+    monkeypatch.setattr(lists, "WINDOW_BEFORE", 1)
+    monkeypatch.setattr(lists, "WINDOW_AFTER", 2)
+    may_come, pieces = threading.Event(), lists.Lists.pieces
+
+    def late(self: lists.Lists, *args: object, **options: object) -> Iterator[array[int]]:
+        may_come.wait(20)
+        yield from pieces(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(lists.Lists, "pieces", late)
+    yield may_come
+    may_come.set()
+
+
+async def test_the_first_rows_are_there_before_the_list_is_whole(
+    bench: Bench, rows: list[int], slow_list: threading.Event
+) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await until_text(pilot, "2+ rows, reading")
+        await pilot.press("a")  # a decision need not wait for the rest
+        await until(pilot, lambda: status(bench, rows[0]) is Status.ACCEPTED)
+        slow_list.set()
+        await until_text(pilot, "7 rows")
+        assert pane(app).rows.current_id == rows[1]
+
+
+async def test_a_gesture_on_all_rows_waits_until_all_are_known(
+    bench: Bench, rows: list[int], slow_list: threading.Event
+) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await until_text(pilot, "2+ rows, reading")
+        await pilot.press("M", "a")
+        await until(pilot, lambda: "still being read" in said(app))
+        slow_list.set()
+        await until_text(pilot, "7 rows")
+        await until_text(pilot, "7 marked")
+        await pilot.press("a")
+        await until(pilot, lambda: {status(bench, row) for row in rows} == {Status.ACCEPTED})
+
+
+async def test_the_pane_opens_where_its_rater_was(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press("slash", *"kind:demonstration", "enter")
+        await until(pilot, lambda: len(pane(app).rows.ids) == 6)
+        await pilot.press("j", "j", "a")
+        await until(pilot, lambda: status(bench, rows[2]) is Status.ACCEPTED)
+    async with showing(bench, "curate") as (app, pilot):
+        await until(pilot, lambda: len(pane(app).rows.ids) == 6)
+        assert pane(app).rows.current_id == rows[3]
+        assert "filter: kind:demonstration" in text_of(app)
+        await pilot.press("backspace")  # what was done before the restart
+        await until(pilot, lambda: status(bench, rows[2]) is Status.PENDING)
+
+
+async def test_a_place_in_a_dataset_that_is_gone_is_forgotten(bench: Bench, rows: list[int]) -> None:
+    flow.remember(bench, flow.Place(dataset="gone", row=rows[3]))
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        assert curate.rows.current_id == rows[0]
+
+
+async def test_progress_is_that_of_the_rows_in_the_list(bench: Bench, rows: list[int]) -> None:
+    flow.accept(bench, rows[:2])
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await until_text(pilot, "2/7 ")
+        await pilot.press("slash", *"status:pending", "enter")
+        await until_text(pilot, "0/5 ")
+        await pilot.press("a", "x")
+        await until_text(pilot, "2/5 ")
+        await pilot.press("u")
+        await until_text(pilot, "1/5 ")

@@ -139,18 +139,18 @@ async def test_marks_name_the_targets_in_their_order() -> None:
     app = Host(Source())
     async with app.run_test(size=(60, 10)) as pilot:
         app.table.set_ids(array("q", [9, 7, 5, 3]))
-        assert app.table.targets() == (9,)
+        assert list(app.table.targets()) == [9]
         app.table.cursor = 2
         app.table.toggle_mark()
         app.table.cursor = 0
         app.table.toggle_mark()
         await pilot.pause()
-        assert app.table.targets() == (9, 5)
+        assert list(app.table.targets()) == [9, 5]
         assert [line[1] for line in app.text()[1:5]] == ["*", " ", "*", " "]
         app.table.mark_all()
-        assert app.table.targets() == (9, 7, 5, 3)
+        assert list(app.table.targets()) == [9, 7, 5, 3]
         app.table.mark_all()
-        assert app.table.marked == set()
+        assert app.table.marked_count == 0
 
 
 async def test_enter_chooses_and_a_colon_asks_for_a_row() -> None:
@@ -175,3 +175,66 @@ async def test_lines_are_exactly_as_wide_as_the_table(width: int) -> None:
         await pilot.pause()
         room = app.table.scrollable_content_region.width
         assert {app.table.render_line(y).cell_length for y in range(10)} == {room}
+
+
+async def test_a_range_is_marked_from_the_row_that_was_marked_last() -> None:
+    app = Host(Source())
+    async with app.run_test(size=(40, 12)):
+        app.table.set_ids(array("q", range(10, 60)))
+        app.table.cursor = 3
+        app.table.toggle_mark()
+        app.table.cursor = 6
+        app.table.mark_to_here()
+        assert list(app.table.targets()) == [13, 14, 15, 16]
+        app.table.cursor = 1
+        app.table.mark_to_here()  # upwards, from the end of the range before
+        assert list(app.table.targets()) == [11, 12, 13, 14, 15, 16]
+        assert app.table.marked_count == 6
+
+
+async def test_marks_stay_on_their_rows_when_the_rows_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Host(Source())
+    async with app.run_test(size=(40, 12)):
+        app.table.set_ids(array("q", [9, 7, 5, 3]))
+        app.table.cursor = 1
+        app.table.toggle_mark()
+        app.table.set_ids(array("q", [1, 3, 5, 7]))
+        assert list(app.table.targets()) == [7]
+        monkeypatch.setattr("workbench.tui.widgets.rows.MARKS_KEPT", 0)
+        app.table.set_ids(array("q", [1, 3, 7]))
+        assert app.table.marked_count == 0
+
+
+async def test_all_marked_in_a_part_of_a_list_is_all_of_it_when_the_rest_comes() -> None:
+    app = Host(Source())
+    async with app.run_test(size=(40, 12)):
+        app.table.set_ids(array("q", [4, 5, 6]), partial=True)
+        app.table.mark_all()
+        app.table.set_ids(array("q", range(1, 10)), keep=5)
+        assert list(app.table.targets()) == [*range(1, 10)]
+        app.table.toggle_mark()
+        assert list(app.table.targets()) == [1, 2, 3, 4, 6, 7, 8, 9]
+
+
+async def test_the_row_stays_where_it_is_on_the_screen_when_its_list_becomes_whole() -> None:
+    app = Host(Source())
+    async with app.run_test(size=(40, 12)) as pilot:
+        app.table.set_ids(array("q", range(500, 600)), keep=540, partial=True)
+        await pilot.pause()  # only the scrollbar, at the right end of the lines, may change then
+        before = [line[:22] for line in app.text()]
+        assert any(line.startswith("▶") and "row number 540" in line for line in app.text())
+        app.table.set_ids(array("q", range(1000)), keep=540)
+        await pilot.pause()
+        assert [line[:22] for line in app.text()] == before
+        assert app.table.cursor == 540
+
+
+async def test_a_row_is_found_in_any_order_of_a_list() -> None:
+    app = Host(Source())
+    async with app.run_test(size=(40, 12)):
+        for ids in (range(1000), range(1000, 0, -1), [7, 3, 900, 1, 5]):
+            app.table.set_ids(array("q", ids))
+            for number in (3, 5, 900):
+                at = app.table.index_of(number)
+                assert at is not None and app.table.ids[at] == number
+            assert app.table.index_of(2000) is None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from workbench import checks
@@ -22,12 +24,13 @@ from workbench.domain.examples import (
     with_text,
 )
 from workbench.domain.queries import parse_query
-from workbench.errors import UsageError
+from workbench.errors import UsageError, WorkbenchError
 from workbench.flows import check
 from workbench.store import examples
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
+    from workbench.store.lists import Window
 
 ASK_ABOVE = 50
 LOWEST_RATING, HIGHEST_RATING = 1, 5
@@ -44,9 +47,71 @@ class Done:
     group: int
 
 
-def ids(bench: Bench, text: str, *, dataset: str | None = None, order: str = "id") -> array[int]:
-    """The ids of the examples that the query ``text`` finds; raises ``UsageError`` when it cannot be read."""
-    return bench.store.examples.ids(parse_query(text), dataset=dataset, order=order)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where somebody was in their work: what the list showed, in which order, and the row under the cursor."""
+
+    dataset: str = ""
+    filter: str = ""
+    order: str = "id"
+    row: int | None = None
+
+
+def window(
+    bench: Bench, text: str, *, dataset: str | None = None, order: str = "id", around: int | None = None
+) -> Window:
+    """The ids that a list of what ``text`` finds shows first: those around one row, or the first of all."""
+    return bench.store.examples.window(parse_query(text), dataset=dataset, order=order, around=around)
+
+
+def ids(
+    bench: Bench,
+    text: str,
+    *,
+    dataset: str | None = None,
+    order: str = "id",
+    cancelled: threading.Event | None = None,
+) -> array[int]:
+    """The ids of the examples that the query ``text`` finds; raises ``UsageError`` when it cannot be read.
+
+    Ends soon, with some of them, when ``cancelled`` is set.
+    """
+    found = array("q")
+    for piece in bench.store.examples.id_pieces(parse_query(text), dataset=dataset, order=order, cancelled=cancelled):
+        found += piece
+    return found
+
+
+def place(bench: Bench) -> Place:
+    """Where this rater was; the beginning, when nothing is known or it is no longer there."""
+    text = bench.store.drafts.get(_place_key(bench))
+    if not text:
+        return Place()
+    found = Place(**json.loads(text))
+    try:
+        parse_query(found.filter)
+        if found.dataset:
+            bench.store.datasets.id_of(found.dataset)
+    except WorkbenchError:
+        return Place()
+    return found
+
+
+def remember(bench: Bench, place: Place, *, durable: bool = False) -> None:
+    """Keep where this rater is; the newest place only."""
+    bench.store.drafts.save(_place_key(bench), json.dumps(asdict(place)), durable=durable)
+
+
+def with_place(bench: Bench, act: Callable[[], Done], place: Place) -> Done:
+    """Make a small gesture and keep where its rater is then: both are on the disk, or neither."""
+    with bench.store.write():
+        done = act()
+        remember(bench, place)
+    return done
+
+
+def _place_key(bench: Bench) -> str:
+    return f"curate:{bench.rater}"
 
 
 def page(bench: Bench, ids: Sequence[int]) -> list[ExampleRow | None]:
@@ -62,6 +127,11 @@ def get(bench: Bench, example_id: int) -> Example:
 def counts(bench: Bench, dataset: str | None = None) -> dict[Status, int]:
     """How many examples have each status."""
     return bench.store.examples.counts(dataset)
+
+
+def statuses(bench: Bench, ids: Sequence[int]) -> dict[Status, int]:
+    """How many of these examples have each status."""
+    return bench.store.examples.statuses(ids)
 
 
 def history(bench: Bench, example_id: int) -> list[Decision]:

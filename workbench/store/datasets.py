@@ -17,9 +17,9 @@ from workbench.store.rows import now_utc
 if TYPE_CHECKING:
     from workbench.store.store import Store
 
-# Answered by the covering index (dataset_id, status, kind) alone.
+# Answered by this index alone, in its order.
 _COUNTS = f"""
-SELECT e.dataset_id, e.status, e.kind, count(*) AS n FROM examples e WHERE {VISIBLE}
+SELECT e.dataset_id, e.status, e.kind, count(*) AS n FROM examples e INDEXED BY examples_counts WHERE {VISIBLE}
 """
 _IS_THERE = (
     "NOT EXISTS (SELECT 1 FROM imports i WHERE i.state IN ('staging', 'removing') "

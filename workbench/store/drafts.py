@@ -17,9 +17,9 @@ class Drafts:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def save(self, key: str, text: str) -> None:
-        """Keep ``text`` under ``key``, instead of what was there."""
-        with self._store.write() as db:
+    def save(self, key: str, text: str, *, durable: bool = True) -> None:
+        """Keep ``text`` under ``key``, instead of what was there. One that is not ``durable`` a power cut may take."""
+        with self._store.write(durable=durable) as db:
             db.execute(
                 "INSERT INTO drafts (key, text, updated_utc) VALUES (?, ?, ?) "
                 "ON CONFLICT (key) DO UPDATE SET text = excluded.text, updated_utc = excluded.updated_utc",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import json
 import sqlite3
+import threading
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -44,7 +45,8 @@ from workbench.store.columns import (
     texts,
 )
 from workbench.store.decisions import Decisions, Fields
-from workbench.store.queries import VISIBLE, order_by, where
+from workbench.store.lists import Lists, Window
+from workbench.store.queries import VISIBLE
 from workbench.store.rows import IDS_PER_STATEMENT, now_utc, placeholders
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class Examples:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._decisions = Decisions(store)
+        self._lists = Lists(store)
 
     def add(
         self,
@@ -140,13 +143,27 @@ class Examples:
 
     def ids(self, query: Query, *, dataset: str | int | None = None, order: str = "id") -> array[int]:
         """The ids of all examples that match, in order: 8 bytes each, so that a list of a million is cheap."""
-        condition = where(query, dataset_id=self._dataset_id(dataset))
-        cursor = self._store.read().cursor()
-        cursor.row_factory = None
-        cursor.execute(
-            f"SELECT e.id FROM examples e WHERE {condition.sql} ORDER BY {order_by(order)}", condition.values
-        )
-        return array("q", (row[0] for row in cursor))
+        ids = array("q")
+        for piece in self.id_pieces(query, dataset=dataset, order=order):
+            ids += piece
+        return ids
+
+    def id_pieces(
+        self,
+        query: Query,
+        *,
+        dataset: str | int | None = None,
+        order: str = "id",
+        cancelled: threading.Event | None = None,
+    ) -> Iterator[array[int]]:
+        """What ``ids`` gives, in pieces; ends early when ``cancelled`` is set."""
+        return self._lists.pieces(query, dataset_id=self._dataset_id(dataset), order=order, cancelled=cancelled)
+
+    def window(
+        self, query: Query, *, dataset: str | int | None = None, order: str = "id", around: int | None = None
+    ) -> Window:
+        """The ids that a list shows first: those around one example, or the first of all (see ``Lists.window``)."""
+        return self._lists.window(query, dataset_id=self._dataset_id(dataset), order=order, around=around)
 
     def page(self, ids: Sequence[int]) -> builtins.list[ExampleRow | None]:
         """Short forms of these examples, in this order; None for one that is not there any more."""
@@ -160,14 +177,12 @@ class Examples:
         self, query: Query, *, dataset: str | int | None = None, after: int = 0, limit: int = 100
     ) -> builtins.list[Example]:
         """Whole examples that match, by id, beginning after id ``after``."""
-        condition = where(query, dataset_id=self._dataset_id(dataset))
-        sql = f"{_FULL} WHERE {condition.sql} AND e.id > ? ORDER BY e.id LIMIT ?"
-        return [_example(row) for row in self._store.read().execute(sql, [*condition.values, after, limit])]
+        return self.many(self._lists.after(query, dataset_id=self._dataset_id(dataset), after=after, limit=limit))
 
     def many(self, ids: Sequence[int]) -> builtins.list[Example]:
         """These whole examples, by id; those that are not there any more are left out.
 
-        With ``ids`` this is the way to walk through many: ``list`` sorts all that match again for every page.
+        With ``ids`` this is the way to walk through many: ``list`` searches again for every page.
         """
         found: builtins.list[Example] = []
         for chunk in _chunks(ids):
@@ -177,16 +192,15 @@ class Examples:
 
     def count(self, query: Query, dataset: str | int | None = None) -> int:
         """How many examples match."""
-        condition = where(query, dataset_id=self._dataset_id(dataset))
-        sql = f"SELECT count(*) AS n FROM examples e WHERE {condition.sql}"
-        return int(self._store.read().execute(sql, condition.values).fetchone()["n"])
+        return self._lists.count(query, dataset_id=self._dataset_id(dataset))
 
     def counts(self, dataset: str | int | None = None) -> dict[Status, int]:
         """How many examples have each status."""
-        condition = where(Query(), dataset_id=self._dataset_id(dataset))
-        sql = f"SELECT e.status, count(*) AS n FROM examples e WHERE {condition.sql} GROUP BY e.status"
-        found = {row["status"]: int(row["n"]) for row in self._store.read().execute(sql, condition.values)}
-        return {status: found.get(status.value, 0) for status in Status}
+        return self._lists.counts(self._dataset_id(dataset))
+
+    def statuses(self, ids: Sequence[int]) -> dict[Status, int]:
+        """How many of these examples have each status now."""
+        return self._lists.statuses(ids)
 
     def change(
         self,

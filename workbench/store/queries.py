@@ -37,10 +37,17 @@ ORDERS = {
 }
 
 _EQUALS = {"status": "e.status", "kind": "e.kind", "split": "e.split", "rater": "e.rater", "lang": "e.lang"}
+# Fields with any number of values for an example: the table of each, and its column.
+LISTED = {
+    "tag": ("example_tags", "tag"),
+    "flag": ("example_flags", "flag"),
+    "model": ("example_models", "model"),
+}
 _TESTS = {
-    "tag": "EXISTS (SELECT 1 FROM example_tags t WHERE t.example_id = e.id AND t.tag = ?)",
-    "flag": "EXISTS (SELECT 1 FROM example_flags f WHERE f.example_id = e.id AND f.flag = ?)",
-    "model": "EXISTS (SELECT 1 FROM json_each(e.source, '$.models') m WHERE m.value = ?)",
+    **{
+        field: f"EXISTS (SELECT 1 FROM {table} l WHERE l.example_id = e.id AND l.{column} = ?)"
+        for field, (table, column) in LISTED.items()
+    },
     "dataset": "e.dataset_id IN (SELECT id FROM datasets WHERE name = ?)",
     "label": "e.label IS (? = 'true')",
     "check": "e.id IN (SELECT example_id FROM findings WHERE check_name = ?)",
@@ -50,11 +57,11 @@ _NUMBERS = {"len": "e.words", "turns": "e.turns"}
 _HAS = {
     "note": "e.note <> ''",
     "rating": "e.rating IS NOT NULL",
-    "tag": "EXISTS (SELECT 1 FROM example_tags t WHERE t.example_id = e.id)",
-    "flag": "EXISTS (SELECT 1 FROM example_flags f WHERE f.example_id = e.id)",
+    **{field: f"EXISTS (SELECT 1 FROM {LISTED[field][0]} l WHERE l.example_id = e.id)" for field in ("tag", "flag")},
     "finding": "e.id IN (SELECT example_id FROM findings)",
 }
 _TEXTS = ("prompt_text", "answer_text", "context_text", "rejected_text", "note")
+_FACTS = "examples e INDEXED BY examples_facts"
 # Scripts written without spaces, and everything the tokenizer drops (signs, emoji), begin here or are no letters.
 _FIRST_UNSPACED = "\u2e80"
 
@@ -67,14 +74,70 @@ class Where:
     values: tuple[str | int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a list of ids is read: ``source`` is a FROM clause that gives the rows in the order of ``id``, unsorted."""
+
+    source: str
+    id: str
+    condition: Where
+
+
 def where(query: Query, *, dataset_id: int | None = None) -> Where:
     """The condition under which a visible example matches ``query``."""
-    parts = [Where(VISIBLE)]
-    if dataset_id is not None:
-        parts.append(Where("e.dataset_id = ?", (dataset_id,)))
-    parts += [_filter(found) for found in query.filters]
-    parts += _words(query.words)
+    match = _match(query.words)
+    found = [Where(f"e.id IN (SELECT rowid FROM examples_fts WHERE {match.sql})", match.values)] if match else []
+    return _all([*found, *_conditions(query, dataset_id)])
+
+
+def reading(query: Query, *, dataset_id: int | None = None, few: Filter | None = None) -> Reading:
+    """How to read the ids of the examples that match ``query``, the first ones at once.
+
+    Words are looked up first, then a tag, a flag or a model; ``few`` is one of those that so few examples have that
+    it is looked up before the words. Everything else is read off one narrow index.
+    """
+    match = _match(query.words)
+    listed = few or next((f for f in query.filters if is_listed(f)), None)
+    conditions = _conditions(query, dataset_id)
+    if listed and (few or not match):
+        table, column = LISTED[listed.field]
+        source = f"{table} d CROSS JOIN {_FACTS} ON e.id = d.example_id"
+        conditions.insert(0, Where(f"d.{column} = ?", (storable(listed.value),)))
+        if match:
+            source += " CROSS JOIN examples_fts ON examples_fts.rowid = d.example_id"
+            conditions.append(match)
+        return Reading(source, "d.example_id", _all(conditions))
+    if match:
+        source = f"examples_fts CROSS JOIN {_FACTS} ON e.id = examples_fts.rowid"
+        return Reading(source, "examples_fts.rowid", _all([match, *conditions]))
+    noted = any(f.field == "has" and f.value == "note" and not f.negated for f in query.filters)
+    return Reading("examples e INDEXED BY examples_noted" if noted else _FACTS, "e.id", _all(conditions))
+
+
+def is_listed(found: Filter) -> bool:
+    """Whether a filter names one of any number of values that an example has."""
+    return found.field in LISTED and not found.negated
+
+
+def _all(parts: list[Where]) -> Where:
     return Where(" AND ".join(part.sql for part in parts), tuple(value for part in parts for value in part.values))
+
+
+def _conditions(query: Query, dataset_id: int | None) -> list[Where]:
+    """All but the indexed words. What the person asked for comes first: most rows fail it, and need no more tests."""
+    parts = [Where("e.dataset_id = ?", (dataset_id,))] if dataset_id is not None else []
+    parts += [_filter(found) for found in query.filters]
+    for word in query.words:
+        if not _is_indexed(word) and word.strip():
+            test = " OR ".join(f"instr(lower(e.{column}), lower(?)) > 0" for column in _TEXTS)
+            parts.append(Where(f"({test})", (storable(word),) * len(_TEXTS)))
+    return [*parts, Where(VISIBLE)]
+
+
+def _match(words: tuple[str, ...]) -> Where | None:
+    """Full text for the words that the index knows; the others are looked for in the texts, row by row."""
+    indexed = [word for word in words if _is_indexed(word)]
+    return Where("examples_fts MATCH ?", (search_words(indexed),)) if indexed else None
 
 
 def order_by(order: str) -> str:
@@ -101,20 +164,6 @@ def _filter(found: Filter) -> Where:
     else:
         test = _TESTS[found.field]
     return Where(f"NOT ({test})" if found.negated else test, values)
-
-
-def _words(words: tuple[str, ...]) -> list[Where]:
-    """Full text for words the index knows; a plain look into the texts for those it cannot find."""
-    indexed = [word for word in words if _is_indexed(word)]
-    parts: list[Where] = []
-    if indexed:
-        match = "e.id IN (SELECT rowid FROM examples_fts WHERE examples_fts MATCH ?)"
-        parts.append(Where(match, (search_words(indexed),)))
-    for word in words:
-        if word not in indexed and word.strip():
-            test = " OR ".join(f"instr(lower(e.{column}), lower(?)) > 0" for column in _TEXTS)
-            parts.append(Where(f"({test})", (storable(word),) * len(_TEXTS)))
-    return parts
 
 
 def _is_indexed(word: str) -> bool:

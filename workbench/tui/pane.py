@@ -73,10 +73,19 @@ class Pane(Vertical):
         return next((child for child in self.query("*") if child.focusable), None)
 
     def regain_focus(self) -> None:
-        """Take the keys again when nobody has them: a widget that is hidden blurs late, and may blur the new one."""
+        """Take the keys when nobody in front has them: a widget that is hidden blurs late, and may blur the new one."""
         screens = self.workbench.screen_stack  # empty once the app is on its way out
-        if screens and self.workbench.front is self and screens[0].focused is None:
+        if not screens or self.workbench.front is not self:
+            return
+        focused = screens[0].focused
+        if focused is None or self not in focused.ancestors:
             screens[0].set_focus(self.first_focus())
+
+    def on_descendant_focus(self) -> None:
+        """A widget of a pane that is hidden gets the focus when its neighbour loses it late: give it to the front."""
+        front = self.workbench.front
+        if front is not None and front is not self:
+            self.call_later(front.regain_focus)
 
     def notice(self, text: str, severity: Severity = "information") -> None:
         """Say something about this pane: on the status line; an error over a dialog is a toast too."""

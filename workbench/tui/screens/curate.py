@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from array import array
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -20,7 +19,7 @@ from textual.widgets import Input, Static
 
 from workbench.domain.checks import Finding
 from workbench.domain.decisions import Action, Decision, Newest, Undone
-from workbench.domain.examples import Example, ExampleRow, Status, judged
+from workbench.domain.examples import Example, ExampleRow, judged
 from workbench.errors import DataError, WorkbenchError
 from workbench.flows import check
 from workbench.flows import curate as flow
@@ -31,16 +30,17 @@ from workbench.tui.safety import cell
 from workbench.tui.screens.curate_asks import CurateAsks
 from workbench.tui.screens.curate_checks import CheckProgress, CurateChecks
 from workbench.tui.screens.curate_edit import CurateEdit
-from workbench.tui.screens.curate_entries import Pace, columns, detail, session_line
+from workbench.tui.screens.curate_entries import Pace, columns, detail, headline, session_line
 from workbench.tui.screens.curate_files import CurateFiles
 from workbench.tui.screens.curate_keys import KEYS, SINGLE_KEYS
+from workbench.tui.screens.curate_list import CurateList
 from workbench.tui.screens.curate_looks import CurateLooks
 from workbench.tui.screens.dataset import DatasetDialog
 from workbench.tui.widgets.dialogs import ConfirmDialog
 from workbench.tui.widgets.rows import RowTable
 from workbench.tui.widgets.transcript import Transcript
 
-SEARCH_DELAY_S = 0.25
+SEARCH_DELAY_S = 0.08
 _DECISIONS = frozenset({Action.ACCEPT, Action.REJECT, Action.SKIP, Action.THUMB})
 
 
@@ -55,16 +55,16 @@ class CuratePane(Pane):
         super().__init__(id=id)
         self.dataset: str | None = None
         self.filter = ""
+        self.order = "id"
         self.pace = Pace()
         self.example: Example | None = None
         self.findings: Sequence[Finding] = ()
         self._clock = clock
         self.guard = PasteGuard(clock)
-        self._counts: dict[Status, int] = {}
         self._last = ""
         self._stale = False
         self._asks, self._edit, self._looks = CurateAsks(self), CurateEdit(self), CurateLooks(self)
-        self._checks = CurateChecks(self)
+        self._checks, self.list = CurateChecks(self), CurateList(self)
         self._files = CurateFiles(self, self.show_dataset)
 
     def compose(self) -> ComposeResult:
@@ -78,8 +78,8 @@ class CuratePane(Pane):
         yield Static(id="curate-session", markup=False)
 
     def on_mount(self) -> None:
-        """Paint first; read rows when the store is open."""
-        self.workbench.call_when_open(self.action_reload)
+        """Paint first; go on where one was when the store is open."""
+        self.workbench.call_when_open(self.list.resume)
 
     # --- parts -------------------------------------------------------------------------------------------------
 
@@ -107,10 +107,10 @@ class CuratePane(Pane):
         return self.example.answer_text if self.example else ""
 
     def closing(self) -> Sequence[Callable[[], object]]:
-        """Wait for no tokenizer, for an import until it has cleared up behind itself, and keep what is in an editor."""
+        """Wait for an import until it has cleared up behind itself; keep the place and what is in an editor."""
         self._looks.stop()
         self._checks.stop()
-        return (*self._files.closing(), *self._edit.closing())
+        return (*self._files.closing(), *self._edit.closing(), *self.list.closing())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Single letters are for the rows and the detail, not for the filter line."""
@@ -121,7 +121,7 @@ class CuratePane(Pane):
     def on_resize(self) -> None:
         """More columns where there is room."""
         self.rows.set_columns(columns(wide=self.size.width >= 120))
-        self._refresh_lines()
+        self.show_lines()
 
     # --- rows --------------------------------------------------------------------------------------------------
 
@@ -130,36 +130,33 @@ class CuratePane(Pane):
 
     def action_reload(self, keep: int | None = None) -> None:
         """Read which rows the filter finds; the order stays from here on until the next reload."""
-        bench, text, dataset = self.bench, self.filter, self.dataset
-        here = keep if keep is not None else self.rows.current_id
         self._stale = False
+        self.rows.empty = "nothing matches: Esc drops the filter" if self.filter else "no examples: i imports a file"
+        self.list.read(keep if keep is not None else self.rows.current_id)
 
-        def read() -> tuple[array[int], dict[Status, int]]:
-            return flow.ids(bench, text, dataset=dataset), flow.counts(bench, dataset)
-
-        def show(found: tuple[array[int], dict[Status, int]]) -> None:
-            ids, self._counts = found
-            self.rows.empty = "nothing matches: Esc drops the filter" if text else "no examples: i imports a file"
-            self.rows.set_ids(ids, keep=here)
-            self._refresh_lines()
-
-        self.run_flow(read, show, group="rows", exclusive=True)
-
-    def _refresh_lines(self) -> None:
+    def show_lines(self) -> None:
+        """The headline and the line about the session, as things are now."""
         if not self.is_attached:
             return
-        width = max(20, self.size.width - 2)
-        shown = f"{self.dataset or 'all datasets'}  {len(self.rows.ids):,} rows"
-        filtered = f"  filter: {self.filter}" if self.filter else ""
-        place = f"  row {self.rows.cursor + 1:,}" if len(self.rows.ids) else ""
-        marked = f"  {len(self.rows.marked):,} marked" if self.rows.marked else ""
-        self.query_one("#curate-headline", Static).update(cell(shown + place + marked + filtered, width))
-        self.query_one("#curate-session", Static).update(cell(session_line(self._counts, self.pace, self._last), width))
+        width, rows = max(20, self.size.width - 2), self.rows
+        head = headline(
+            self.dataset,
+            self.filter,
+            self.order,
+            rows=len(rows.ids),
+            row=rows.cursor + 1,
+            marked=rows.marked_count,
+            is_reading=self.list.is_reading,
+        )
+        self.query_one("#curate-headline", Static).update(cell(head, width))
+        line = session_line(self.list.counts, self.pace, self._last)
+        self.query_one("#curate-session", Static).update(cell(line, width))
 
     @on(RowTable.Highlighted, "#curate-rows")
     def _highlighted(self, event: RowTable.Highlighted) -> None:
-        self._refresh_lines()
+        self.show_lines()
         self._show_detail(event.row_id)
+        self.list.remember_soon()
 
     @on(RowTable.Chosen, "#curate-rows")
     def _chosen(self) -> None:
@@ -208,20 +205,18 @@ class CuratePane(Pane):
         """One gesture on the marked rows or the current one: moves on at once, commits in the order of the keys."""
         if self.is_guarded():
             return
-        targets = self.rows.targets()
-        if not targets:
-            self.notice("there is no row to decide on")
+        targets = self._targets()
+        if targets is None:
             return
-        if go_on and len(targets) == 1 and not self.rows.marked:
+        if go_on and len(targets) == 1 and not self.rows.marked_count:
             self.rows.action_move(1)
         self.rows.clear_marks()
-        bench, dataset = self.bench, self.dataset
+        bench, place = self.bench, self.list.place
 
-        def commit() -> tuple[flow.Done, dict[Status, int]]:
-            return act(targets), flow.counts(bench, dataset)
+        def commit() -> flow.Done:
+            return flow.with_place(bench, lambda: act(targets), place) if len(targets) == 1 else act(targets)
 
-        def done(result: tuple[flow.Done, dict[Status, int]]) -> None:
-            made, self._counts = result
+        def done(made: flow.Done) -> None:
             if go_on:
                 self.pace.add(self._clock(), len(targets))
             self._last = made.said
@@ -229,13 +224,23 @@ class CuratePane(Pane):
 
         self.decide(commit, done)
 
-    def _changed(self, ids: tuple[int, ...], said: str) -> None:
+    def _targets(self) -> Sequence[int] | None:
+        targets = self.rows.targets()
+        if self.rows.is_partial and self.rows.marked_count:
+            self.notice("the rows are still being read: a moment, please")
+            return None
+        if not targets:
+            self.notice("there is no row to decide on")
+        return targets or None
+
+    def _changed(self, ids: Sequence[int], said: str) -> None:
         self.rows.changed(ids)
-        self._refresh_lines()
+        self.list.count_soon()
+        self.show_lines()
         self.notice(said)
         if self.rows.current_id in ids:
             self._show_detail(self.rows.current_id)
-        self.tell(ExamplesChanged(ids))
+        self.tell(ExamplesChanged(tuple(ids) if len(ids) <= flow.ASK_ABOVE else ()))
 
     def action_accept(self) -> None:
         """``a``"""
@@ -270,12 +275,12 @@ class CuratePane(Pane):
     def action_mark(self) -> None:
         """``m``"""
         self.rows.toggle_mark()
-        self._refresh_lines()
+        self.show_lines()
 
     def action_mark_all(self) -> None:
         """``M``"""
         self.rows.mark_all()
-        self._refresh_lines()
+        self.show_lines()
 
     def action_undo(self) -> None:
         """Backspace or ``u``: the last gesture, wherever it was made."""
@@ -295,13 +300,9 @@ class CuratePane(Pane):
     def _undo(self, act: Callable[..., Undone | Newest | None], word: str) -> None:
         if self.is_guarded():
             return
-        bench, dataset = self.bench, self.dataset
+        bench = self.bench
 
-        def take_back() -> tuple[Undone | Newest | None, dict[Status, int]]:
-            return act(bench), flow.counts(bench, dataset)
-
-        def done(result: tuple[Undone | Newest | None, dict[Status, int]]) -> None:
-            undone, self._counts = result
+        def done(undone: Undone | Newest | None) -> None:
             if isinstance(undone, Newest):
                 self._ask_to_undo(undone)
                 return
@@ -315,7 +316,7 @@ class CuratePane(Pane):
                 self.rows.cursor = at
             self._changed(undone.example_ids, f"{word}: {undone.text}")
 
-        self.decide(take_back, done)
+        self.decide(lambda: act(bench), done)
 
     async def current_example(self) -> Example | None:
         """The example under the cursor, read now when keys came faster than the detail; None when there is none."""
@@ -328,16 +329,11 @@ class CuratePane(Pane):
             self.workbench.report(error)
             return None
 
-    def targets(self) -> tuple[int, ...] | None:
+    def targets(self) -> Sequence[int] | None:
         """The marked rows or the current one, for a gesture that asks first; None (and said) when there is none."""
-        if self.is_guarded():
-            return None
-        targets = self.rows.targets()
-        if not targets:
-            self.notice("there is no row to decide on")
-        return targets or None
+        return None if self.is_guarded() else self._targets()
 
-    def decide_on(self, targets: tuple[int, ...], act: Callable[[Sequence[int]], flow.Done]) -> None:
+    def decide_on(self, targets: Sequence[int], act: Callable[[Sequence[int]], flow.Done]) -> None:
         """One gesture on these rows, whatever is under the cursor by now."""
         self.rows.clear_marks()
 
@@ -454,9 +450,9 @@ class CuratePane(Pane):
         """Escape: out of the filter line, from the detail to the rows, marks away, filter away."""
         if self.search.has_focus or self.detail.has_focus:
             self._close_search()
-        elif self.rows.marked:
+        elif self.rows.marked_count:
             self.rows.clear_marks()
-            self._refresh_lines()
+            self.show_lines()
         elif self.filter or self.search.value:  # a filter just typed may not be applied yet
             self.search.value = ""
             self._apply_filter("", final=True)

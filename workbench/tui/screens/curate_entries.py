@@ -155,8 +155,10 @@ class Pace:
         self.moments.append(now)
 
     def take_back(self, count: int = 1) -> None:
-        """A decision was undone."""
+        """A decision was undone: it counts neither as done nor for the rate."""
         self.decided = max(0, self.decided - count)
+        if self.moments:
+            self.moments.pop()
 
     @property
     def per_minute(self) -> float:
@@ -164,6 +166,18 @@ class Pace:
         if len(self.moments) < 2 or self.moments[-1] <= self.moments[0]:
             return 0.0
         return 60 * (len(self.moments) - 1) / (self.moments[-1] - self.moments[0])
+
+
+def headline(
+    dataset: str | None, filter: str, order: str, *, rows: int, row: int, marked: int, is_reading: bool
+) -> str:
+    """What is listed, how much of it, and where one is; while it is being read the number is the one so far."""
+    parts = [dataset or "all datasets", f"{rows:,}+ rows, reading…" if is_reading else f"{rows:,} rows"]
+    parts += [f"row {row:,}"] if rows else []
+    parts += [f"{marked:,} marked"] if marked else []
+    parts += [f"by {order}"] if order != "id" else []
+    parts += [f"filter: {filter}"] if filter else []
+    return "  ".join(parts)
 
 
 def session_line(counts: Mapping[Status, int], pace: Pace, last: str) -> str:

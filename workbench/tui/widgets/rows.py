@@ -7,9 +7,12 @@ Knows neither SQL nor examples: a page is fetched by the function it was given.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.cells import cell_len, set_cell_size
@@ -28,6 +31,7 @@ Row = TypeVar("Row")
 PAGE = 128
 PAGES_KEPT = 64
 STRIPS_KEPT = 1024
+MARKS_KEPT = 100_000
 HEADER = 1
 
 
@@ -122,20 +126,33 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
         self._fetch = fetch
         self.empty = empty
         self.ids: array[int] = array("q")
-        self.marked: set[int] = set()
-        self._pages: OrderedDict[int, Sequence[Row | None]] = OrderedDict()
+        self.is_partial = False
+        self._marks = bytearray()  # one for each id: a million marks are a megabyte, and set at once
+        self._marks_all = False
+        self._anchor: int | None = None
+        self._pages: OrderedDict[int, list[Row | None]] = OrderedDict()
         self._strips: OrderedDict[tuple[object, ...], Strip] = OrderedDict()
 
     # --- what is shown -----------------------------------------------------------------------------------------
 
-    def set_ids(self, ids: array[int], *, keep: int | None = None) -> None:
-        """Show these ids. The cursor goes to the row ``keep`` when it is among them, else stays near where it was."""
-        self.ids = ids
+    def set_ids(self, ids: array[int], *, keep: int | None = None, partial: bool = False) -> None:
+        """Show these ids. The cursor goes to the row ``keep`` when it is among them, else stays near where it was.
+
+        ``partial`` says that these are only some of the list, and that all of them will follow. Marks stay on their
+        rows, unless they are more than ``MARKS_KEPT``.
+        """
+        marked = self._marked_ids() if self.marked_count <= MARKS_KEPT else ()
+        seen = max(1, self.scrollable_content_region.height - HEADER)
+        height = self.cursor - int(self.scroll_offset.y) if len(self.ids) else seen // 2
+        self.ids, self.is_partial, self._anchor = ids, partial, None
+        self._marks = bytearray(b"\1" * len(ids)) if self._marks_all else _marks(ids, marked)
         self._pages.clear()
         self._strips.clear()
         self.virtual_size = Size(self.scrollable_content_region.width, len(ids) + HEADER)
         place = self.index_of(keep) if keep is not None else None
         target = place if place is not None else min(self.cursor, max(0, len(ids) - 1))
+        if place is not None:  # the row stays where it is on the screen
+            self.scroll_to(y=max(0, target - height), animate=False, immediate=True, force=True)
         if target == self.cursor:
             self.watch_cursor(target, target)
         self.cursor = target
@@ -143,10 +160,14 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
 
     def index_of(self, row_id: int) -> int | None:
         """Where a row stands, None when it is not among the ids."""
-        try:
+        low = max(0, self.cursor - PAGE)
+        with suppress(ValueError):  # nearly always it is near
+            return self.ids.index(row_id, low, self.cursor + PAGE)
+        if (at := bisect_left(self.ids, row_id)) < len(self.ids) and self.ids[at] == row_id:
+            return at
+        with suppress(ValueError):
             return self.ids.index(row_id)
-        except ValueError:
-            return None
+        return None
 
     @property
     def current_id(self) -> int | None:
@@ -158,7 +179,7 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
         number = index // PAGE
         page = self._pages.get(number)
         if page is None:
-            page = self._fetch(self.ids[number * PAGE : (number + 1) * PAGE])
+            page = [*self._fetch(self.ids[number * PAGE : (number + 1) * PAGE])]
             self._pages[number] = page
             if len(self._pages) > PAGES_KEPT:
                 self._pages.popitem(last=False)
@@ -174,10 +195,12 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
             self._strips.clear()
             self.refresh()
             return
-        for row_id in row_ids:
-            if (at := self.index_of(row_id)) is not None:
-                self._pages.pop(at // PAGE, None)
-                self._forget(at)
+        places = [at for row_id in row_ids if (at := self.index_of(row_id)) is not None]
+        read = self._fetch([self.ids[at] for at in places]) if places else []
+        for at, row in zip(places, read, strict=True):
+            if (page := self._pages.get(at // PAGE)) is not None:
+                page[at % PAGE] = row
+            self._forget(at)
 
     def set_columns(self, columns: Sequence[Column[Row]]) -> None:
         """Use other columns (another width, another pane)."""
@@ -192,32 +215,51 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
 
     # --- marks -------------------------------------------------------------------------------------------------
 
+    @property
+    def marked_count(self) -> int:
+        """How many rows are marked."""
+        return self._marks.count(1)
+
     def toggle_mark(self) -> None:
         """Mark or unmark the row under the cursor, and go on."""
-        if (row_id := self.current_id) is not None:
-            self.marked ^= {row_id}
+        if self.current_id is not None:
+            self._marks[self.cursor] ^= 1
+            self._marks_all, self._anchor = False, self.cursor
             self._forget(self.cursor)
             self.action_move(1)
 
+    def mark_to_here(self) -> None:
+        """Mark every row from the one that was marked last to the one under the cursor."""
+        if self.current_id is not None:
+            first = self.cursor if self._anchor is None or self._anchor >= len(self.ids) else self._anchor
+            low, high = sorted((first, self.cursor))
+            self._marks[low : high + 1] = b"\1" * (high + 1 - low)
+            self._anchor = self.cursor
+            self._strips.clear()
+            self.refresh()
+
     def mark_all(self) -> None:
-        """Mark every row, or none when all are marked already."""
-        every = set(self.ids)
-        self.marked = set() if self.marked >= every else every
+        """Mark every row, also those of a partial list that are still to come; or none when all are marked already."""
+        self._marks_all = self.marked_count < len(self.ids)
+        self._marks = bytearray((b"\1" if self._marks_all else b"\0") * len(self.ids))
         self._strips.clear()
         self.refresh()
 
-    def targets(self) -> tuple[int, ...]:
+    def targets(self) -> array[int]:
         """What a gesture is meant for: the marked rows in their order, else the one under the cursor."""
-        if self.marked and (chosen := tuple(i for i in self.ids if i in self.marked)):
-            return chosen
-        return () if self.current_id is None else (self.current_id,)
+        if self.marked_count:
+            return self._marked_ids()
+        return array("q", () if self.current_id is None else (self.current_id,))
 
     def clear_marks(self) -> None:
         """Unmark everything."""
-        if self.marked:
-            self.marked = set()
+        if self.marked_count or self._marks_all:
+            self._marks, self._marks_all, self._anchor = bytearray(len(self.ids)), False, None
             self._strips.clear()
             self.refresh()
+
+    def _marked_ids(self) -> array[int]:
+        return array("q", compress(self.ids, self._marks))
 
     # --- drawing -----------------------------------------------------------------------------------------------
 
@@ -261,12 +303,12 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
 
     def _line(self, index: int, width: int, has_cursor: bool) -> Strip:
         base = self.rich_style
-        row_id = self.ids[index]
+        is_marked = bool(self._marks[index])
         if has_cursor:  # not partial: only the full style blends a translucent background
             base = self.get_component_rich_style("rows--cursor" if self.has_focus else "rows--cursor-blurred")
-        if row_id in self.marked:
+        if is_marked:
             base += self.get_component_rich_style("rows--marked", partial=True)
-        sign = ("▶" if has_cursor else " ") + ("*" if row_id in self.marked else " ")
+        sign = ("▶" if has_cursor else " ") + ("*" if is_marked else " ")
         segments = [Segment(sign, base)]
         row = self.row(index)
         if row is None:
@@ -358,6 +400,11 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
             self.cursor = index
             if event.chain > 1:
                 self.action_choose()
+
+
+def _marks(ids: array[int], marked: Iterable[int]) -> bytearray:
+    kept = {*marked}
+    return bytearray(map(kept.__contains__, ids)) if kept else bytearray(len(ids))
 
 
 def _fitted(text: str, width: int, *, right: bool = False) -> str:
