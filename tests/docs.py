@@ -19,13 +19,14 @@ _PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTAL
 
 def methods() -> str:
     """A row for every training method."""
-    from workbench.methods import find
+    from workbench.methods import GONE, find
 
     rows = [
         f"| `{m.name}` | {m.summary} | {', '.join(k.value for k in m.kinds)} | `{m.trainer}` | "
         f"{', '.join(p.name for p in m.presets)} |"
         for m in find().values()
     ]
+    rows += [f"| {name} | gone: {reason}; {instead} | - | - | - |" for name, (reason, instead) in GONE.items()]
     return "\n".join(["| method | what it does | takes | trainer | presets |", "|---|---|---|---|---|", *rows])
 
 

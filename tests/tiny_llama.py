@@ -80,8 +80,17 @@ def make(folder: Path, *, template: str = TEMPLATE) -> Path:
     return folder
 
 
+_SHAPES = dict.fromkeys(("reward", "orpo", "simpo", "cpo"), "dpo") | {"grpo": "rloo"}
+
+
+REWARD = """
+def reward(completions, **rest):
+    return [float(turns[0]["content"].count("e")) for turns in completions]
+"""
+
+
 def rows(kind: str, count: int) -> list[dict[str, object]]:
-    """Rows of different lengths in TRL's conversational form, for ``sft``, ``dpo`` or ``kto``."""
+    """Rows of different lengths in TRL's conversational form, for the method of this name."""
     made: list[dict[str, object]] = []
     for number in range(count):
         topic = QUESTIONS[number % len(QUESTIONS)]
@@ -93,7 +102,9 @@ def rows(kind: str, count: int) -> list[dict[str, object]]:
                 "sft": {"prompt": prompt, "completion": good},
                 "dpo": {"prompt": prompt, "chosen": good, "rejected": bad},
                 "kto": {"prompt": prompt, "completion": good if number % 3 else bad, "label": bool(number % 3)},
-            }[kind]
+                "cpt": {"text": f"There is much to say about {topic}, and {topic} is fine. ({number})"},
+                "rloo": {"prompt": prompt, "answer": ""},
+            }[_SHAPES.get(kind, kind)]
         )
     return made
 
@@ -104,6 +115,7 @@ def make_run(
     """A run directory that is ready to train; ``given`` are knobs, ``adapter_path`` to go on from, or ``lines``."""
     own_lines = given.pop("lines", None)
     adapter_path = str(given.pop("adapter_path", ""))
+    source = str(given.pop("source", REWARD)) if method in {"rloo", "grpo"} else ""
     knobs: dict[str, KnobValue] = get(method).values("tiny", {name: str(value) for name, value in given.items()})
     spec = RunSpec(
         name=root.name,
@@ -117,6 +129,11 @@ def make_run(
         row_hash="",
         adapter="before" if adapter_path else "",
         adapter_path=adapter_path,
+        reward="reward",
+        reward_path="my_reward.py",
     )
     lines = list(own_lines) if isinstance(own_lines, list) else [json.dumps(r) for r in rows(method, train + held_out)]
-    return RunDirectory.create(root, spec, lines[:train], lines[train:])
+    directory = RunDirectory.create(root, spec, lines[:train], lines[train:])
+    if source:
+        directory.reward_file.write_text(source)
+    return directory

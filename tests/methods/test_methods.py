@@ -25,6 +25,20 @@ def test_an_unknown_method_is_refused_with_the_nearest_name() -> None:
     assert "'sft'" in caught.value.hint
 
 
+def test_a_method_that_trl_no_longer_has_is_named_with_what_takes_its_place() -> None:
+    with pytest.raises(NotFoundError, match="ppo left TRL") as caught:
+        methods.get("ppo")
+    assert caught.value.hint.startswith("rloo") and "rloo" in methods.find()
+    assert not set(methods.GONE) & set(methods.find())
+
+
+def test_the_newer_methods_give_a_reason_for_each_value_of_their_presets() -> None:
+    for method in FOUND:
+        for preset in method.presets:
+            assert set(preset.reasons) <= set(preset.values)
+            assert method.name in {"sft", "dpo", "kto"} or set(preset.reasons) == set(preset.values), method.name
+
+
 @pytest.mark.parametrize("method", FOUND, ids=lambda m: m.name)
 def test_knobs_have_a_name_of_their_own_a_help_and_a_default_that_is_allowed(method: Method) -> None:
     names = [knob.name for knob in method.knobs]

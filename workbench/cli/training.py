@@ -23,7 +23,7 @@ _COLUMNS = ["id", "name", "method", "status", "step", "total_steps", "loss", "ev
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add ``train`` and ``runs``."""
     one = add(commands, common, "train", train, "queue a training run; it outlives this terminal")
-    one.add_argument("--method", required=True, metavar="M", help="sft, dpo, kto")
+    one.add_argument("--method", required=True, metavar="M", help="the README lists them, with what each takes")
     one.add_argument("--dataset", required=True, metavar="D")
     one.add_argument("--eval-dataset", default="", metavar="D", help="held-out rows (default: a share of the dataset)")
     one.add_argument("--model", default="", metavar="B", help="base or adapter to start from")

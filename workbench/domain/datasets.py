@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from workbench.domain.examples import Example, SourceKind, Split
+from workbench.domain.examples import Example, Kind, SourceKind, Split
 from workbench.errors import RefusedError, UsageError
 
 FEWEST_GROUPS = 3
@@ -37,6 +37,16 @@ class Dataset:
     judgements: int = 0
     texts: int = 0
     prompts: int = 0
+
+    def count(self, kind: Kind) -> int:
+        """How many examples of this kind it has."""
+        return {
+            Kind.DEMONSTRATION: self.demonstrations,
+            Kind.PREFERENCE: self.preferences,
+            Kind.JUDGEMENT: self.judgements,
+            Kind.TEXT: self.texts,
+            Kind.PROMPT: self.prompts,
+        }[kind]
 
 
 def refuse_locked(example_id: int, changed: Collection[str]) -> None:

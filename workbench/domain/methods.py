@@ -17,6 +17,26 @@ from workbench.errors import UsageError
 KnobValue = int | float | bool | str
 
 
+class Task(StrEnum):
+    """What the trained model gives: text, or one score of a whole answer. Named as PEFT names them."""
+
+    TEXT = "CAUSAL_LM"
+    SCORE = "SEQ_CLS"
+
+
+class Measure(StrEnum):
+    """What is measured on held-out rows, beside the loss on them where there is one."""
+
+    COMPLETIONS = "completions"
+    """The loss of completions; with a reference model also how often and how far the better answer is ahead of it."""
+    PAIRS = "pairs"
+    """The same without a reference: which answer of a pair is likelier per token."""
+    SCORES = "scores"
+    """How often and how far a reward model scores the better answer higher."""
+    REWARDS = "rewards"
+    """The mean reward of the model's own greedy answers."""
+
+
 class KnobGroup(StrEnum):
     """Where a knob belongs in the form."""
 
@@ -90,11 +110,12 @@ def _truth(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Values for some knobs that belong together, and in which case to take them."""
+    """Values for some knobs that belong together, in which case to take them, and why each is what it is."""
 
     name: str
     summary: str
     values: Mapping[str, KnobValue]
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +185,8 @@ class Method:
     presets: tuple[Preset, ...]
     adapters: tuple[Adapter, ...]
     fixed: Mapping[str, KnobValue] = field(default_factory=dict)
+    task: Task = Task.TEXT
+    measure: Measure = Measure.COMPLETIONS
 
     def adapter(self, name: str) -> Adapter:
         """The adapter kind called ``name``; raises ``UsageError`` with the nearest name when there is none."""

@@ -12,15 +12,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,95}")
 
 
 class ModelKind(StrEnum):
-    """How a model is run: on its own weights, or as an adapter on a base."""
+    """How a model is run: on its own weights, as an adapter on a base, or either way to score answers of others."""
 
     BASE = "base"
     ADAPTER = "adapter"
+    REWARD = "reward"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A registered model. ``path`` is a folder or, for a base, a hub id; ``base`` names the base of an adapter.
+    """A registered model. ``path`` is a folder or, for a base, a hub id; ``base`` names the base of an adapter, also of
+    a reward model that is one.
 
     ``run_id`` is the run that made it, None for a model that was added by hand. ``sha256`` is the hash of its
     weight files ("" for a hub id that has not been downloaded).

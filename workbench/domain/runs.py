@@ -54,7 +54,9 @@ class RunSpec:
 
     ``base_path`` is a model folder or hub id; ``adapter_path`` an adapter to start from ("" for none). ``knobs`` holds
     a value for every knob of the method. ``row_hash`` is the SHA-256 of ``train.jsonl`` followed by ``eval.jsonl``;
-    ``example_ids`` are the stored examples behind the training rows, in their order.
+    ``example_ids`` are the stored examples behind the training rows, in their order. ``reward`` is what the model's own
+    answers are rewarded by: a reward model, with ``reward_path`` and ``reward_base_path`` as for an adapter and its
+    base, or the name of a function in the file that was frozen beside the rows, with its hash.
     """
 
     name: str
@@ -75,6 +77,10 @@ class RunSpec:
     created_utc: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    reward: str = ""
+    reward_path: str = ""
+    reward_base_path: str = ""
+    reward_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,11 @@ from workbench.domain.methods import KnobValue, Method
 
 Row = dict[str, object]
 
-_OPTIONAL = {Kind.DEMONSTRATION: "include_chosen", Kind.JUDGEMENT: "include_pairs"}
+_OPTIONAL = {
+    Kind.DEMONSTRATION: "include_chosen",
+    Kind.JUDGEMENT: "include_pairs",
+    Kind.PROMPT: "include_demonstrations",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,10 @@ def shuffled(rows: Sequence[TrainingRow], *, seed: int) -> list[TrainingRow]:
 def _rows(content: Content, own: Kind) -> list[Row]:
     prompt = _turns(content.prompt)
     match own, content.kind:
+        case Kind.TEXT, _:
+            return [{"text": content.chosen[0].content}]
+        case Kind.PROMPT, _:
+            return [{"prompt": prompt, "answer": "".join(turn.content for turn in content.chosen[-1:])}]
         case Kind.DEMONSTRATION, Kind.DEMONSTRATION:
             return [{"prompt": _turns(asked), "completion": _turns(said)} for asked, said in _learnt_parts(content)]
         case Kind.DEMONSTRATION, _:

@@ -76,6 +76,11 @@ def remove_model(bench: Bench, name: str) -> Model:
 def place(bench: Bench, name: str) -> ModelPlace:
     """Where the engine finds the model called ``name`` (empty: the workspace's default), with its base."""
     model = bench.store.models.get(name) if name else bench.store.models.default()
+    if model.kind is ModelKind.REWARD:
+        raise RefusedError(
+            f"{model.name} is a reward model: it scores answers and gives none",
+            hint=f"workbench train --method rloo --set reward={model.name} learns from its scores",
+        )
     base = place(bench, model.base) if model.kind is ModelKind.ADAPTER else None
     return ModelPlace(model.name, model.path, base)
 

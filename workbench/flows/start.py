@@ -38,6 +38,10 @@ class Start:
 def start_of(bench: Bench, name: str) -> Start:
     """The model called ``name``, or the workspace's default, as a start."""
     model = bench.store.models.get(name) if name else bench.store.models.default()
+    if model.kind is ModelKind.REWARD:
+        raise RefusedError(
+            f"{model.name} is a reward model: a run cannot go on from it", hint=f"start from {model.base or 'a base'}"
+        )
     base = bench.store.models.get(model.base) if model.kind is ModelKind.ADAPTER else model
     return Start(model, base)
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import methods as training_methods
 from workbench.domain.examples import Example, Kind, Split, Status
-from workbench.domain.methods import KnobValue, Method
+from workbench.domain.methods import KnobValue, Method, Task
 from workbench.domain.models import Model, ModelKind, check_name
 from workbench.domain.queries import Filter, Query
 from workbench.domain.runs import REFUSALS, Metric, Run, RunSpec, RunState, RunStatus, observed_state
@@ -31,6 +31,7 @@ from workbench.domain.training import Dealt, TrainingRow, deal, shuffled, taken_
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
 from workbench.flows.gate import gate, stream
+from workbench.flows.rewards import reward_of
 from workbench.flows.start import knobs_from, start_of
 from workbench.jobs import processes
 from workbench.jobs.launch import ensure_runner, runner_is_running
@@ -59,6 +60,7 @@ class RunPlan:
     eval_rows: tuple[TrainingRow, ...]
     findings: tuple[str, ...]
     command: str
+    reward_source: str = ""
 
 
 def methods() -> dict[str, Method]:
@@ -92,6 +94,7 @@ def plan(
     facts = registry.describe(bench, base)
     taken = _preset(preset, facts)
     knobs = _fitted(knobs_from(beginning, chosen, taken, given), facts, given)
+    reward = reward_of(bench, chosen, knobs)
     dealt = _examples(bench, chosen, knobs, dataset, eval_dataset)
     rows = _rows(chosen, dealt.train, int(knobs["seed"]))
     held_out = training_rows(dealt.held_out, chosen.kinds[0])
@@ -130,8 +133,13 @@ def plan(
         created_utc=now_utc(),
         versions=_versions(),
         command=command,
+        reward=reward.name,
+        reward_path=reward.path,
+        reward_base_path=reward.base_path,
+        reward_sha256=reward.sha256,
     )
-    return RunPlan(spec, tuple(rows), tuple(held_out), (*found, *_findings(rows, held_out)), command)
+    findings = (*found, *_findings(rows, held_out))
+    return RunPlan(spec, tuple(rows), tuple(held_out), findings, command, reward.source)
 
 
 def launch(bench: Bench, planned: RunPlan, *, start_runner: StartRunner = ensure_runner) -> Run:
@@ -144,6 +152,8 @@ def launch(bench: Bench, planned: RunPlan, *, start_runner: StartRunner = ensure
     with bench.store.write():
         folder = _free_folder(runs_folder, bench.store.runs.next_id(), planned.spec.name)
         directory = RunDirectory.create(folder, planned.spec, _lines(planned.train_rows), _lines(planned.eval_rows))
+        if planned.reward_source:
+            directory.reward_file.write_text(planned.reward_source, encoding="utf-8")
         run = bench.store.runs.add(planned.spec, str(folder))
     directory.enqueue()
     start_runner(runs_folder)
@@ -283,22 +293,19 @@ def _accepted(bench: Bench, dataset: str) -> Iterator[Example]:
 
 def _nothing_to_train_on(bench: Bench, method: Method, dataset: str) -> RefusedError:
     there = bench.store.datasets.get(dataset)
-    counts = {
-        Kind.DEMONSTRATION: there.demonstrations,
-        Kind.PREFERENCE: there.preferences,
-        Kind.JUDGEMENT: there.judgements,
-    }
     own, *others = method.kinds
-    if counts[own]:
-        hint = f"accept some of its {counts[own]} {own.value}s in Curate, or: workbench examples accept ID…"
-    elif others and counts[others[0]]:
+    if there.count(own):
+        hint = f"accept some of its {there.count(own)} {own.value}s in Curate, or: workbench examples accept ID…"
+    elif others and there.count(others[0]):
         knob = next(k.name for k in method.knobs if k.name.startswith("include_"))
-        hint = f"it has {counts[others[0]]} {others[0].value}s: --set {knob}=true trains on those"
+        hint = f"it has {there.count(others[0])} {others[0].value}s: --set {knob}=true trains on those"
     else:
         hint = {
             Kind.DEMONSTRATION: "keep or edit answers in Chat, or import some",
             Kind.PREFERENCE: "edit an answer, pick one of several, or vote in Arena",
             Kind.JUDGEMENT: "give answers a thumb up or down in Chat",
+            Kind.TEXT: "import some: workbench import FILE.txt",
+            Kind.PROMPT: "import some, rows of a prompt alone, or --set include_demonstrations=true",
         }[own]
     return RefusedError(f"{there.name} has no accepted {own.value} outside the test split", hint=hint)
 
@@ -335,9 +342,13 @@ def _findings(rows: Sequence[TrainingRow], held_out: Sequence[TrainingRow]) -> I
         yield f"only {len(rows)} rows: the model will repeat them rather than learn from them"
     if not held_out:
         yield "nothing is held out: there will be no held-out loss to tell learning from repeating"
-    seen = {json.dumps(row.row["prompt"]) for row in rows}
-    if shared := sum(json.dumps(row.row["prompt"]) in seen for row in held_out):
+    seen = {json.dumps(_asked(row)) for row in rows}
+    if shared := sum(json.dumps(_asked(row)) in seen for row in held_out):
         yield f"{shared} of {len(held_out)} held-out rows have a prompt that is also trained on"
+
+
+def _asked(row: TrainingRow) -> object:
+    return row.row["prompt"] if "prompt" in row.row else row.row["text"]
 
 
 def _name(bench: Bench, wanted: str, method: str, dataset: str) -> str:
@@ -443,7 +454,7 @@ def _register(bench: Bench, run: Run, directory: RunDirectory) -> Model | None:
         name = next(n for i in count(1) if (n := run.name if i == 1 else f"{run.name}-{i}") not in taken)
         model = bench.store.models.add(
             name,
-            ModelKind.ADAPTER if is_adapter else ModelKind.BASE,
+            _kind(told, is_adapter=is_adapter),
             str(folder),
             base=told.base if is_adapter else "",
             run_id=run.id,
@@ -452,6 +463,12 @@ def _register(bench: Bench, run: Run, directory: RunDirectory) -> Model | None:
         )
         bench.store.runs.set_result(run.id, adapter=model.name)
     return model
+
+
+def _kind(told: RunSpec, *, is_adapter: bool) -> ModelKind:
+    if training_methods.get(told.method).task is Task.SCORE:
+        return ModelKind.REWARD
+    return ModelKind.ADAPTER if is_adapter else ModelKind.BASE
 
 
 def _numbers(event: Event) -> Iterator[Metric]:
@@ -464,7 +481,7 @@ def _numbers(event: Event) -> Iterator[Metric]:
             yield from (Metric(step, name, _number(value), at) for name, value in values.items())
         case "eval":
             prefix = "base_eval_" if event.get("which") == "base" else "eval_"
-            for name in ("loss", "perplexity", "accuracy", "margin"):
+            for name in ("loss", "perplexity", "accuracy", "margin", "reward"):
                 if name in event:
                     yield Metric(step, prefix + name, _number(event[name]), at)
 

@@ -77,6 +77,11 @@ class RunDirectory:
         return self.root / "model"
 
     @property
+    def reward_file(self) -> Path:
+        """The Python file that gives the rewards, as it was when the run was made; there for runs that have one."""
+        return self.root / "reward.py"
+
+    @property
     def start_adapter(self) -> Path:
         """The adapter before its first step, for kinds whose result is told by the difference to it."""
         return self.root / "start-adapter"

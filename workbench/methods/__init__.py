@@ -23,9 +23,19 @@ def find() -> dict[str, Method]:
     return {method.name: method for method in methods}
 
 
+GONE = {
+    "ppo": ("ppo left TRL in 1.16", "rloo learns from the same rewards, without a value model"),
+    "bco": ("bco left TRL in 1.16 as a method of its own", "dpo with --set loss_type=bco_pair, or kto"),
+}
+"""Methods that people look for and that TRL no longer has: what became of them, and what to take."""
+
+
 def get(name: str) -> Method:
     """The method called ``name``; raises ``NotFoundError`` with the nearest name when there is none."""
     methods = find()
+    if name in GONE:
+        reason, instead = GONE[name]
+        raise NotFoundError(reason, hint=instead)
     if name not in methods:
         raise NotFoundError(f"there is no training method {name!r}", hint=nearest(name, methods))
     return methods[name]

@@ -4,7 +4,7 @@ transformers' own; what a knob does not say here, their documentation says.
 
 from __future__ import annotations
 
-from workbench.domain.methods import Knob, KnobGroup
+from workbench.domain.methods import Knob, KnobGroup, KnobValue, Preset
 from workbench.methods import adapters
 
 ADAPTERS = tuple(adapters.find().values())
@@ -111,3 +111,31 @@ SAVING = (
         minimum=0,
     ),
 )
+
+MORE = Preset(
+    "auto",
+    "chosen by the model's size; these are the values for 50 M parameters and more",
+    {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "gradient_checkpointing": True},
+    {
+        "per_device_train_batch_size": "what a GPU of 16 GB holds of a model of a few billion weights",
+        "gradient_accumulation_steps": "sixteen rows a step, as the methods' papers have at the least",
+        "gradient_checkpointing": "activations fill the memory first, and a fifth of the time buys most of it back",
+    },
+)
+
+
+def preset(name: str, summary: str, *values: tuple[str, KnobValue, str], base: Preset | None = None) -> Preset:
+    """A preset of (knob, value, reason), on top of ``base``."""
+    start, why = (base.values, base.reasons) if base else ({}, {})
+    return Preset(
+        name,
+        summary,
+        {**start, **{knob: value for knob, value, _ in values}},
+        {**why, **{knob: reason for knob, _, reason in values}},
+    )
+
+
+AUTO_SUMMARY = "chosen by the model's size; these are the values for 50 M parameters and more"
+TINY_SUMMARY = "for models under 50 M parameters: small matrices need a high rate to move at all"
+WINDOW = ("max_length", 512, "tiny models were made for short windows")
+WARM = ("warmup_steps", 10.0, "a few steps at a low rate while the optimiser learns the size of the gradients")

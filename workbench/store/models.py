@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.domain.models import Model, ModelKind, check_name
@@ -61,6 +62,10 @@ class Models:
     def list(self) -> list[Model]:
         """Every model, in the order in which they were registered."""
         return [_model(row) for row in self._store.read().execute("SELECT * FROM models ORDER BY id")]
+
+    def speakers(self) -> Sequence[Model]:
+        """Every model that answers: all but those that score the answers of others."""
+        return [model for model in self.list() if model.kind is not ModelKind.REWARD]
 
     def remove(self, address: str | int) -> Model:
         """Take a model out of the registry and return it; its files stay. Refused while adapters need it as a base."""

@@ -38,9 +38,24 @@ CLASHES = (
         "gradient_checkpointing=false, or adapter=prompt",
     ),
     Clash(
-        {"adapter": ("pissa",), "method": ("dpo", "kto")},
+        {"adapter": ("pissa",), "method": ("dpo", "kto", "rloo", "grpo")},
         "the reference is the model with its adapter off, and PiSSA has changed the weights beneath it",
         "adapter=lora, rslora or dora",
+    ),
+    Clash(
+        {"adapter": _PROMPTS, "method": ("reward",)},
+        "PEFT cannot put learnt prompts before a model that gives a score",
+        "adapter=lora or ia3",
+    ),
+    Clash(
+        {"adapter": ("prompt", "p-tuning"), "method": ("orpo", "simpo", "cpo")},
+        "TRL's trainer for it compares every position with a label, and learnt positions have none",
+        "adapter=lora or ia3, or method dpo",
+    ),
+    Clash(
+        {"adapter": _WHOLE, "method": ("rloo", "grpo"), "start": ("adapter",)},
+        "TRL takes the base as the reference, without the adapter that was gone on from",
+        "leave the adapter an adapter (adapter=lora), or start from the base",
     ),
     Clash(
         {"adapter": ("pissa",), "start": ("adapter",)},

@@ -53,7 +53,7 @@ class Round:
 
 def load_round(bench: Bench, a: str = "", b: str = "") -> ArenaForm:
     """The form for this workspace; raises ``NotFoundError`` when there are not two models. For a thread."""
-    models = bench.store.models.list()
+    models = list(bench.store.models.speakers())
     if len(models) < 2:
         raise NotFoundError("there is only one model here", hint="train one (F5), or add one (F7)")
     default_a, default_b = default_pair(models)

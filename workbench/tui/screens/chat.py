@@ -471,7 +471,7 @@ class ChatPane(Pane):
 
         store = self.bench.store
         self.run_flow(
-            lambda: [Choice(m.name, m.name, f"{m.kind.value} {m.base}".strip()) for m in store.models.list()], ask
+            lambda: [Choice(m.name, m.name, f"{m.kind.value} {m.base}".strip()) for m in store.models.speakers()], ask
         )
 
     def _use_model(self, name: str | None) -> None:

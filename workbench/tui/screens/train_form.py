@@ -42,6 +42,8 @@ PAUSE_S = 0.3
 """How long the form waits after a key before it plans again."""
 SHARE = "a share of it"
 _ANYWAY = "anyway"
+USUAL = ("sft", "dpo", "kto")
+"""The methods that a form opens with, of several that take the same rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def load_form(bench: Bench, values: FormValues) -> TrainForm:
     found = bench.store.datasets.list()
     if not found:
         raise NotFoundError("there is no dataset yet", hint="keep answers in Chat, or import a file in Curate")
-    models = [model.name for model in bench.store.models.list()]
+    models = [model.name for model in bench.store.models.speakers()]
     methods = flow.methods()
     method, dataset = _most_rows(methods.values(), found)
     filled = replace(
@@ -89,18 +91,13 @@ def load_form(bench: Bench, values: FormValues) -> TrainForm:
 
 def own_rows(method: Method, dataset: Dataset) -> int:
     """How many rows of the method's own kind the dataset has."""
-    counts = {
-        Kind.DEMONSTRATION: dataset.demonstrations,
-        Kind.PREFERENCE: dataset.preferences,
-        Kind.JUDGEMENT: dataset.judgements,
-    }
-    return counts[method.kinds[0]]
+    return dataset.count(method.kinds[0])
 
 
 def _most_rows(methods: Iterable[Method], datasets: Sequence[Dataset]) -> tuple[str, str]:
     """The method and dataset that fit together with the most rows: a form that can be started as it opens."""
     pairs = [(method, dataset) for method in methods for dataset in datasets]
-    best = max(pairs, key=lambda pair: (own_rows(*pair), pair[0].kinds[0] is Kind.DEMONSTRATION))
+    best = max(pairs, key=lambda pair: (own_rows(*pair), pair[0].kinds[0] is Kind.DEMONSTRATION, pair[0].name in USUAL))
     return best[0].name, best[1].name
 
 
@@ -359,8 +356,13 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         """The whole help of the knob that has the focus; in its own line it may be cut."""
         line = next((a for a in event.widget.ancestors if isinstance(a, KnobLine)), None)
         method = self._method
-        text = f"{line.knob.name}: {line.knob.help}" if line else f"{method.title}: {method.summary}"
+        text = f"{line.knob.name}: {self._help(line)}" if line else f"{method.title}: {method.summary}"
         self.query_one("#form-summary", Static).update(text)
+
+    def _help(self, line: KnobLine) -> str:
+        """The knob's help, and why the preset has the value that stands there."""
+        reason = self._method.preset(self._picked("preset")).reasons.get(line.knob.name)
+        return f"{line.knob.help} ({line.base}: {reason})" if reason and not line.is_edited else line.knob.help
 
     @on(Input.Submitted)
     def _next_field(self) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _LISTS = {"target_modules", "modules_to_save"}
 _SOME = 5
+_NEW_HEADS = ("score.", "classifier.")
 
 
 def import_class(reference: str) -> Any:
@@ -44,18 +45,17 @@ def refuse(spec: RunSpec) -> None:
     refuse_clashes({**settings(spec), "method": spec.method, "start": "adapter" if spec.adapter_path else "base"})
 
 
-def peft_config(spec: RunSpec, *, task: str = "CAUSAL_LM", saved: tuple[str, ...] = ()) -> PeftConfig | None:
+def peft_config(spec: RunSpec) -> PeftConfig | None:
     """The adapter to make; None when weights of the model learn, and when an adapter is gone on from.
 
-    ``saved`` are modules that always learn whole beside the adapter.
+    PEFT itself adds the head that gives a score to what learns whole.
     """
     adapter = adapter_of(spec)
     if adapter.saves_model or spec.adapter_path:
         return None
     values = {field: _field(field, settings(spec)[knob]) for knob, field in adapter.fields.items()}
-    if saved:
-        values["modules_to_save"] = [*(values.get("modules_to_save") or ()), *saved]
-    return import_class(adapter.config)(task_type=task, **(values | dict(adapter.fixed)))
+    task = methods.get(spec.method).task
+    return import_class(adapter.config)(task_type=task.value, **(values | dict(adapter.fixed)))
 
 
 def choose_weights(model: PreTrainedModel, spec: RunSpec) -> None:
@@ -63,7 +63,7 @@ def choose_weights(model: PreTrainedModel, spec: RunSpec) -> None:
     if not (chosen := _chosen(model, spec)):
         return
     for name, weight in model.named_parameters():
-        weight.requires_grad_(name in chosen)
+        weight.requires_grad_(name in chosen or name.startswith(_NEW_HEADS))
 
 
 def keep_start(model: Any, folder: Path) -> None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.domain.methods import Method
+from workbench.domain.examples import Kind
+from workbench.domain.methods import Measure, Method, Task
 from workbench.domain.runs import RunSpec
 from workbench.errors import RefusedError
 from workbench.jobs.run_directory import RunDirectory, mark_complete
-from workbench.worker.trainer import adapters, loading, rows
+from workbench.worker.trainer import adapters, loading, pairs, rewards, rows
 from workbench.worker.trainer.adapters import import_class
 from workbench.worker.trainer.failures import TrainingFailed
 
@@ -111,6 +112,8 @@ def watched(trainer_class: type) -> type:
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """None: a checkpoint is no publication."""
 
+    if pairs.makes_own_tokens(trainer_class):
+        Watched.tokenize_row = lambda self, feature, model=None: {}  # the tokens are there already
     Watched.__name__ = Watched.__qualname__ = trainer_class.__name__
     return Watched
 
@@ -131,15 +134,25 @@ def build(method: Method, spec: RunSpec, directory: RunDirectory, callbacks: lis
         "callbacks": callbacks,
     }
     trainer_class = import_class(method.trainer)
+    if pairs.makes_own_tokens(trainer_class):
+        for name in ("train_dataset", "eval_dataset"):
+            options[name] = pairs.with_tokens(options[name], tokenizer, max_length=int(spec.knobs["max_length"]))
+    if method.measure is Measure.REWARDS:
+        options |= rewards.options(spec, directory)
+        for name in ("train_dataset", "eval_dataset"):
+            options[name] = rows.short_prompts(options[name], tokenizer, room=_room_for_prompts(spec))
+        if not len(options["train_dataset"]):
+            raise RefusedError("no prompt leaves room for an answer", hint="raise max_length with --set")
     if adapters.adapter_of(spec).saves_model and "ref_model" in inspect.signature(trainer_class).parameters:
         options["ref_model"] = loading.load_model(spec, trainable=False)
     if (adapter := adapters.peft_config(spec)) is not None:
         options["peft_config"] = adapter
     trainer = watched(trainer_class)(model=loading.load_model(spec), **options)
     trainer.remove_callback(_printer())
+    loading.match_new_head(trainer.model, spec)
     if not adapters.adapter_of(spec).saves_model:
         adapters.keep_start(trainer.model, directory.start_adapter)
-    return Built(trainer, tokenizer, _checked(trainer, tokenizer, spec, len(train)))
+    return Built(trainer, tokenizer, _checked(method, trainer, tokenizer, spec, len(train)))
 
 
 def _printer() -> type:
@@ -155,13 +168,25 @@ def _with_masks(values: dict[str, Any], train: Any) -> dict[str, Any]:
     return values
 
 
-def _checked(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, spec: RunSpec, before: int) -> rows.RowCounts:
+def _room_for_prompts(spec: RunSpec) -> int:
+    return int(spec.knobs["max_length"]) - int(spec.knobs["max_completion_length"])
+
+
+def _checked(
+    method: Method, trainer: Trainer, tokenizer: PreTrainedTokenizerBase, spec: RunSpec, before: int
+) -> rows.RowCounts:
     max_length = int(spec.knobs["max_length"])
+    if method.measure is Measure.REWARDS:
+        return rows.check_prompts(trainer, tokenizer, before)
+    if method.kinds[0] is Kind.TEXT:
+        return rows.check_texts(trainer.train_dataset, tokenizer, before)
     stops = rows.stop_ids(trainer.model, tokenizer)
     counts = rows.count_rows(before, trainer.train_dataset, stops, max_length=max_length)
     if not counts.kept:
         raise RefusedError(
             f"no row has an answer within max_length = {max_length} tokens", hint="raise max_length with --set"
         )
-    rows.check_rows(trainer.train_dataset, tokenizer, stops, max_length=max_length)
+    rows.check_rows(
+        trainer.train_dataset, tokenizer, stops, max_length=max_length, answers=method.task is not Task.SCORE
+    )
     return counts

@@ -87,7 +87,7 @@ class LabelledRewards(evaluate.Metric):
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class Batch:
     """One padded batch: row numbers, model inputs ``(sequences, length)``, and labels with -100 outside the loss."""
 
     rows: list[int]
@@ -140,9 +140,9 @@ class HeldOut:
             sums, counts = self._log_probs(self._trainer.model, batch)
             liked = _liked(batch, len(sums))
             loss.add_batch(predictions=[sums[i] for i in liked], references=[counts[i] for i in liked])
-            if not self._has_reference:
+            gains = self._gains(batch, sums, counts)
+            if not gains:
                 continue
-            gains = [self._beta * (p - r) for p, r in zip(sums, self._reference_sums(batch), strict=True)]
             rewards = rewards or (LabelledRewards if batch.thumbs else PairedRewards)(keep_in_memory=True, seed=0)
             half = len(gains) // 2
             better, worse = (gains, batch.thumbs) if batch.thumbs else (gains[:half], gains[half:])
@@ -154,11 +154,13 @@ class HeldOut:
         scores = loss.compute() if has_tokens else {}
         return {"rows": self.rows, **scores, **(rewards.compute() if rewards else {})}
 
-    @property
-    def _has_reference(self) -> bool:
-        return hasattr(self._trainer, "ref_model")
+    def _gains(self, batch: Batch, sums: list[float], counts: list[int]) -> list[float]:
+        """The implicit rewards of the batch's sequences; empty for a method that compares nothing."""
+        if not hasattr(self._trainer, "ref_model"):
+            return []
+        return [self._beta * (p - r) for p, r in zip(sums, self._reference_sums(batch), strict=True)]
 
-    def _batches(self) -> Iterator[_Batch]:
+    def _batches(self) -> Iterator[Batch]:
         dataset = self._trainer.eval_dataset
         # KTO's mismatched completions serve its training loss only.
         dataset = dataset.remove_columns([c for c in dataset.column_names if c.startswith("KL_")])
@@ -167,29 +169,29 @@ class HeldOut:
             numbers = order[start : start + self._batch_size]
             yield self._collated(numbers, [dataset[i] for i in numbers])
 
-    def _collated(self, numbers: list[int], rows: list[dict[str, Any]]) -> _Batch:
+    def _collated(self, numbers: list[int], rows: list[dict[str, Any]]) -> Batch:
         batch = self._trainer._prepare_inputs(self._trainer.data_collator(rows))
         labels = batch.get("labels")
         if labels is None:
             labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, IGNORED)
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
         thumbs = [int(v) for v in batch["label"].tolist()] if "label" in batch else None
-        return _Batch(numbers, inputs, labels, thumbs)
+        return Batch(numbers, inputs, labels, thumbs)
 
-    def _log_probs(self, model: Any, batch: _Batch) -> tuple[list[float], list[int]]:
+    def _log_probs(self, model: Any, batch: Batch) -> tuple[list[float], list[int]]:
         # TRL's fused head, which its trainers put on the model: the logits (sequences, length, vocab) are never whole.
         output = model(**batch.inputs, labels=batch.labels, use_cache=False, fused_lm_head=True)
         learnt = batch.labels[:, 1:] != IGNORED
         sums = (output.log_probs[:, -learnt.size(1) :].double() * learnt).sum(dim=1)
         return sums.tolist(), learnt.sum(dim=1).tolist()
 
-    def _reference_sums(self, batch: _Batch) -> list[float]:
+    def _reference_sums(self, batch: Batch) -> list[float]:
         key = batch.rows[0]
         if key not in self._reference:
             self._reference[key] = self._measure_reference(batch)
         return self._reference[key]
 
-    def _measure_reference(self, batch: _Batch) -> list[float]:
+    def _measure_reference(self, batch: Batch) -> list[float]:
         trainer = self._trainer
         if trainer.ref_model is not None:
             return self._log_probs(trainer.ref_model, batch)[0]
@@ -205,7 +207,7 @@ def _has_learnt_prompt(model: Any) -> bool:
     return config is not None and config.is_prompt_learning
 
 
-def _liked(batch: _Batch, sequences: int) -> list[int]:
+def _liked(batch: Batch, sequences: int) -> list[int]:
     """The sequences whose tokens count for the loss: all, a pair's better answers, or the answers with a thumb up."""
     if batch.thumbs is not None:
         return [i for i, up in enumerate(batch.thumbs) if up]

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench import methods
+from workbench.domain.examples import Kind
+from workbench.domain.methods import Task
 from workbench.domain.runs import RunSpec
 from workbench.errors import RefusedError
 from workbench.worker.speaking import tokenizer_of
@@ -49,7 +52,7 @@ def load_tokenizer(spec: RunSpec) -> PreTrainedTokenizerBase:
     because chat and training must render alike.
     """
     tokenizer = tokenizer_of(spec.base_path, spec.adapter_path)
-    if not tokenizer.chat_template:
+    if not tokenizer.chat_template and methods.get(spec.method).kinds[0] is not Kind.TEXT:
         raise RefusedError(
             f"{spec.base} has no chat template", hint="train a chat model, or put chat_template.jinja into its folder"
         )
@@ -69,6 +72,17 @@ def load_model(spec: RunSpec, *, trainable: bool = True) -> PreTrainedModel:
     return model
 
 
+def match_new_head(model: Any, spec: RunSpec) -> None:
+    """Give the head that gives a score the dtype of what comes into it: TRL makes all that learns over a quantised
+    base bf16, and a head, unlike an adapter, does not convert its input.
+    """
+    if methods.get(spec.method).task is not Task.SCORE:
+        return
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and ".score." in f".{name}":
+            weight.data = weight.data.to(precision(spec).weights)
+
+
 def _started(spec: RunSpec, *, trainable: bool) -> PreTrainedModel:
     model = _load_base(spec)
     if not spec.adapter_path:
@@ -83,13 +97,17 @@ def _started(spec: RunSpec, *, trainable: bool) -> PreTrainedModel:
 
 
 def _load_base(spec: RunSpec) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, set_seed
 
     chosen = precision(spec)
     options: dict[str, Any] = {"dtype": chosen.weights, "use_safetensors": True, "trust_remote_code": False}
+    kind = AutoModelForCausalLM
+    if methods.get(spec.method).task is Task.SCORE:
+        kind, options["num_labels"] = AutoModelForSequenceClassification, 1
+    set_seed(spec.seed)  # the head that gives a score is new, and drawn
     if (bits := settings(spec)["quantization"]) != "none":
         options |= _quantized(str(bits), chosen)
-    model = AutoModelForCausalLM.from_pretrained(spec.base_path, **options)
+    model = kind.from_pretrained(spec.base_path, **options)
     _keep_four_bit_layers_as_they_are(model)
     return model
 

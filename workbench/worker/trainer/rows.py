@@ -76,7 +76,8 @@ def has_other_speakers(rows: Dataset) -> bool:
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """The tokens that end an answer: the tokenizer's, and those of the model's generation config."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
+    # A model that gives a score generates nothing and has no such config.
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     listed = configured if isinstance(configured, list) else [configured]
     return {i for i in [tokenizer.eos_token_id, *listed] if i is not None}
 
@@ -90,8 +91,12 @@ def learns_to_end(learnt: Sequence[int], stops: set[int], tokenizer: PreTrainedT
     return last is not None and not tokenizer.decode(learnt[last + 1 :], skip_special_tokens=True).strip()
 
 
-def check_rows(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, stops: set[int], *, max_length: int) -> None:
+def check_rows(
+    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, stops: set[int], *, max_length: int, answers: bool = True
+) -> None:
     """Raise ``RefusedError`` when a row would teach something else than the chat asks for.
+
+    Without ``answers`` the rows are scored, not learnt to be given, and only their prompts are compared.
 
     All rows are looked at up to ``CHECKED_ROWS``, then as many evenly spaced ones: templates err on all rows alike.
     """
@@ -102,8 +107,46 @@ def check_rows(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, stops: set[
         for row in token_rows(dataset[position], stops, max_length=max_length):
             _check_prompt(row, tokenizer, position)
             # One that fills the window may have been cut: its end says nothing, and the others have the same template.
-            if row.whole and len(row.ids) < max_length:
+            if answers and row.whole and len(row.ids) < max_length:
                 _check_stop(row, tokenizer, stops, position)
+
+
+def short_prompts(dataset: Dataset | None, tokenizer: PreTrainedTokenizerBase, *, room: int) -> Dataset | None:
+    """The prompts of at most ``room`` tokens."""
+    if dataset is None:
+        return None
+    return dataset.filter(lambda row: len(_asked(row["prompt"], _tools(row), tokenizer)) <= room)
+
+
+def check_prompts(trainer: Any, tokenizer: PreTrainedTokenizerBase, before: int) -> RowCounts:
+    """What became of prompts; raises ``RefusedError`` when answers to them are drawn otherwise than in a chat."""
+    dataset = trainer.train_dataset
+    if not stop_ids(trainer.model, tokenizer) <= set(trainer.eos_token_ids):
+        raise RefusedError("drawn answers do not end at the model's own stop tokens")
+    step = max(1, len(dataset) // CHECKED_ROWS)
+    for position in range(0, len(dataset), step):
+        row = dataset[position]
+        if trainer._tokenize_prompts([row["prompt"]])[0][0] != _asked(row["prompt"], None, tokenizer):
+            raise RefusedError(
+                f"row {position + 1}: the prompt is rendered differently in training than in a chat",
+                where=f"train.jsonl:{position + 1}",
+            )
+    return RowCounts(len(dataset), 0, before - len(dataset))
+
+
+def check_texts(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, texts: int) -> RowCounts:
+    """What became of raw texts; raises ``RefusedError`` when their ends are not learnt.
+
+    Cut at ``max_length`` a text has no end, so that only packed ones, which lose nothing, can be counted.
+    """
+    if tokenizer.eos_token_id is None:
+        raise RefusedError("the model has no stop token", hint="set eos_token in its tokenizer_config.json")
+    if "seq_lengths" not in dataset.column_names and len(dataset) == texts:
+        return RowCounts(texts, sum(row["input_ids"][-1] != tokenizer.eos_token_id for row in dataset), 0)
+    ends = sum(row["input_ids"].count(tokenizer.eos_token_id) for row in dataset)
+    if ends < texts:
+        raise RefusedError(f"{texts - ends} of {texts} texts have no stop token at their end in what is trained")
+    return RowCounts(len(dataset), 0, 0)
 
 
 def count_rows(before: int, dataset: Dataset, stops: set[int], *, max_length: int) -> RowCounts:
@@ -116,6 +159,12 @@ def token_rows(row: dict[str, Any], stops: set[int], *, max_length: int) -> Iter
     """The sequences of one tokenised row: one of SFT and KTO, chosen and rejected of DPO."""
     if "input_ids" in row:
         yield _labelled(row, stops, max_length)
+        return
+    if "chosen_labels" in row:
+        yield from (_paired(row, name) for name in ("chosen", "rejected"))
+        return
+    if "prompt_ids" not in row:
+        yield from (_scored(row, name) for name in ("chosen", "rejected"))
         return
     for name in ("chosen", "rejected", "completion"):
         if (ids := row.get(f"{name}_ids")) is not None:
@@ -139,17 +188,32 @@ def _split(row: dict[str, Any], name: str, completion_ids: list[int], max_length
     return TokenRow(row["prompt"], row[name], ids, len(prompt_ids), completion_ids[:room], whole, _tools(row))
 
 
+def _paired(row: dict[str, Any], name: str) -> TokenRow:
+    ids, start = row[f"{name}_input_ids"], len(row["prompt_input_ids"])
+    turns = (row["prompt_turns"], row[f"{name}_turns"])
+    return TokenRow(*turns, ids, start, ids[start:], row[f"{name}_whole"], _tools(row))
+
+
+def _scored(row: dict[str, Any], name: str) -> TokenRow:
+    # The trainer keeps whole rows only, and does not say where the answer begins: that is looked at below.
+    return TokenRow(row["prompt"], row[name], row[f"{name}_ids"], -1, [], True, _tools(row))
+
+
 def _tools(row: dict[str, Any]) -> list[dict[str, Any]] | None:
     """The row's tools as TRL hands them to the template: it takes their JSON too."""
     tools = row.get("tools")
     return json.loads(tools) if isinstance(tools, str) else tools
 
 
+def _asked(prompt: list[Any], tools: list[Any] | None, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """A prompt alone, as the engine renders it."""
+    made = tokenizer.apply_chat_template(prompt, tools=tools, add_generation_prompt=True, return_dict=True)
+    return list(made["input_ids"])
+
+
 def _check_prompt(row: TokenRow, tokenizer: PreTrainedTokenizerBase, position: int) -> None:
-    asked = tokenizer.apply_chat_template(row.prompt, tools=row.tools, add_generation_prompt=True, return_dict=True)[
-        "input_ids"
-    ]
-    if row.start == len(asked) and row.ids[: row.start] == asked:
+    asked = _asked(row.prompt, row.tools, tokenizer)
+    if row.start in (len(asked), -1) and row.ids[: len(asked)] == asked:
         return
     raise RefusedError(
         f"row {position + 1}: the chat template renders the prompt differently in training than in a chat",

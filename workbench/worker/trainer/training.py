@@ -112,7 +112,7 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
 def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut]:
     say(f"loading {spec.base} from {spec.base_path}")
     from workbench.worker.trainer.building import build
-    from workbench.worker.trainer.held_out import HeldOut
+    from workbench.worker.trainer.measures import MEASURES
     from workbench.worker.trainer.progress import Progress
 
     _silence()
@@ -121,8 +121,9 @@ def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut]:
         eval_steps=int(spec.knobs["eval_steps"]),
         measure_held_out=lambda step: _measure(reporter, held_out, "during", step),
     )
-    built = build(methods.get(spec.method), spec, reporter.directory, [progress])
-    held_out = HeldOut(
+    method = methods.get(spec.method)
+    built = build(method, spec, reporter.directory, [progress])
+    held_out = MEASURES[method.measure](
         built.trainer,
         batch_size=int(spec.knobs["per_device_train_batch_size"]),
         beta=float(spec.knobs.get("beta", 1.0)),

@@ -1,0 +1,53 @@
+"""Continued pre-training: the model goes on learning from raw text, of a field or a language.
+
+Loss on every token. Texts are packed end to end into whole windows, each closed by the token that ends a text, so that
+no step is spent on padding.
+"""
+
+from __future__ import annotations
+
+from workbench.domain.examples import Kind
+from workbench.domain.methods import Knob, KnobGroup, Method
+from workbench.methods import _shared
+
+_SLOW = ("learning_rate", "a base forgets at rates that suit answers: pre-training's own last rates are near this")
+
+METHOD = Method(
+    name="cpt",
+    title="Continued pre-training",
+    summary="go on learning from raw text",
+    kinds=(Kind.TEXT,),
+    trainer="trl:SFTTrainer",
+    config="trl:SFTConfig",
+    knobs=(
+        *_shared.ADAPTER,
+        *_shared.optimiser(5e-5),
+        *_shared.DATA,
+        Knob("packing", True, "put texts end to end into full windows; false cuts each at max_length", KnobGroup.DATA),
+        *_shared.SAVING,
+    ),
+    adapters=_shared.ADAPTERS,
+    presets=(
+        _shared.preset(
+            "auto",
+            _shared.AUTO_SUMMARY,
+            ("num_train_epochs", 1.0, "raw text is learnt by heart when it is seen often"),
+            base=_shared.MORE,
+        ),
+        _shared.preset(
+            "tiny",
+            _shared.TINY_SUMMARY,
+            ("learning_rate", 5e-4, "small matrices over small weights hardly move below it"),
+            ("num_train_epochs", 2.0, "few texts make few steps"),
+            ("max_length", 256, "short windows make more steps of few texts"),
+            _shared.WARM,
+        ),
+        _shared.preset(
+            "gentle",
+            "one pass at a low rate: takes up words, keeps what the model could do",
+            (_SLOW[0], 1e-5, _SLOW[1]),
+            ("num_train_epochs", 1.0, "each text once"),
+        ),
+    ),
+    fixed={"packing_strategy": "wrapped", "dataset_text_field": "text"},
+)

@@ -1,0 +1,121 @@
+"""What is measured on held-out rows by methods that have no reference model: pairs compared per token, and scores."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from trl.trainer.utils import add_fused_lm_head
+
+from workbench.domain.methods import Measure
+from workbench.worker.trainer.held_out import IGNORED, Batch, HeldOut, PairedRewards
+
+
+class HeldOutPairs(HeldOut):
+    """Pairs without a reference: the reward is the mean log-probability of the answer's tokens, times beta."""
+
+    def __init__(self, trainer: Any, **rest: Any) -> None:
+        super().__init__(trainer, **rest)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        add_fused_lm_head(model.get_base_model() if hasattr(model, "get_base_model") else model)
+
+    def _collated(self, numbers: list[int], rows: list[dict[str, Any]]) -> Batch:
+        sequences = [
+            (row[f"{name}_input_ids"], row[f"{name}_labels"]) for name in ("chosen", "rejected") for row in rows
+        ]
+        ids = _padded([ids for ids, _ in sequences], self._trainer.processing_class.pad_token_id or 0)
+        labels = _padded([labels for _, labels in sequences], IGNORED)
+        mask = _padded([[1] * len(ids) for ids, _ in sequences], 0)
+        device = self._trainer.args.device
+        return Batch(numbers, {"input_ids": ids.to(device), "attention_mask": mask.to(device)}, labels.to(device), None)
+
+    def _gains(self, batch: Batch, sums: list[float], counts: list[int]) -> list[float]:
+        return [self._beta * total / max(1, count) for total, count in zip(sums, counts, strict=True)]
+
+
+class HeldOutScores(HeldOut):
+    """Pairs under a reward model: the loss of the pairs, and how often and how far the better answer is ahead."""
+
+    def _measure(self) -> dict[str, float]:
+        rewards = PairedRewards(keep_in_memory=True, seed=0)
+        better, worse = [], []
+        dataset = self._trainer.eval_dataset
+        order = sorted(range(len(dataset)), key=lambda i: -len(dataset[i]["chosen_ids"]))
+        for start in range(0, len(order), self._batch_size):
+            self._check()
+            rows = [dataset[i] for i in order[start : start + self._batch_size]]
+            inputs = self._trainer._prepare_inputs(self._trainer.data_collator(rows))
+            scores = self._trainer.model(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+            ).logits[:, 0]
+            better += scores[: len(rows)].double().tolist()
+            worse += scores[len(rows) :].double().tolist()
+        rewards.add_batch(predictions=better, references=worse)
+        losses = [_softplus(low - high) for high, low in zip(better, worse, strict=True)]
+        return {"rows": self.rows, "loss": math.fsum(losses) / len(losses), **rewards.compute()}
+
+
+class HeldOutRewards(HeldOut):
+    """The mean reward of the model's own greedy answers to the held-out prompts, and how long those are."""
+
+    def _measure(self) -> dict[str, float]:
+        trainer = self._trainer
+        tokenizer = trainer.processing_class
+        rewards: list[float] = []
+        lengths: list[int] = []
+        dataset = trainer.eval_dataset
+        for start in range(0, len(dataset), self._batch_size):
+            self._check()
+            rows = [dataset[i] for i in range(start, min(start + self._batch_size, len(dataset)))]
+            answers = self._answers(rows)
+            turns = [
+                [{"role": "assistant", "content": tokenizer.decode(ids, skip_special_tokens=True)}] for ids in answers
+            ]
+            given = trainer._calculate_rewards(rows, [row["prompt"] for row in rows], turns, answers)
+            rewards += [value for value in given[:, 0].double().tolist() if math.isfinite(value)]
+            lengths += [len(ids) for ids in answers]
+        scores = {"rows": self.rows, "answer_tokens": math.fsum(lengths) / len(lengths)}
+        return scores | ({"reward": math.fsum(rewards) / len(rewards)} if rewards else {})
+
+    def _answers(self, rows: list[dict[str, Any]]) -> list[list[int]]:
+        from transformers import GenerationConfig
+
+        trainer = self._trainer
+        tokenizer = trainer.processing_class
+        prompts = [
+            tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
+            for row in rows
+        ]
+        width = max(map(len, prompts))
+        filler = tokenizer.pad_token_id
+        device = trainer.args.device
+        ids = torch.tensor([[filler] * (width - len(p)) + p for p in prompts], device=device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+        ends = list(trainer.eos_token_ids)
+        config = GenerationConfig(
+            do_sample=False, max_new_tokens=trainer.max_completion_length, pad_token_id=filler, eos_token_id=ends
+        )
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        told = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)[:, width:].tolist()
+        return [_until_end(tokens, set(ends)) for tokens in told]
+
+
+MEASURES: dict[Measure, type[HeldOut]] = {
+    Measure.COMPLETIONS: HeldOut,
+    Measure.PAIRS: HeldOutPairs,
+    Measure.SCORES: HeldOutScores,
+    Measure.REWARDS: HeldOutRewards,
+}
+
+
+def _until_end(tokens: list[int], ends: set[int]) -> list[int]:
+    return next((tokens[: i + 1] for i, token in enumerate(tokens) if token in ends), tokens)
+
+
+def _padded(rows: list[list[int]], filler: int) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=filler)
+
+
+def _softplus(value: float) -> float:
+    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))
