@@ -206,6 +206,15 @@ def test_answers_of_several_turns_are_not_edited_as_one_text(bench: Bench) -> No
     assert blind is not None and not prefer.can_be_edited(bench, blind)
 
 
+def test_the_pairs_of_one_dataset_wait_alone(bench: Bench) -> None:
+    (one,) = add(bench, pair(1))
+    answered(bench, "because", "therefore")
+    other = bench.store.examples.add("e", pair(2), source=IMPORTED, status=Status.PENDING, rater="setup")[0].id
+    assert prefer.queue(bench).total == 3
+    assert prefer.queue(bench, dataset="e").pairs == (Waiting(other),)
+    assert prefer.queue(bench, dataset="d").pairs == (Waiting(one),)
+
+
 def test_the_tally_counts_what_stands(bench: Bench) -> None:
     add(bench, pair(1), pair(2), pair(3), pair(4))
     for verdict in (Verdict.LEFT, Verdict.LEFT, Verdict.TIE, Verdict.SKIP):

@@ -426,3 +426,18 @@ async def test_two_answers_of_a_chat_are_no_example_to_flag(bench: Bench) -> Non
         await until_shown(pilot, "why is it so?")
         await pilot.press("f")
         await until_shown(pilot, "no example yet")
+
+
+async def test_one_dataset_is_labelled_by_itself(bench: Bench) -> None:
+    pairs(bench, 2)
+    content = preference(user("elsewhere"), "one", "two")
+    bench.store.examples.add("other", content, source=NAMED, status=Status.PENDING, rater="setup")
+    app = app_at(bench, "prefer")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "3 pairs wait", "question 0")
+        await pilot.press("D", *"other", "enter")
+        await until_shown(pilot, "the last pair that waits in other", "elsewhere")
+        await pilot.press("h")
+        await until_shown(pilot, "no pair waits in other")
+        await pilot.press("D", *"all", "enter")
+        await until_shown(pilot, "2 pairs wait", "question 0")

@@ -64,14 +64,15 @@ class TakenBack:
     pair: Waiting | None
 
 
-def queue(bench: Bench) -> Queue:
-    """What waits: stored pairs, then answers in chats, then what was skipped before.
+def queue(bench: Bench, *, dataset: str = "") -> Queue:
+    """What waits: stored pairs, then answers in chats, then what was skipped before; or the pairs of one dataset.
 
     Pairs of the locked test split are left out: a verdict could not put their better side first.
     """
-    stored = bench.store.examples.ids(parse_query(f"{_PENDING} -tag:verdict:skip"))
-    skipped = bench.store.examples.ids(parse_query(f"{_PENDING} tag:verdict:skip"))
-    answers = _answers(bench)
+    ids, where = bench.store.examples.ids, dataset or None
+    stored = ids(parse_query(f"{_PENDING} -tag:verdict:skip"), dataset=where)
+    skipped = ids(parse_query(f"{_PENDING} tag:verdict:skip"), dataset=where)
+    answers = [] if dataset else _answers(bench)
     found = [Waiting(example_id) for example_id in stored[:SESSION]]
     found += [Waiting(answers=pair) for pair in answers[:SESSION]]
     found += [Waiting(example_id) for example_id in skipped[:SESSION]]

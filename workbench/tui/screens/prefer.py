@@ -38,7 +38,8 @@ from workbench.tui.widgets.drafted import DraftedDialog
 FEW_VERDICTS = 20
 _NOTHING = """No pair waits for a verdict.
 Pairs come from files (Curate, i) with pending preferences,
-and from chats where a question has two answers (Chat, Ctrl+R)."""
+and from chats where a question has two answers (Chat, Ctrl+R).
+D chooses the dataset."""
 
 
 class ReasonsDialog(Dialog[tuple[str, ...]]):
@@ -107,6 +108,7 @@ class PreferPane(Pane):
         Binding("e", "edit", "Edit", id="pref.edit", tooltip="Edit the better answer; saving it is the verdict"),
         Binding("f", "flag", "Flag", id="pref.flag", tooltip="Flag the pair by a name, or with a minus no longer"),
         Binding("s", "sync", "Sync", id="view.sync", tooltip="Scroll both sides together, or each by itself"),
+        Binding("D", "choose_dataset", "Dataset", id="prefer.dataset", tooltip="Only the pairs of one dataset, or all"),
         Binding("R", "reload", "Reload", id="list.reload", tooltip="Look again which pairs wait", show=False),
     ]
 
@@ -117,6 +119,7 @@ class PreferPane(Pane):
     def __init__(self, *, id: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(id=id)
         self._clock = clock
+        self.dataset = ""
         self._queue = flow.Queue((), 0)
         self._at = 0
         self._pair: BlindPair | None = None
@@ -172,14 +175,28 @@ class PreferPane(Pane):
         """Read the queue again, and stay on the pair that is shown if it still waits."""
         self._read(self._pair.waiting if self._pair else None)
 
+    async def action_choose_dataset(self) -> None:
+        """``D``"""
+        if self._busy or self.guard.is_on():
+            return
+        found = await asyncio.to_thread(self.bench.store.datasets.list)
+        choices = [Choice("", "all of them", "and rival answers of chats"), *(Choice(d.name, d.name) for d in found)]
+
+        def chosen(name: str | None) -> None:
+            if name is not None and name != self.dataset:
+                self.dataset, self._judged = name, 0
+                self._read(None)
+
+        self.app.push_screen(ChooseDialog("Pairs of which dataset?", choices, current=self.dataset), chosen)
+
     def _read(self, first: Waiting | None) -> None:
         if self._busy:
             return
         self._busy, self._stale = True, False
-        bench = self.bench
+        bench, dataset = self.bench, self.dataset
 
         def read() -> tuple[flow.Queue, Tally, int, BlindPair | None]:
-            found = flow.queue(bench)
+            found = flow.queue(bench, dataset=dataset)
             if first is not None and first in found.pairs:
                 found = flow.Queue((first, *(one for one in found.pairs if one != first)), found.total)
             return found, flow.verdicts(bench), *flow.next_shown(bench, found, 0)
@@ -225,13 +242,17 @@ class PreferPane(Pane):
 
     def _head(self) -> str:
         if self._pair is None:
-            return "no pair waits" if self._is_read else "opening the workspace…"
-        parts = [f"{self._left:,} pairs wait" if self._left != 1 else "the last pair that waits"]
+            return f"no pair waits{self._where}" if self._is_read else "opening the workspace…"
+        parts = [(f"{self._left:,} pairs wait" if self._left != 1 else "the last pair that waits") + self._where]
         parts.append("blind, sides shuffled")
         parts += ["differing words underlined"] if self._differing else []
         parts += [] if self.query_one(Sides).in_step else ["j k scroll left, J K right"]
         parts += [f"{self._zoomed} only"] if self._zoomed else []
         return "  ".join(parts)
+
+    @property
+    def _where(self) -> str:
+        return f" in {self.dataset}" if self.dataset else ""
 
     @property
     def _left(self) -> int:
