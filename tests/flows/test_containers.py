@@ -264,3 +264,47 @@ def test_the_bench_process_loads_no_table_library(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=100)
     assert done.stdout == "[]\n", done.stderr
+
+
+UMLAUTS = "prompt;completion\nWo ist der Bär?;Im Wald – „dort“.\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_text_with_a_byte_order_mark_is_read_in_its_encoding(
+    bench: Bench,
+    tmp_path: Path,
+    encoding: str,
+    pack,  # type: ignore[no-untyped-def]
+) -> None:
+    data = ("\ufeff" * (encoding == "utf-16-be") + UMLAUTS).encode(encoding)
+    exchange.import_file(bench, put(tmp_path / "rows.csv", pack(data)))
+    assert [(e.prompt_text, e.answer_text) for e in stored(bench)] == [("Wo ist der Bär?", "Im Wald – „dort“.")]
+
+
+def test_another_encoding_is_named_and_what_is_none_is_refused(bench: Bench, tmp_path: Path) -> None:
+    file = put(tmp_path / "rows.csv", UMLAUTS.encode("cp1252"))
+    assert "--encoding" in refused(bench, file).message
+    exchange.import_file(bench, file, options=Options(encoding="cp1252"))
+    assert [e.prompt_text for e in stored(bench)] == ["Wo ist der Bär?"]
+    for name in ("cp12525", "base64"):
+        with pytest.raises(UsageError, match="no encoding"):
+            exchange.import_file(bench, file, options=Options(encoding=name))
+    with pytest.raises(DataError, match="not text in ascii"):
+        exchange.import_file(bench, file, options=Options(encoding="ascii"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sep=;\nprompt;completion\na,b;c\n", [("a,b", "c", 3)]),
+        ('prompt;completion;"a, b, c, d"\nq;x;y\n', [("q", "x", 2)]),
+        ("prompt,completion\na,b\n,\n\nc,d\n,\n", [("a", "b", 2), ("c", "d", 5)]),
+    ],
+    ids=["Excel's sep", "commas in a quoted name", "rows of nothing"],
+)
+def test_tables_as_spreadsheets_write_them(
+    bench: Bench, tmp_path: Path, text: str, expected: list[tuple[str, str, int]]
+) -> None:
+    exchange.import_file(bench, put(tmp_path / "rows.csv", text))
+    assert [(e.prompt_text, e.answer_text, e.source.line) for e in stored(bench)] == expected

@@ -216,7 +216,6 @@ def test_columns_that_are_not_taken_are_named(bench: Bench, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        (json.dumps({"prompt": "q"}).encode("utf-16"), "UTF-16"),
         (b"\x1f\x8b\x08\x00", "gzip"),
         (b"PAR1....", "Parquet"),
         (b"PK\x03\x04", "zip"),

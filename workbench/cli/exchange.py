@@ -39,6 +39,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
         metavar="A=B",
         help="the format's column A is the file's column B; A= means that it has none, whatever they are called",
     )
+    one.add_argument("--encoding", default="", metavar="NAME", help="of a text, such as cp1252 (default: UTF-8)")
     one.add_argument("--split", default="", metavar="S", help="one split of a saved or hub dataset (default: all)")
     one.add_argument("--entry", default="", metavar="NAME", help="one entry of a dataset_info.json (default: all)")
     one.add_argument(
@@ -79,7 +80,7 @@ def import_files(session: Session, args: argparse.Namespace) -> None:
         "skip_bad": args.skip_bad,
         "dry_run": args.dry_run,
         "mapping": _mapping(args.map),
-        "options": exchange.Options(args.container, args.split, args.text_by),
+        "options": exchange.Options(args.container, args.split, args.text_by, args.encoding),
         "on_progress": lambda progress: session.out.progress(_line(progress)),
     }
     for name in args.files:

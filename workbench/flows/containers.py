@@ -6,6 +6,7 @@ files; folders of ``datasets`` saved to disk, of Parquet files, of Kiln's record
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import io
@@ -42,16 +43,23 @@ _BY_SUFFIX = {
 }
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _PACKED_SUFFIXES = (".gz", ".gzip", ".zst", ".zstd")
-_NOT_TEXT = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK\x03\x04": "zip", b"ARROW1": "Arrow"}
+_NOT_TEXT = {b"PK\x03\x04": "zip", b"ARROW1": "Arrow"}
+# UTF-32 first: its mark in one order begins with that of UTF-16.
+_MARKED = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
+_MARKED |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to look at a source: ``container`` empty tells it by itself, ``split`` empty takes all splits."""
+    """How to look at a source: ``container`` empty tells it by itself, ``split`` empty takes all splits.
+
+    ``encoding`` empty is UTF-8, or what a byte order mark says.
+    """
 
     container: str = ""
     split: str = ""
     text_unit: str = "paragraph"
+    encoding: str = ""
 
 
 @dataclass(slots=True)
@@ -137,6 +145,8 @@ def _file(
         if packing:
             file = _unpacked(file, packing)
             suffixes = suffixes[:-1] if suffixes[-1:] and suffixes[-1] in _PACKED_SUFFIXES else suffixes
+        if encoding := _encoding(file, options):
+            file = io.BufferedReader(_Recoded(file, encoding), buffer_size=PEEKED)
         container = options.container or _told(file, suffixes[-1] if suffixes else "", name)
     share = (lambda: min(1.0, raw.tell() / size)) if size else (lambda: None)
     known = size if isinstance(source, Path) and not packing else 0
@@ -219,6 +229,48 @@ def _size(file: BufferedIOBase) -> int:
 def _unpacked(file: BufferedIOBase, packing: str) -> BufferedIOBase:
     raw = gzip.GzipFile(fileobj=cast(BinaryIO, file)) if packing == "gzip" else _Zstd(file)
     return io.BufferedReader(cast(io.RawIOBase, raw), buffer_size=PEEKED)
+
+
+def _encoding(file: BufferedIOBase, options: Options) -> str:
+    """The encoding of a text that is not UTF-8; raises ``UsageError`` for one that there is not."""
+    marked = next((name for mark, name in _MARKED.items() if peek(file).startswith(mark)), "")
+    name = options.encoding or marked
+    try:
+        b" ".decode(name or "utf-8", "replace")  # of nothing at all Python does not look the name up
+    except LookupError:
+        hint = "for example: cp1252 (Excel), latin-1, utf-16, cp932, gb18030"
+        raise UsageError(f"there is no encoding {name!r}", hint=hint) from None
+    return "" if name.lower().replace("_", "-") in ("utf-8", "utf8") else name
+
+
+class _Recoded(io.RawIOBase):
+    """A text in another encoding as UTF-8; an ``OSError`` where it is no text in that encoding."""
+
+    def __init__(self, file: BufferedIOBase, encoding: str) -> None:
+        self._file = file
+        self._encoding = encoding
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._waiting = b""
+        self._is_over = False
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes."""
+        while not self._waiting and not self._is_over:
+            piece = self._file.read(PEEKED)
+            self._is_over = not piece
+            try:
+                text = self._decoder.decode(piece, final=self._is_over)
+            except UnicodeError:
+                raise OSError(f"it is not text in {self._encoding}") from None
+            self._waiting = text.encode("utf-8", "surrogatepass")
+        taken = self._waiting[: len(buffer)]
+        buffer[: len(taken)] = taken
+        self._waiting = self._waiting[len(taken) :]
+        return len(taken)
 
 
 class _Zstd(io.RawIOBase):

@@ -82,7 +82,8 @@ def decoded(number: int, raw: bytes) -> str | Line:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        return Line(number, raw, RowError(f"it is not UTF-8 (byte {error.start + 1} of the line)"))
+        reason = f"it is not UTF-8 (byte {error.start + 1} of the line); --encoding names another"
+        return Line(number, raw, RowError(reason))
 
 
 def checked(number: int, raw: bytes, value: object) -> Line:
@@ -196,7 +197,11 @@ def _array(file: BufferedIOBase) -> Iterator[Line]:
         if window.sign():
             yield Line(window.line, b"", RowError("something follows the end of the array"))
     except UnicodeDecodeError as error:
-        yield Line(window.line, b"", RowError(f"it is not UTF-8 (about byte {error.start + 1} of the file)"))
+        yield Line(
+            window.line,
+            b"",
+            RowError(f"it is not UTF-8 (about byte {error.start + 1} of the file); --encoding names another"),
+        )
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         rest = window.text[window.at : window.at + 1000].encode("utf-8", "surrogatepass")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BufferedIOBase
 from typing import IO
@@ -29,9 +30,12 @@ def read_table(file: BufferedIOBase, delimiter: str = "") -> Iterator[Line]:
     """The rows of a CSV or TSV file with a header; ``delimiter`` empty tells it from the header."""
     first_sign(file)
     header = peek(file).split(b"\n", 1)[0].decode("utf-8", "replace")
-    delimiter = delimiter or max(",;\t|", key=header.count)
     csv.field_size_limit(LONGEST)
     texts = _Texts(file)
+    if told := _TOLD_DELIMITER.fullmatch(header.rstrip()):  # Excel's own line before the header
+        next(texts)
+        delimiter = told[1]
+    delimiter = delimiter or max(",;\t|", key=_QUOTED.sub("", header).count)
     reader = csv.reader(texts, delimiter=delimiter, strict=True)
     names: list[str] | None = None
     while True:
@@ -56,8 +60,12 @@ def read_table(file: BufferedIOBase, delimiter: str = "") -> Iterator[Line]:
             if bad := _bad_header(names):
                 yield Line(number, b"", RowError(bad))
                 return
-        elif cells:
+        elif any(cells):  # a line of nothing but delimiters is as blank as an empty one
             yield _row(number, names, cells)
+
+
+_TOLD_DELIMITER = re.compile("sep=([,;|\t])", re.IGNORECASE)
+_QUOTED = re.compile('"[^"]*"')
 
 
 class _Texts:
