@@ -24,7 +24,7 @@ from textual.widgets import Input, Label, Static
 from workbench import formats
 from workbench.errors import WorkbenchError
 from workbench.flows import exchange as flow
-from workbench.tui.safety import cell, safe
+from workbench.tui.safety import cell, safe, safe_cell
 from workbench.tui.widgets.dialogs import Dialog
 from workbench.tui.widgets.paths import PathSuggester
 from workbench.tui.widgets.picker import Picker
@@ -105,7 +105,7 @@ class ExportDialog(Dialog[str]):
         )
         for name, label, value, hint in lines:
             with Horizontal(classes="export--row"):
-                yield Label(label, classes="export--first")
+                yield Label(safe_cell(label), classes="export--first")
                 suggester = PathSuggester() if name == "path" else None
                 yield Input(
                     value,

@@ -127,7 +127,7 @@ class ImportDialog(Dialog[str]):
                 for at in range(0, len(parts), 2):
                     with Horizontal(classes="import--row"):
                         for part in parts[at : at + 2]:
-                            yield Label(part, classes="import--part")
+                            yield Label(safe_cell(part), classes="import--part")
                             yield Picker([NONE], title=f"Which column is the {part}?", name=part)
         with VerticalScroll(id="import-shown", can_focus=False):
             yield Static(id="import-report", markup=False)
