@@ -71,6 +71,8 @@ def kill_tui(workspace: Workspace, rng: random.Random) -> Kill:
         terminal.wait_for("(C)HAT", seconds=60)
         terminal.send("\x1b[13~")  # F3
         terminal.wait_for("demo", seconds=30)
+        terminal.send("a")
+        terminal.wait_for(lambda screen: _shown_accepted(screen) == 1, seconds=30)
         deadline = time.monotonic() + after
         while time.monotonic() < deadline:
             terminal.send("a")
@@ -84,7 +86,7 @@ def kill_tui(workspace: Workspace, rng: random.Random) -> Kill:
         assert stored >= shown, f"the screen showed {shown} accepted, the store has {stored}"
         undone = curate.undo(bench)
         assert undone is not None
-        assert undone.action is (Action.ACCEPT if stored > before else Action.CREATE)
+        assert stored > before and undone.action is Action.ACCEPT
         return Kill("TUI", after, f"{shown} shown as accepted, {stored} stored", "opened again; undo works")
     finally:
         bench.close()
@@ -96,23 +98,24 @@ def _shown_accepted(screen: str) -> int:
 
 
 def kill_engine(workspace: Workspace, rng: random.Random) -> Kill:
-    """Kill the engine while it answers: the text so far is a message, the status says so, the next question works."""
+    """Kill the engine while it loads or answers: the text so far is a message, and the next question works."""
     bench = Bench.open(workspace)
     try:
         opened = chat.new_chat(bench, sampling=Sampling(temperature=1.0, max_tokens=400, seed=rng.randrange(1000)))
         bench.engine.ensure()
         said = chat.say(bench, opened.id, "Tell me a long story about potatoes.")
-        after = rng.uniform(0.0, 0.8)
+        awaited = rng.choice([chat.AnswerStarted, chat.AnswerText])
+        after = rng.uniform(0.0, 0.5)
         pid = bench.engine.status().pid
         assert pid is not None
         killer = threading.Timer(after, lambda: _kill(pid))
         pieces, error = [], ""
         try:
             for event in chat.answer(bench, opened.id, parent_id=said.id, cancelled=threading.Event()):
-                if isinstance(event, chat.AnswerStarted):
-                    killer.start()
                 if isinstance(event, chat.AnswerText):
                     pieces.append(event.text)
+                if isinstance(event, awaited) and killer.ident is None:
+                    killer.start()
         except EngineError as broken:
             error = broken.message
         killer.join()
