@@ -216,10 +216,12 @@ VICTIMS: dict[str, Callable[[Workspace, random.Random], Kill]] = {
 def main() -> None:
     """Let each fault happen at that many moments and print the table; names choose some of the faults."""
     sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from import_kills import IMPORTS
+
     from faults import FAULTS
 
     moments = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    every = VICTIMS | FAULTS
+    every = VICTIMS | IMPORTS | FAULTS
     chosen = {name: every[name] for name in sys.argv[2:]} or every
     rng = random.Random(int(time.time()))
     for fault in chosen.values():

@@ -10,13 +10,22 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import import_kills
 import kills
 
 from workbench.paths import Workspace
 
-pytestmark = [pytest.mark.ml, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("victim", import_kills.IMPORTS)
+def test_a_killed_import_leaves_nothing_and_comes_in_afterwards(victim: str, seed: int, workspace: Workspace) -> None:
+    found = import_kills.IMPORTS[victim](workspace, random.Random(f"{victim}{seed}"))
+    assert "came in afterwards" in found.went_on
+
+
+@pytest.mark.ml
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("victim", kills.VICTIMS)
 def test_a_kill_loses_nothing_committed_and_leaves_nothing_stuck(victim: str, seed: int, workspace: Workspace) -> None:
