@@ -46,6 +46,13 @@ def test_splits_by_ratio_and_one_undo(command: Command) -> None:
     assert command("datasets", "split", "teas", "--train", ".8")[0] == 2
 
 
+def test_a_second_deal_says_that_nothing_was_left_and_a_bad_share_is_named(command: Command) -> None:
+    assert told(command("datasets", "split", "teas", "--json"))["dealt"] == 60
+    assert command("datasets", "split", "teas")[1].startswith("nothing to deal: every row has its split already")
+    code, _, err = command("datasets", "split", "teas", "--validation", "1.5")
+    assert code == 2 and "the share 1.5 for validation" in err
+
+
 def test_a_locked_row_is_moved_with_unlock_alone(command: Command) -> None:
     assert command("examples", "split", "3", "--to", "test")[0] == 0
     code, _, err = command("examples", "edit", "3", "--text", "Other.")

@@ -139,6 +139,16 @@ async def test_splits_are_dealt_as_asked_and_one_undo_takes_them_back(bench: Ben
         assert count(bench, "split:none", "teas") == 39 and count(bench, "split:test", "teas") == 1
 
 
+async def test_a_second_deal_moves_nothing_and_says_so(bench: Bench) -> None:
+    async with showing(bench, "curate", size=SIZE) as (app, pilot):
+        await figures_of(app, pilot, "teas")
+        for said in ("dealt 40 rows", "nothing to deal"):
+            await pilot.press("s")
+            await until_text(pilot, "Deal teas into splits")
+            await pilot.press("ctrl+s")
+            await until_text(pilot, said)
+
+
 async def test_a_share_that_is_none_is_said_in_the_form_which_stays(bench: Bench) -> None:
     async with showing(bench, "curate", size=SIZE) as (app, pilot):
         await figures_of(app, pilot, "teas")
@@ -212,9 +222,9 @@ async def test_a_dataset_is_deleted_only_by_its_very_name_and_comes_back(bench: 
         assert count(bench, "", "coffees") == 10
         await pilot.press("s", "enter")
         await until_text(pilot, "deleted coffees (10 rows)")
-        assert count(bench, "", "coffees") == 0
+        assert count(bench, "", "coffees") == 0 and "rows: 40" in text_of(app)
         await pilot.press("u")
-        await until_text(pilot, "undone")
+        await until_text(pilot, "rows: 10 ")
         assert count(bench, "", "coffees") == 10
 
 

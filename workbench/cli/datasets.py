@@ -14,41 +14,44 @@ if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
     from workbench.cli.session import Session
 
+_NAMED = "its name or id"
+_SEED = "the same seed draws the same (default: 7)"
+
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the ``datasets`` command."""
     verbs = add_group(commands, common, "datasets", "datasets as a whole: figures, splits, mixtures, readiness")
     add(verbs, common, "list", list_datasets, "every dataset with its counts")
-    add(verbs, common, "show", show, "one dataset's counts").add_argument("name")
+    add(verbs, common, "show", show, "one dataset's counts").add_argument("name", help=_NAMED)
     _register_split(verbs, common)
     sub = add(verbs, common, "merge", merge, "copy the rows of several datasets into one")
-    sub.add_argument("names", nargs="+", metavar="NAME")
-    sub.add_argument("--into", required=True, metavar="C")
+    sub.add_argument("names", nargs="+", metavar="NAME", help="datasets whose rows are copied, also rejected ones")
+    sub.add_argument("--into", required=True, metavar="C", help="where they go: a new dataset, or one that is there")
     _register_mix(verbs, common)
     _register_figures(verbs, common)
     _register_augment(verbs, common)
     sub = add(verbs, common, "delete", delete, "hide all rows of a dataset; examples undo brings them back")
-    sub.add_argument("name")
+    sub.add_argument("name", help=_NAMED)
 
 
 def _register_split(verbs: Commands, common: argparse.ArgumentParser) -> None:
     sub = add(verbs, common, "split", split, "deal the rows without a split; what belongs together stays together")
-    sub.add_argument("name")
+    sub.add_argument("name", help=_NAMED)
     sub.add_argument("--train", type=float, metavar="SHARE", help="default: what the others leave")
     sub.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="default: 0.1")
     sub.add_argument("--test", type=float, default=0.0, metavar="SHARE", help="locked and never trained on; default: 0")
     sub.add_argument("--by", choices=["tag", "source"], default="", help="make the shares right in each of them")
-    sub.add_argument("--seed", type=int, default=7, metavar="N")
+    sub.add_argument("--seed", type=int, default=7, metavar="N", help=_SEED)
 
 
 def _register_mix(verbs: Commands, common: argparse.ArgumentParser) -> None:
     sub = add(verbs, common, "mix", mix, "a new dataset with accepted rows of others, by weight")
-    sub.add_argument("name")
+    sub.add_argument("name", help="the new dataset")
     sub.add_argument("--of", action="append", required=True, metavar="D=WEIGHT", help="such as: --of chats=0.7")
     sub.add_argument("--cap", type=positive, default=0, metavar="N", help="at most so many rows in all")
     sub.add_argument("--prefix", action="append", default=[], metavar="D=TEXT", help="put before the prompts of D")
     sub.add_argument("--tag", action="append", default=[], metavar="D=TAG", help="put on the rows of D")
-    sub.add_argument("--seed", type=int, default=7, metavar="N")
+    sub.add_argument("--seed", type=int, default=7, metavar="N", help=_SEED)
 
 
 def _register_figures(verbs: Commands, common: argparse.ArgumentParser) -> None:
@@ -57,20 +60,20 @@ def _register_figures(verbs: Commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("query", nargs="*", metavar="QUERY", help="only what a query finds")
     sub.add_argument("--model", default="", metavar="M", help="also count in this model's tokens")
     sub.add_argument("--method", default="", metavar="M", help="what the steps are estimated for")
-    sub.add_argument("--preset", default="auto", metavar="P")
+    sub.add_argument("--preset", default="auto", metavar="P", help="of the method, for the estimate (default: auto)")
     sub = add(verbs, common, "ready", ready, "is it ready to train a model on, and what is missing")
-    sub.add_argument("name")
+    sub.add_argument("name", help=_NAMED)
     sub.add_argument("--model", default="", metavar="M", help="default: the workspace's model")
 
 
 def _register_augment(verbs: Commands, common: argparse.ArgumentParser) -> None:
     sub = add(verbs, common, "augment", augment, "make rows from its rows: pending, and marked as synthetic")
-    sub.add_argument("name")
+    sub.add_argument("name", help=_NAMED)
     how = sub.add_mutually_exclusive_group(required=True)
     how.add_argument("--template", metavar="FILE", help="a line for each way of asking, with {prompt} in it")
     how.add_argument("--paraphrase-with", metavar="MODEL", help="let a model put the questions in other words")
     sub.add_argument("--limit", type=positive, default=0, metavar="N", help="make at most so many (default: no limit)")
-    sub.add_argument("--seed", type=int, default=7, metavar="N")
+    sub.add_argument("--seed", type=int, default=7, metavar="N", help=_SEED)
 
 
 def list_datasets(session: Session, args: argparse.Namespace) -> None:

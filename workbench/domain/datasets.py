@@ -161,7 +161,7 @@ class Shares:
 
     def check(self) -> None:
         """Raise ``UsageError`` for shares that are not shares, or leave nothing to train on."""
-        for split in _DEALT:
+        for split in reversed(_DEALT):  # what is left for training comes from the others
             if not 0.0 <= self.of(split) <= 1.0:
                 raise UsageError(f"the share {self.of(split):g} for {split.value} is not from 0 to 1", hint=_LIKE_THIS)
         if abs(self.train + self.validation + self.test - 1.0) > 1e-6:

@@ -62,7 +62,8 @@ class Dealing:
 
     def sentence(self) -> str:
         """The report for a person."""
-        said = [f"dealt {counted(self.dealt)}", ", ".join(f"{n:,} {name}" for name, n in self.splits.items())]
+        dealt = f"dealt {counted(self.dealt)}" if self.dealt else "nothing to deal: every row has its split already"
+        said = [dealt, ", ".join(f"{n:,} {name}" for name, n in self.splits.items())]
         if self.straddling:
             said.append(f"{self.straddling:,} groups stood in several splits before and still do")
         return "; ".join(said)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from workbench import checks
 from workbench.domain.examples import Split
 from workbench.flows import curate as flow
+from workbench.flows import datasets
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, TextDialog
 
 if TYPE_CHECKING:
@@ -83,10 +84,10 @@ class CurateAsks:
     def dataset(self) -> None:
         """Which dataset is shown; this one decides nothing."""
         pane = self._pane
-        store = pane.bench.store
 
         def read() -> list[Choice]:
-            named = [Choice(d.name, d.name, f"{d.total:,} rows, {d.pending:,} pending") for d in store.datasets.list()]
+            found = datasets.shown(pane.bench)  # not those whose rows are all deleted
+            named = [Choice(d.name, d.name, f"{d.total:,} rows, {d.pending:,} pending") for d in found]
             return [Choice("", "all datasets"), *named]
 
         def chosen(name: str | None) -> None:

@@ -19,7 +19,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from workbench.domain.datasets import Dataset
-from workbench.domain.decisions import Newest, Undone
+from workbench.domain.decisions import Action, Newest, Undone
 from workbench.errors import WorkbenchError
 from workbench.flows import curate
 from workbench.flows import datasets as flow
@@ -88,8 +88,8 @@ class DatasetDialog(Dialog[str]):
         self.dataset, self.query_text = dataset, query
         self.model = ""
         self._changed = self._wants_tokens = False
-        self._said = ""
-        self._progress = ""
+        self._said = self._progress = ""
+        self._deleted = ""
         self._cancelled = threading.Event()
 
     def compose_body(self) -> ComposeResult:
@@ -226,7 +226,8 @@ class DatasetDialog(Dialog[str]):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self._do(lambda: Outcome(flow.delete(self.bench, self.dataset).said, ""))
+                self._deleted = self.dataset
+                self._do(lambda: Outcome(flow.delete(self.bench, self.dataset).said.partition(";")[0], ""))
 
         def ask() -> None:
             self.app.push_screen(delete_dialog(self.bench, self._named()), answered)
@@ -286,6 +287,8 @@ class DatasetDialog(Dialog[str]):
             return
         self._changed = self._changed or undone is not None
         self._said = f"undone: {undone.text}" if undone is not None else "nothing is left to be undone"
+        if undone is not None and undone.action is Action.DELETE and not self.dataset:
+            self.dataset = self._deleted
         if self.dataset and not any(one.name == self.dataset for one in flow.shown(self.bench)):
             self.dataset = ""
         self.action_count()

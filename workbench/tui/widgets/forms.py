@@ -51,7 +51,8 @@ class LineForm(Dialog[Answer], Generic[Answer]):
     LineForm > Vertical { width: 96; }
     LineForm .lines { height: auto; max-height: 16; margin: 0 0 1 0; scrollbar-size-vertical: 1; }
     LineForm .lines--line { height: 1; }
-    LineForm .lines--line > Label { width: 20; color: $text-muted; }
+    LineForm .lines--line > Label { width: 20; min-width: 20; color: $text-muted; }
+    LineForm .-several > Input { width: 1fr; }
     LineForm .lines--line > Input { width: 22; margin: 0 1 0 0; }
     LineForm .lines--line > .lines--path { width: 1fr; }
     LineForm .lines--line > Picker { width: 22; margin: 0 1 0 0; }
@@ -69,7 +70,7 @@ class LineForm(Dialog[Answer], Generic[Answer]):
         """A line each: label, value, help."""
         with VerticalScroll(classes="lines", can_focus=False):
             for line in self._lines:
-                with Horizontal(classes="lines--line"):
+                with Horizontal(classes="lines--line -several" if line.more else "lines--line"):
                     yield Label(safe_cell(line.label, 19))
                     yield from self._fields(line)
                     if line.help:
