@@ -196,7 +196,7 @@ def main() -> None:
         intro = (
             "# Memory: the estimate against the measured peak\n\nOn a CPU, gigabytes of resident memory above what the "
             "program takes without a model, at the peak of one step on the longest batch. Made by "
-            "`python tests/bench/bench_memory.py`."
+            "`python tests/bench/bench_memory.py`; the estimate's constants were fitted on other settings before."
         )
         RESULTS.write_text(f"{intro}\n\n{table(found)}\n\n{said}. A GPU was not measured.\n", encoding="utf-8")
 

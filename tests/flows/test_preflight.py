@@ -78,6 +78,16 @@ def test_too_little_memory_is_refused_and_each_remedy_makes_it_fit(bench: Bench)
         assert preflight.look(bench, plan(bench, **knobs), device=small).refusals == (), remedy
 
 
+def test_no_remedy_is_one_that_cannot_be_combined_with_the_rest(bench: Bench) -> None:
+    add(bench, *[1600] * 30)
+    heavy = plan(bench, adapter="prefix", per_device_train_batch_size=16, max_length=512)
+    half = preflight.look(bench, plan(bench, per_device_train_batch_size=8, max_length=512), device=ROOM).memory
+    assert half is not None
+    (refusal,) = preflight.look(bench, heavy, device=replace(ROOM, free=half.total)).refusals
+    assert refusal.remedies
+    assert not any("gradient_checkpointing" in remedy.knobs for remedy in refusal.remedies)
+
+
 def test_without_counting_every_row_is_taken_to_fill_the_window(bench: Bench) -> None:
     add(bench, *[40] * 30)
     one = plan(bench, max_length=512)

@@ -365,6 +365,14 @@ def test_a_run_whose_process_lives_is_running(bench: Bench, run: Run) -> None:
     assert now.state is RunState.RUNNING
 
 
+def test_what_a_run_does_is_told_with_what_its_trainer_had_to_change(run: Run) -> None:
+    directory = RunDirectory(Path(run.directory))
+    before = train.spec(run)
+    directory.adjust({"per_device_train_batch_size": 3})
+    assert train.spec(run) == replace(before, knobs={**before.knobs, "per_device_train_batch_size": 3})
+    assert directory.spec() == before
+
+
 def test_a_run_whose_folder_is_gone_is_lost(bench: Bench, run: Run) -> None:
     directory = RunDirectory(Path(run.directory))
     directory.root.rename(directory.root.with_name("elsewhere"))

@@ -30,6 +30,7 @@ from workbench.errors import RefusedError
 from workbench.flows import registry, row_lengths
 from workbench.flows.row_lengths import RowLengths
 from workbench.jobs.devices import Device, training_device
+from workbench.methods.adapters import refuse_clashes
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -189,6 +190,8 @@ def _ways_to_fit(spec: RunSpec, shape: ModelShape, device: Device, lengths: RowL
 
     def fits(changed: Mapping[str, str]) -> bool:
         knobs = {**spec.knobs, **_parsed(spec, changed)}
+        if not _can_be(spec, knobs):
+            return False
         tokens = lengths.longest_tokens(int(knobs[WINDOW])) if lengths else int(knobs[WINDOW])
         return estimate(shape, _load(spec, shape, knobs, device, tokens)).total <= device.free
 
@@ -198,6 +201,15 @@ def _ways_to_fit(spec: RunSpec, shape: ModelShape, device: Device, lengths: RowL
         return tuple({way.said: way for way in reversed(found)}.values())[::-1]
     together = {name: value for way in ways for name, value in way.knobs.items()}
     return (Remedy("all of it together", together),) if together and fits(together) else ()
+
+
+def _can_be(spec: RunSpec, knobs: Mapping[str, KnobValue]) -> bool:
+    start = "adapter" if spec.adapter_path else "base"
+    try:
+        refuse_clashes({**knobs, "method": spec.method, "start": start})
+    except RefusedError:
+        return False
+    return True
 
 
 def _parsed(spec: RunSpec, changed: Mapping[str, str]) -> dict[str, KnobValue]:

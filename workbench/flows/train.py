@@ -166,8 +166,12 @@ def runs(bench: Bench) -> list[Run]:
 
 
 def spec(run: Run) -> RunSpec:
-    """What the run was told to do; raises ``RunError`` when its folder is gone."""
-    return RunDirectory(Path(run.directory)).spec()
+    """What the run does: as it was told, with the knobs that its trainer had to change on the way, such as a smaller
+    batch. Raises ``RunError`` when its folder is gone.
+    """
+    directory = RunDirectory(Path(run.directory))
+    told = directory.spec()
+    return replace(told, knobs={**told.knobs, **directory.adjusted()})
 
 
 def sync(bench: Bench, *, start_runner: StartRunner = ensure_runner) -> list[Run]:
