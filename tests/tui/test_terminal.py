@@ -106,6 +106,28 @@ def test_a_draft_survives_a_kill(program: list[str], shown: Terminal) -> None:
         again.wait_for("half a thought")
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [('printf " and more" >> "$1"', "a thought and more"), ("exit 1", "ended with status 1")],
+    ids=["saves", "fails"],
+)
+def test_after_the_own_editor_the_app_has_the_terminal_again(
+    program: list[str], tmp_path: Path, lines: str, expected: str
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text(f'#!/bin/sh\nprintf "the editor is here" > /dev/tty\nread answer < /dev/tty\n{lines}\n')
+    editor.chmod(0o755)
+    with Terminal(program, env={"VISUAL": str(editor)}) as terminal:
+        terminal.wait_for("engine off")
+        terminal.send("a thought\x18\x05")
+        terminal.wait_for("the editor is here")
+        terminal.send("\r")
+        terminal.wait_for(expected)
+        terminal.send(" goes on")
+        terminal.wait_for("goes on")
+        assert "[(C)HAT]" in terminal.text
+
+
 def test_nothing_is_sent_while_nothing_happens(shown: Terminal) -> None:
     shown.settle(1.0)
     before = len(shown.raw)
