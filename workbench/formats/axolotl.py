@@ -1,7 +1,8 @@
 """Axolotl: ``messages`` with ``chosen`` and ``rejected`` as one message each, its older pairs of texts, and Nectar.
 
 Of ranked answers (``zephyr.nectar``) the best makes a pair with each one ranked below it. In ``messages`` every answer
-is learnt from; answers that are only context are written with ``"train": false``.
+is learnt from; answers that are only context are written with ``"train": false``, which Axolotl heeds when its
+configuration says ``message_field_training: train``.
 Source: https://github.com/axolotl-ai-cloud/axolotl/blob/main/docs/rlhf.qmd
 """
 
@@ -108,7 +109,7 @@ def _lost(content: Content) -> str:
 FORMAT = Format(
     name="axolotl",
     title="Axolotl",
-    summary="messages, and for pairs chosen and rejected as one message each; also its older pairs, and Nectar",
+    summary="messages (train: false by message_field_training), pairs with one message each; older pairs, Nectar",
     columns=_COLUMNS,
     score=_score,
     read=_read,
