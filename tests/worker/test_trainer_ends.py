@@ -57,8 +57,13 @@ def history(directory: RunDirectory) -> list[dict[str, Any]]:
         ("sft", {"lora_dropout": 0.2, "gradient_accumulation_steps": 2}),
         ("sft", {"adapter": "full"}),
         ("dpo", {"adapter_path": "the tuned one's"}),
+        ("sft", {"adapter": "pissa"}),
+        ("cpt", {"max_length": 32}),
+        ("reward", {}),
+        ("orpo", {"adapter": "dora"}),
+        ("rloo", {"max_completion_length": 6}),
     ],
-    ids=["sft-lora", "sft-full", "dpo-from-an-adapter"],
+    ids=["sft-lora", "sft-full", "dpo-from-an-adapter", "sft-pissa", "cpt", "reward", "orpo-dora", "rloo"],
 )
 def test_a_stopped_and_resumed_run_makes_bit_for_bit_the_steps_of_an_unbroken_one(
     method: str, knobs: dict[str, object], tmp_path: Path, tiny_llama: Path, tuned: RunDirectory, train: Train

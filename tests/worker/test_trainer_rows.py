@@ -69,6 +69,39 @@ def test_in_a_completion_of_several_turns_only_the_assistant_s_are_learnt(
         assert result.tokenizer.decode(learnt) == "One.<|im_end|>\nTwo.<|im_end|>\n"
 
 
+@pytest.mark.parametrize("method", ["orpo", "simpo"])
+def test_pairs_learn_their_answers_and_stop_token_and_nothing_else(
+    method: str, tmp_path: Path, tiny_llama: Path, built: Callable[[RunDirectory], Any]
+) -> None:
+    result = built(make_run(tmp_path / "run", tiny_llama, method, max_steps=1))
+    for row in result.trainer.train_dataset:
+        for name in ("chosen", "rejected"):
+            learnt = [label for label in row[f"{name}_labels"] if label != -100]
+            assert result.tokenizer.decode(learnt) == row[f"{name}_turns"][0]["content"] + "<|im_end|>\n"
+
+
+def test_texts_are_packed_whole_each_with_its_end_and_a_model_without_a_template_will_do(
+    tmp_path: Path, tiny_llama: Path, built: Callable[[RunDirectory], Any]
+) -> None:
+    directory = make_run(tmp_path / "run", tiny_llama, "cpt", max_steps=1, max_length=40)
+    result = built(directory)
+    texts = [json.loads(line)["text"] for line in directory.train_file.read_text().splitlines()]
+    packed = [token for row in result.trainer.train_dataset for token in row["input_ids"]]
+    assert result.tokenizer.decode(packed) == "".join(f"{text}<|im_end|>" for text in texts)
+    assert {len(row["input_ids"]) for row in result.trainer.train_dataset.select(range(5))} == {40}
+    bare = tiny.make(tmp_path / "base")
+    (bare / "chat_template.jinja").unlink()
+    assert built(make_run(tmp_path / "bare", bare, "cpt", max_steps=1)).counts.kept
+
+
+def test_an_argument_that_is_no_knob_reaches_the_trainer(
+    tmp_path: Path, tiny_llama: Path, built: Callable[[RunDirectory], Any]
+) -> None:
+    directory = make_run(tmp_path / "run", tiny_llama, max_steps=1, arguments="optim=adafactor adam_beta2=0.9")
+    args = built(directory).trainer.args
+    assert (args.optim.value, args.adam_beta2) == ("adafactor", 0.9)
+
+
 @pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
 def test_rows_are_trained_with_their_tools_also_when_the_first_has_none(
     method: str, tmp_path: Path, built: Callable[[RunDirectory], Any]
@@ -107,7 +140,7 @@ def test_a_call_is_learnt_with_its_own_arguments_whatever_the_calls_of_other_row
     assert learnt == {f"{json.dumps(given[number % 4])}<|im_end|>\nIt is {number}.<|im_end|>\n" for number in range(8)}
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo"])
+@pytest.mark.parametrize("method", ["sft", "dpo", "simpo"])
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
@@ -178,6 +211,26 @@ def test_a_window_too_short_for_any_answer_is_refused(tmp_path: Path, tiny_llama
     assert train(directory) == 1
     status = directory.status()
     assert status is not None and "max_length = 8" in status.error
+
+
+@pytest.mark.parametrize("method", ["simpo", "orpo"])
+def test_held_out_figures_of_pairs_without_a_reference_match_plain_transformers(
+    method: str, tmp_path: Path, tiny_llama: Path, built: Callable[[RunDirectory], Any]
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    directory = make_run(tmp_path / "run", tiny_llama, method, max_steps=6, learning_rate=5e-3, beta=0.7)
+    result = built(directory)
+    told = [e for e in directory.events()[0] if e["event"] == "eval"][-1]
+    tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama), directory.adapter).eval()
+    rows = [json.loads(line) for line in directory.eval_file.read_text().splitlines()]
+    good = [log_prob(tuned, result.tokenizer, row, "chosen") for row in rows]
+    bad = [log_prob(tuned, result.tokenizer, row, "rejected") for row in rows]
+    margins = [0.7 * (g[0] / g[1] - b[0] / b[1]) for g, b in zip(good, bad, strict=True)]
+    assert told["loss"] == pytest.approx(-math.fsum(g[0] for g in good) / sum(g[1] for g in good), rel=1e-5)
+    assert told["margin"] == pytest.approx(math.fsum(margins) / len(margins), rel=1e-4)
+    assert told["accuracy"] == sum(m > 0 for m in margins) / len(margins)
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo", "kto"])

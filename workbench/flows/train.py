@@ -87,8 +87,8 @@ def plan(
     setting, ``NotFoundError`` for a name, and ``RefusedError`` when there is nothing to train on or a check finds rows
     that must not be trained on, with what to do about it.
     """
-    given = dict(overrides or {})
     chosen = training_methods.get(method)
+    given = training_methods.with_arguments(chosen, overrides or {})
     beginning = start_of(bench, model)
     start, base = beginning.model, beginning.base
     facts = registry.describe(bench, base)

@@ -13,6 +13,10 @@ from functools import cache
 
 from workbench.domain.methods import Method, nearest
 from workbench.errors import NotFoundError
+from workbench.methods._arguments import values as argument_values
+from workbench.methods._arguments import with_arguments
+
+__all__ = ["GONE", "argument_values", "find", "get", "with_arguments"]
 
 
 @cache

@@ -110,6 +110,13 @@ SAVING = (
         target="workbench",
         minimum=0,
     ),
+    Knob(
+        "arguments",
+        "",
+        "any other argument of the trainer's config in TRL and transformers: name=value, with spaces between",
+        KnobGroup.SAVING,
+        target="workbench",
+    ),
 )
 
 MORE = Preset(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench import methods
 from workbench.domain.examples import Kind
 from workbench.domain.methods import Measure, Method, Task
 from workbench.domain.runs import RunSpec
@@ -35,7 +36,9 @@ class Built:
 
 def config_values(method: Method, spec: RunSpec, directory: RunDirectory) -> dict[str, Any]:
     """The keyword arguments of the method's config class for this run."""
-    values: dict[str, Any] = {k.name: spec.knobs[k.name] for k in method.knobs if k.target == "trainer"}
+    knobs = adapters.settings(spec)
+    values: dict[str, Any] = {k.name: knobs[k.name] for k in method.knobs if k.target == "trainer"}
+    values |= methods.argument_values(method, str(knobs["arguments"]))
     values |= method.fixed
     if weight := float(spec.knobs.get("sft_weight", 0.0)):
         values |= {"loss_type": [values["loss_type"], "sft"], "loss_weights": [1.0, weight]}
