@@ -61,7 +61,8 @@ class BlindPair:
 class Judgement:
     """What a person said about a blind pair. ``strength`` counts only when one side won.
 
-    ``unread`` are the sides whose end was never in sight: such a verdict counts, and is marked.
+    ``unread`` are the sides whose end was never in sight: such a verdict counts, and is marked. ``duration_ms`` 0 means
+    that nobody took the time.
     """
 
     verdict: Verdict
@@ -81,7 +82,7 @@ class Judgement:
         facts: dict[str, str | int] = {"verdict": self.verdict.value, "duration_ms": self.duration_ms}
         facts |= {"strength": self.strength.value} if self.verdict.is_decided else {}
         facts |= {"early": " ".join(self.unread)} if self.unread else {}
-        return facts | ({"fast": 1} if self.duration_ms < FAST_MS else {})
+        return facts | ({"fast": 1} if 0 < self.duration_ms < FAST_MS else {})
 
     @property
     def tags(self) -> tuple[str, ...]:
