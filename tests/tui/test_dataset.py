@@ -233,3 +233,12 @@ async def test_what_is_for_one_dataset_says_so_when_all_are_shown(bench: Bench) 
         await figures_of(app, pilot, "")
         await pilot.press("X")
         await until_text(pilot, "this is for one dataset")
+
+
+async def test_letters_behind_a_key_in_one_burst_go_into_the_dialog_that_it_opens(bench: Bench) -> None:
+    async with showing(bench, "curate", size=SIZE) as (app, pilot):
+        await figures_of(app, pilot, "teas")
+        for key in ("X", *"teas", "enter"):  # each of these letters is a key of the screen below
+            app.simulate_key(key)
+        await until_text(pilot, "deleted teas (40 rows)")
+        assert count(bench, "", "teas") == 0

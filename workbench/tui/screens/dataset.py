@@ -180,7 +180,7 @@ class DatasetDialog(Dialog[str]):
         self._progress = "asking the tokenizer, some seconds …"
         self.action_count()
 
-    def action_choose_base(self) -> None:
+    async def action_choose_base(self) -> None:
         """``b``"""
 
         def chosen(name: str | None) -> None:
@@ -188,11 +188,11 @@ class DatasetDialog(Dialog[str]):
                 self.model = name
                 self.action_count()
 
-        models = self.bench.store.models.list()
+        models = await asyncio.to_thread(self.bench.store.models.list)
         choices = [Choice(model.name, model.name, model.kind.value) for model in models]
         self.app.push_screen(ChooseDialog("Ready for which model?", choices, current=self.model), chosen)
 
-    def action_choose_dataset(self) -> None:
+    async def action_choose_dataset(self) -> None:
         """``D``"""
 
         def chosen(name: str | None) -> None:
@@ -200,28 +200,31 @@ class DatasetDialog(Dialog[str]):
                 self.dataset, self._said = name, ""
                 self.action_count()
 
-        choices = [Choice("", "all datasets"), *(Choice(d.name, d.name, _counts(d)) for d in flow.shown(self.bench))]
+        found = await asyncio.to_thread(flow.shown, self.bench)
+        choices = [Choice("", "all datasets"), *(Choice(d.name, d.name, _counts(d)) for d in found)]
         self.app.push_screen(ChooseDialog("Dataset", choices, current=self.dataset), chosen)
 
     # --- what is done to it ------------------------------------------------------------------------------------
 
-    def action_split(self) -> None:
+    async def action_split(self) -> None:
         """``s``"""
-        self._ask(lambda: split_form(self.bench, self.dataset))
+        if self._is_one():
+            self._open(split_form(self.bench, self.dataset))
 
-    def action_merge(self) -> None:
+    async def action_merge(self) -> None:
         """``m``"""
-        self._ask(lambda: merge_form(self.bench, flow.shown(self.bench), self.dataset), needs_one=False)
+        self._open(merge_form(self.bench, await asyncio.to_thread(flow.shown, self.bench), self.dataset))
 
-    def action_mix(self) -> None:
+    async def action_mix(self) -> None:
         """``w``"""
-        self._ask(lambda: mix_form(self.bench, flow.shown(self.bench), self.dataset), needs_one=False)
+        self._open(mix_form(self.bench, await asyncio.to_thread(flow.shown, self.bench), self.dataset))
 
-    def action_augment(self) -> None:
+    async def action_augment(self) -> None:
         """``p``"""
-        self._ask(lambda: augment_form(self.bench, self.dataset))
+        if self._is_one():
+            self._open(augment_form(self.bench, self.dataset))
 
-    def action_delete(self) -> None:
+    async def action_delete(self) -> None:
         """``X``"""
 
         def answered(yes: bool | None) -> None:
@@ -229,31 +232,17 @@ class DatasetDialog(Dialog[str]):
                 self._deleted = self.dataset
                 self._do(lambda: Outcome(flow.delete(self.bench, self.dataset).said.partition(";")[0], ""))
 
-        def ask() -> None:
-            self.app.push_screen(delete_dialog(self.bench, self._named()), answered)
+        if self._is_one():
+            dialog = await asyncio.to_thread(delete_dialog, self.bench, self.dataset)
+            self.app.push_screen(dialog, answered)
 
-        self._with_dataset(ask)
-
-    def _named(self) -> Dataset:
-        return self.bench.store.datasets.get(self.dataset)
-
-    def _with_dataset(self, then: Callable[[], None]) -> None:
+    def _is_one(self) -> bool:
         if not self.dataset:
             self.show_problem("this is for one dataset: choose one (D)")
-            return
-        try:
-            then()
-        except WorkbenchError as error:
-            self.show_problem(error.message)
+        return bool(self.dataset)
 
-    def _ask(self, make: Callable[[], Screen[Outcome | None]], *, needs_one: bool = True) -> None:
-        def ask() -> None:
-            self.app.push_screen(make(), self._was_done)
-
-        if needs_one:
-            self._with_dataset(ask)
-        else:
-            ask()
+    def _open(self, form: Screen[Outcome | None]) -> None:
+        self.app.push_screen(form, self._was_done)
 
     def _do(self, act: Callable[[], Outcome]) -> None:
         self.run_worker(self._doing(act), group="do", exclusive=True, exit_on_error=False)

@@ -142,8 +142,9 @@ def augment_form(bench: Bench, dataset: str) -> LineForm[Outcome]:
     return LineForm(f"Augment {dataset} by templates", lines, do, text=text)
 
 
-def delete_dialog(bench: Bench, dataset: Dataset) -> ConfirmDialog:
+def delete_dialog(bench: Bench, name: str) -> ConfirmDialog:
     """Asks for the name of what is to be hidden. For a thread, because it counts."""
+    dataset = bench.store.datasets.get(name)
     locked = bench.store.examples.count(parse_query("split:test"), dataset.name)
     test = f" {locked:,} of them are in the locked test split." if locked else ""
     text = f"Its {dataset.total:,} rows are hidden.{test} Chats, runs and exports keep what they have; u undoes it."

@@ -28,6 +28,8 @@ def _preview(seen: Preview, width: int) -> Iterator[Sequence[Part]]:
     yield [(_guess(seen), "bold"), ("\n", "")]
     if seen.error:
         yield [(cell(seen.error, 4 * width), "bold $text-error"), ("\n", "")]
+        if not seen.rows and seen.columns:
+            yield [("choose another format above, or which column is the prompt, the completion, …\n", "")]
     if seen.mapping:
         named = ", ".join(f"{ours} is {theirs!r}" for ours, theirs in seen.mapping.items())
         yield [(cell(f"columns: {named}", 2 * width) + "\n", "")]

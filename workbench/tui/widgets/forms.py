@@ -56,7 +56,7 @@ class LineForm(Dialog[Answer], Generic[Answer]):
     LineForm .lines--line > Input { width: 22; margin: 0 1 0 0; }
     LineForm .lines--line > .lines--path { width: 1fr; }
     LineForm .lines--line > Picker { width: 22; margin: 0 1 0 0; }
-    LineForm .lines--line > Static { width: 1fr; color: $text-muted; }
+    LineForm .lines--line > .lines--help { width: 1fr; color: $text-muted; }
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LineForm(Dialog[Answer], Generic[Answer]):
                     yield Label(safe_cell(line.label, 19))
                     yield from self._fields(line)
                     if line.help:
-                        yield Static(safe_cell(line.help), markup=False)
+                        yield Static(safe_cell(line.help), classes="lines--help", markup=False)
 
     def _fields(self, line: Line) -> Iterator[Widget]:
         for one in (line, *line.more):
