@@ -297,3 +297,12 @@ async def test_no_color_takes_a_theme_that_sends_none(bench: Bench, monkeypatch:
             if colour is not None and not colour.is_default
         }
         assert colours == set()
+
+
+async def test_help_calls_widgets_by_words_and_not_by_their_classes(bench: Bench) -> None:
+    async with showing(bench, size=(120, 50)) as (app, pilot):
+        await pilot.press("ctrl+l", "escape", "f3")
+        await until(pilot, lambda: type(app.focused).__name__ == "RowTable")
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, HelpDialog))
+        assert "Row table" in text_of(app) and "RowTable" not in text_of(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from rich.table import Table
@@ -9,6 +10,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding
 from textual.containers import Vertical, VerticalScroll
+from textual.dom import DOMNode
 from textual.events import Key
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -25,13 +27,21 @@ def help_rows(active: Mapping[str, ActiveBinding]) -> list[tuple[str, str, str]]
     # what a text field itself binds (cursor keys and the like) is known to most, so it stands last
     for key, found in sorted(active.items(), key=lambda item: not item[1].binding.id):
         if found.binding.description and not found.binding.system:
-            where = getattr(found.node, "title", "") or getattr(found.node, "help_title", "")
-            where = where if isinstance(where, str) and where else type(found.node).__name__
+            where = _place(found.node)
             rows.setdefault((where, found.binding.tooltip or found.binding.description), []).append(key_sign(key))
     places = list(dict.fromkeys(where for where, _ in rows))
     # the app's own keys are the same on every screen, so they come after the screen's
     listed = sorted(rows.items(), key=lambda row: (row[0][0] == WORKBENCH, places.index(row[0][0])))
     return [(where, "  ".join(keys), what) for (where, what), keys in listed]
+
+
+def _place(node: DOMNode) -> str:
+    """What a person would call the widget: its title, else its class in words ("Dataset" for ``DatasetDialog``)."""
+    title = getattr(node, "title", "")
+    if isinstance(title, str) and title:
+        return title
+    name = re.sub("(Dialog|Form|Pane)$", "", type(node).__name__) or type(node).__name__
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
 
 
 class HelpDialog(ModalScreen[None]):
