@@ -11,6 +11,10 @@ _MEMORY_HINT = (
     "halve per_device_train_batch_size and double gradient_accumulation_steps; then gradient_checkpointing=true, "
     "a smaller max_length, or adapter=qlora"
 )
+_TEMPLATE_HINT = (
+    "leave out the rows that it has no words for (such as tool calls), or train a model whose template has them; "
+    "`workbench tokens EXAMPLE` shows a row"
+)
 _DISK_HINT = "free some space and resume: the last complete checkpoint was kept"
 _MEMORY_SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
 _DISK_SIGNS = ("no space left on device", "os error 28", "disk quota exceeded")
@@ -53,6 +57,8 @@ def explain(error: BaseException, *, step: int) -> tuple[str, str]:
     if is_out_of_memory(error):
         return f"out of memory{at}", _MEMORY_HINT
     lines = str(error).strip().splitlines() or ["no message"]
+    if type(error).__module__.partition(".")[0] == "jinja2":
+        return f"the model's chat template cannot say a row: {lines[0]}", _TEMPLATE_HINT
     return f"{type(error).__name__}{at}: {lines[0]}", "log.txt in the run's folder has the whole story"
 
 
