@@ -290,3 +290,19 @@ def log_prob(model: Any, tokenizer: Any, row: dict[str, Any], name: str) -> tupl
 
 def gain(tuned: Any, base: Any, tokenizer: Any, row: dict[str, Any], name: str) -> float:
     return log_prob(tuned, tokenizer, row, name)[0] - log_prob(base, tokenizer, row, name)[0]
+
+
+def test_rows_that_the_template_has_no_words_for_are_called_so(tmp_path: Path, train: Train) -> None:
+    refusing = "{% if messages[1:] | selectattr('role', 'equalto', 'tool') | list %}{{ raise_exception('no tools') }}"
+    base = tiny.make(tmp_path / "base", template=refusing + "{% endif %}" + tiny.TEMPLATE)
+    said = [
+        {"role": "assistant", "content": "One."},
+        {"role": "tool", "content": "1"},
+        {"role": "assistant", "content": "Two."},
+    ]
+    rows: list[dict[str, object]] = [{"prompt": [{"role": "user", "content": "?"}], "completion": said}] * 8
+    directory = with_rows(make_run(tmp_path / "run", base, max_steps=1), rows)
+    assert train(directory) == 1
+    status = directory.status()
+    assert status is not None and status.error == "the model's chat template cannot say a row: no tools"
+    assert "tokens EXAMPLE" in status.hint
