@@ -290,7 +290,23 @@ def test_the_index_of_words_merges_little_by_little_after_an_import(store: Store
     other = Store.open(workspace)
     with other.write() as db:
         kept = {row["k"]: row["v"] for row in db.execute("SELECT k, v FROM examples_fts_config")}
-    assert kept["automerge"] == 16 and kept["crisismerge"] == 200
+    assert kept["automerge"] == kept["usermerge"] == 16 and kept["crisismerge"] == 200
+
+
+def test_the_parts_of_the_index_of_words_stay_few_while_rows_come_in_and_go(store: Store) -> None:
+    parts: list[int] = []
+
+    def look(_: int) -> None:
+        sql = "SELECT count(DISTINCT segid) FROM examples_fts_idx"
+        parts.append(store.read().execute(sql).fetchone()[0])
+        if parts[-1] and len(parts) == 100:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        bring(store, range(1200), advance=look)
+    assert len(parts) == 100 and max(parts) < 40, "a transaction adds one part"
+    assert_untouched(store)
+    assert store.read().execute("SELECT count(DISTINCT segid) FROM examples_fts_idx").fetchone()[0] < 40
 
 
 def test_nothing_to_bring_is_no_import(store: Store) -> None:

@@ -10,6 +10,7 @@ that is opened.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -41,9 +42,13 @@ AIM_SECONDS = 0.04
 FIRST_ROWS, MOST_ROWS = 20, 1000
 # Others ask for the lock every 5 ms: in this long a pause each of them has asked once.
 PAUSE_SECONDS = 0.006
-# The index of words: how many of its parts may stand side by side before it merges some, a little with each transaction
-# that adds much; and how many before it merges all of them at once, which can take a second.
-_MERGING = {"automerge": 16, "crisismerge": 200}
+# The index of words: how many of its parts may stand side by side before some are merged (by whoever adds to it, and by
+# the import's own orders), and how many before all of them are merged at once, which can take a second.
+_MERGING = {"automerge": 16, "usermerge": 16, "crisismerge": 200}
+# An import merges a few pages with each transaction: the index's own way is to merge many with one in some.
+_FEWEST_MERGED_PAGES = 16
+_ROWS_PER_MERGED_PAGE = 2
+_ORDER = "INSERT INTO examples_fts(examples_fts, rank) VALUES (?, ?)"
 _HASH = COLUMNS.index("hash")
 _ON_ITS_WAY = "state IN ('staging', 'removing')"
 
@@ -122,7 +127,9 @@ class Imports:
             started = time.monotonic()
             with self._store.write(durable=False) as db:
                 sql = "DELETE FROM examples WHERE id IN (SELECT id FROM examples WHERE import_id = ? LIMIT ?)"
-                if db.execute(sql, [import_id, count]).rowcount == 0:
+                with _merging_little(db, count):
+                    removed = db.execute(sql, [import_id, count]).rowcount
+                if removed == 0:
                     _forget(db, import_id)
                     return True
             count = _next_count(count, time.monotonic() - started)
@@ -372,7 +379,8 @@ class _Writing:
         db.conn.executemany("INSERT OR IGNORE INTO example_flags (example_id, flag) VALUES (?, ?)", flags)
         findings.add(db, found)
         if rows:
-            db.execute(INDEX, [next_id, next_id + len(rows) - 1])
+            with _merging_little(db, len(rows)):
+                db.execute(INDEX, [next_id, next_id + len(rows) - 1])
         return len(rows)
 
     def _set_aside(self, db: Database, last_id: int) -> None:
@@ -421,7 +429,18 @@ def _merge_little_by_little(db: Database) -> None:
     have = {row["k"]: row["v"] for row in db.execute("SELECT k, v FROM examples_fts_config")}
     for name, value in _MERGING.items():
         if have.get(name) != value:
-            db.execute("INSERT INTO examples_fts(examples_fts, rank) VALUES (?, ?)", [name, value])
+            db.execute(_ORDER, [name, value])
+
+
+@contextlib.contextmanager
+def _merging_little(db: Database, rows: int) -> Iterator[None]:
+    """What is done here to so many rows merges as many pages of the index of words as they will need in the end."""
+    db.execute(_ORDER, ["automerge", 0])
+    yield
+    db.execute("SAVEPOINT indexed")  # the index writes what it has gathered, here and not when its own merging is on
+    db.execute("RELEASE indexed")
+    db.execute(_ORDER, ["merge", max(_FEWEST_MERGED_PAGES, rows // _ROWS_PER_MERGED_PAGE)])
+    db.execute(_ORDER, ["automerge", _MERGING["automerge"]])
 
 
 def _next_count(count: int, seconds: float) -> int:
