@@ -37,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from terminal import Terminal
 
 RUN_SECONDS = 180.0
+RUN_STEPS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +144,14 @@ def kill_trainer(workspace: Workspace, rng: random.Random, victim: str = "traine
     bench = Bench.open(workspace)
     try:
         exchange.import_file(bench, shipped("sample_data") / "tickets.jsonl", dataset="kill", status=Status.ACCEPTED)
-        overrides = {"max_steps": "12", "save_steps": "2", "max_length": "128"}
+        overrides = {"max_steps": str(RUN_STEPS), "save_steps": "2", "max_length": "128"}
         run = train.launch(bench, train.plan(bench, method="sft", dataset="kill", overrides=overrides))
         directory = RunDirectory(Path(run.directory))
         _wait(lambda: _trainer_pid(directory) is not None, 60, "the trainer to start")
-        after = rng.uniform(0.0, 14.0)
-        time.sleep(after)
-        at_step = bench.store.runs.get(str(run.id)).step
+        started, awaited = time.monotonic(), rng.randrange(RUN_STEPS)
+        _wait(lambda: _step(bench, run.id) >= awaited, RUN_SECONDS, f"step {awaited}")
+        time.sleep(rng.uniform(0.0, 1.0 if awaited else 6.0))
+        after, at_step = time.monotonic() - started, _step(bench, run.id)
         pid = _trainer_pid(directory) if victim == "trainer" else _runner_pid(bench.workspace)
         if pid is not None:
             _kill(pid)
@@ -182,6 +184,13 @@ def _runner_pid(workspace: Workspace) -> int | None:
         if "workbench.jobs.runner" in line and str(workspace.runs) in line:
             return int(process.pid)
     return None
+
+
+def _step(bench: Bench, run_id: int) -> int:
+    """How far the run has come; past any step once it is over."""
+    train.sync(bench)
+    run = bench.store.runs.get(str(run_id))
+    return RUN_STEPS if run.state.is_over else run.step
 
 
 def _settled(bench: Bench, run_id: int) -> RunState:
