@@ -63,6 +63,12 @@ class Measured:
     name: str
     budget_ms: float | None
     times: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def add(self, took: tuple[float, float]) -> None:
+        """One more: by the clock, and on a processor."""
+        self.times.append(took[0])
+        self.cpu.append(took[1])
 
     def told(self) -> Measured:
         """Itself, printed for who waits."""
@@ -74,7 +80,8 @@ class Measured:
         ordered = sorted(self.times)
         budget = f"{self.budget_ms:,.0f}" if self.budget_ms else ""
         p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
-        return f"| {self.name} | {len(ordered)} | {statistics.median(ordered):,.1f} | {p95:,.1f} | {budget} |"
+        cpu = f"{statistics.median(self.cpu):,.1f}" if self.cpu else ""
+        return f"| {self.name} | {len(ordered)} | {statistics.median(ordered):,.1f} | {p95:,.1f} | {cpu} | {budget} |"
 
 
 class Screen:
@@ -83,15 +90,20 @@ class Screen:
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
 
-    def press(self, keys: str, shown: Callable[[str], bool], *, seconds: float = 60) -> float:
-        """Type ``keys``; the milliseconds until the bytes had come that made ``shown`` true."""
-        begun = time.perf_counter()
+    def worked(self) -> float:
+        """Milliseconds that all threads of the program have had a processor."""
+        tasks = Path(f"/proc/{self.terminal.pid}/task").glob("*/schedstat")
+        return sum(int(path.read_text().split()[0]) for path in tasks) / 1e6
+
+    def press(self, keys: str, shown: Callable[[str], bool], *, seconds: float = 60) -> tuple[float, float]:
+        """Type ``keys``; the milliseconds until the bytes had come that made ``shown`` true, and those of work."""
+        begun, worked = time.perf_counter(), self.worked()
         self.terminal.send(keys)
         while time.perf_counter() - begun < seconds:
             self.terminal.read(0.5)
             at = self.terminal.last_read_at
             if shown(self.terminal.text):
-                return 1000 * (at - begun)
+                return 1000 * (at - begun), self.worked() - worked
         raise TimeoutError(f"{keys!r} was not answered; the screen was:\n{self.terminal.text}")
 
     @property
@@ -121,7 +133,7 @@ def page(screen: Screen, times: int) -> Measured:
     found = Measured("PageDown, PageUp", 30)
     for number in range(times):
         key = PAGE_DOWN if number < times * 2 // 3 else PAGE_UP
-        found.times.append(screen.press(key, changed(lambda: screen.listed[:1])))
+        found.add(screen.press(key, changed(lambda: screen.listed[:1])))
         screen.terminal.settle(0.1)
     return found.told()
 
@@ -130,7 +142,7 @@ def jump(screen: Screen) -> Measured:
     """The last row and the first one."""
     found = Measured("G and g (last row, first row)", 30)
     for key in "Gg" * 4:
-        found.times.append(screen.press(key, changed(lambda: screen.listed[:1])))
+        found.add(screen.press(key, changed(lambda: screen.listed[:1])))
         screen.terminal.settle(0.2)
     return found.told()
 
@@ -140,11 +152,11 @@ def label(screen: Screen, times: int) -> list[Measured]:
     moved, signed = Measured("label: the cursor is on the next row", 30), Measured("label: stored, and shown", 30)
     for number in range(times):
         row, sign = int(screen.cursor.replace("▶", "").split()[0]), "ok" if number % 2 else "no"
-        begun = time.perf_counter()
-        moved.times.append(screen.press("a" if number % 2 else "x", changed(lambda: screen.cursor)))
+        begun, worked = time.perf_counter(), screen.worked()
+        moved.add(screen.press("a" if number % 2 else "x", changed(lambda: screen.cursor)))
         while not any(line.split()[:2] == [str(row), sign] for line in screen.terminal.text.split("\n")):
             screen.terminal.read(0.5)
-        signed.times.append(1000 * (screen.terminal.last_read_at - begun))
+        signed.add((1000 * (screen.terminal.last_read_at - begun), screen.worked() - worked))
         screen.terminal.settle(0.12)
     return [moved.told(), signed.told()]
 
@@ -153,7 +165,7 @@ def undo(screen: Screen, times: int) -> Measured:
     """Undo, one by one."""
     found = Measured("undo", 30)
     for _ in range(times):
-        found.times.append(screen.press("u", changed(lambda: screen.cursor.split()[:2])))
+        found.add(screen.press("u", changed(lambda: screen.cursor.split()[:2])))
         screen.terminal.settle(0.12)
     return found.told()
 
@@ -172,15 +184,16 @@ def query(screen: Screen, store: Store, text: str, name: str, times: int) -> Mea
             right = rows and wanted.issuperset(rows) if wanted else "nothing matches" in shown
             return f"filter: {text}" in shown and bool(right)
 
-        found.times.append(screen.press("\r", painted))
+        found.add(screen.press("\r", painted))
         screen.terminal.settle(0.3)
         ready = f"{len(wanted):,} rows"
         screen.terminal.wait_for(lambda shown, ready=ready: ready in shown, seconds=60)  # type: ignore[misc]
+        screen.terminal.settle(1.0)
         screen.press("g", lambda _: True)
         screen.terminal.settle(0.2)
         screen.press("\x1b", lambda shown: "filter:" not in shown)
         screen.terminal.wait_for(lambda shown: "reading" not in shown and "rows" in shown, seconds=60)
-        screen.terminal.settle(0.2)
+        screen.terminal.settle(1.0)  # a person reads
     return found.told()
 
 
@@ -210,10 +223,10 @@ def bulk(screen: Screen, store: Store, workspace: Path, text: str) -> list[Measu
     measured = [Measured(f"reject {count:,} rows, one gesture", None), Measured(f"undo {count:,} rows", None)]
     with labelling(workspace) as waits:
         screen.press("x", lambda shown: "y yes" in shown)
-        measured[0].times.append(screen.press("y", lambda shown: f"rejected {count:,} examples" in shown, seconds=900))
+        measured[0].add(screen.press("y", lambda shown: f"rejected {count:,} examples" in shown, seconds=900))
         screen.terminal.settle(1)
         screen.press("u", lambda shown: "y yes" in shown)
-        measured[1].times.append(screen.press("y", lambda shown: f"undone: rejecting {count:,}" in shown, seconds=900))
+        measured[1].add(screen.press("y", lambda shown: f"undone: rejecting {count:,}" in shown, seconds=900))
     measured.append(Measured("a label of another process meanwhile", 100, waits or [0.0]))
     measured.append(Measured("the longest such wait", None, [max(waits, default=0.0)]))
     screen.terminal.settle(1)
@@ -240,7 +253,7 @@ def measure(workspace: Path, times: int, bulks: list[str]) -> list[str]:
     with Terminal(argv, columns=120, rows=40, env={"XDG_STATE_HOME": str(workspace)}) as terminal:
         screen, begun = Screen(terminal), time.perf_counter()
         terminal.wait_for("[(C)HAT]")
-        first.times.append(screen.press("\x1bOR", lambda _: bool(screen.listed)))
+        first.add(screen.press("\x1bOR", lambda _: bool(screen.listed)))
         terminal.wait_for(f"{total:,} rows")
         started.times.append(1000 * (terminal.last_read_at - begun))
         terminal.settle(1)
@@ -253,7 +266,11 @@ def measure(workspace: Path, times: int, bulks: list[str]) -> list[str]:
         memories.append(f"after labels: {memory(terminal.pid)}")
         for queries, kind in ((FILTERS, "filter"), (SEARCHES, "search")):
             each = [query(screen, store, text, f"{kind} `{text}`", max(1, times // 10)) for text in queries]
-            lines.append(Measured(f"**{kind}s, all**", 100, [t for one in each for t in one.times]))
+            every = Measured(f"**{kind}s, all**", 100)
+            for one in each:
+                every.times += one.times
+                every.cpu += one.cpu
+            lines.append(every)
             lines += each
         memories.append(f"after filters and searches: {memory(terminal.pid)}")
         for text in bulks:
@@ -284,8 +301,8 @@ def main() -> None:
         f"Milliseconds from the key to its paint; {os.cpu_count()} cores shared with other jobs, load {load:.1f} "
         f"at the beginning and {os.getloadavg()[0]:.1f} at the end.",
         "",
-        "| gesture | times | median | p95 | budget |",
-        "|---|---|---|---|---|",
+        "| gesture | times | median | p95 | of it on a processor | budget |",
+        "|---|---|---|---|---|---|",
     ]
     text = "\n".join([*head, *lines, ""])
     print(text)

@@ -292,3 +292,20 @@ def test_an_unforeseen_error_is_one_sentence_and_a_log_for_this_user_alone(
     (log,) = (Path.home() / ".local" / "state" / "workbench" / "log").glob("crash-*.log")
     assert log.stat().st_mode & 0o777 == 0o600
     assert "\x1b" not in log.read_text(encoding="utf-8")
+
+
+def test_a_view_lists_what_it_was_saved_with(command: Command, tmp_path: Path) -> None:
+    path = _write_rows(tmp_path / "rows.jsonl")
+    assert command("import", str(path), "--dataset", "d")[0] == 0
+    assert command("import", str(_write_rows(tmp_path / "more.jsonl", 2)), "--dataset", "e")[0] == 0
+    assert command("examples", "reject", "2")[0] == 0
+    saved = _json(command("--json", "views", "save", "todo", "status:pending", "--dataset", "d", "--order=-id"))
+    assert saved == {"name": "todo", "dataset": "d", "query": "status:pending", "order": "-id"}
+    assert _lines(command("--json", "views", "list")) == [saved]
+    assert [row["id"] for row in _lines(command("--json", "examples", "list", "--view", "todo"))] == [4, 3, 1]
+    narrowed = command("--json", "examples", "list", "--view", "todo", "--limit", "1", "question 2")
+    assert [row["id"] for row in _lines(narrowed)] == [3]
+    code, _, err = command("examples", "list", "--view", "todo", "--after", "1")
+    assert code == 2 and "--after" in err
+    assert command("views", "delete", "todo")[0] == 0
+    assert command("examples", "list", "--view", "todo")[0] == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -40,6 +41,14 @@ class Tmux:
         self._tmux("new-session", "-d", "-x", columns, "-y", rows, *argv)
         self._tmux("set-option", "-s", "escape-time", "0")
         self._tmux("set-option", "-g", "remain-on-exit", "on")
+
+    def kill(self) -> None:
+        """Kill the program, which has no time to do anything; ``restart`` starts one in its place."""
+        os.kill(int(self._tmux("display-message", "-p", "#{pane_pid}")), signal.SIGKILL)
+
+    def restart(self, *argv: str) -> None:
+        """Run a program where one ended or was killed."""
+        self._tmux("respawn-pane", "-k", *argv)
 
     def screen(self) -> str:
         """What is on the screen now."""

@@ -485,3 +485,70 @@ async def test_progress_is_that_of_the_rows_in_the_list(bench: Bench, rows: list
         await until_text(pilot, "2/5 ")
         await pilot.press("u")
         await until_text(pilot, "1/5 ")
+
+
+async def test_the_order_is_chosen_and_shown(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("o")
+        await until_text(pilot, "Order")
+        await pilot.press(*"-id", "enter")
+        await until(pilot, lambda: list(curate.rows.ids) == rows[::-1])
+        await until_text(pilot, "by -id")
+        assert curate.rows.current_id == rows[0]
+
+
+async def test_a_list_is_saved_opened_and_deleted_as_a_view(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("slash", *"kind:preference", "enter")
+        await until(pilot, lambda: list(curate.rows.ids) == [rows[6]])
+        await pilot.press("V")
+        await until_text(pilot, "save this list")
+        await pilot.press("enter")
+        await until_text(pilot, "Save this list as")
+        await pilot.press(*"pairs", "enter")
+        await until(pilot, lambda: "saved the view pairs" in said(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: len(curate.rows.ids) == 7)
+        await pilot.press("V")
+        await until_text(pilot, "kind:preference in all datasets")
+        await pilot.press("enter")
+        await until(pilot, lambda: list(curate.rows.ids) == [rows[6]])
+        await until_text(pilot, "filter: kind:preference")
+        await pilot.press("V")
+        await until_text(pilot, "delete pairs")
+        await pilot.press(*"delete", "enter")
+        await until(pilot, lambda: bench.store.views.list() == [])
+
+
+async def test_a_range_is_marked_and_decided_as_one(bench: Bench, rows: list[int]) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press("m", "j", "j", "r")
+        await until_text(pilot, "4 marked")
+        await pilot.press("x")
+        await until(pilot, lambda: [status(bench, row) for row in rows[:5]].count(Status.REJECTED) == 4)
+        await pilot.press("u")
+        await until(pilot, lambda: all(status(bench, row) is Status.PENDING for row in rows))
+
+
+async def test_a_gesture_on_many_rows_asks_first_and_is_one_undo(
+    bench: Bench, rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "ASK_ABOVE", 3)
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 7)
+        await pilot.press("M", "a")
+        await until_text(pilot, "Do this to 7 marked rows?")
+        await pilot.press("n")
+        await pilot.press("a")
+        await until_text(pilot, "Do this to 7 marked rows?")
+        assert {status(bench, row) for row in rows} == {Status.PENDING}
+        await pilot.press("y")
+        await until(pilot, lambda: {status(bench, row) for row in rows} == {Status.ACCEPTED})
+        await until(pilot, lambda: "accepted 7 examples" in said(app))
+        await pilot.press("u")
+        await until_text(pilot, "Undo accepting 7 examples?")
+        await pilot.press("y")
+        await until(pilot, lambda: {status(bench, row) for row in rows} == {Status.PENDING})

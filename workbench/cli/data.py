@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from workbench.cli import exchange
 from workbench.cli.parsing import add, add_group, add_ids, positive
 from workbench.cli.session import Session
-from workbench.errors import NotFoundError
+from workbench.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
@@ -30,6 +30,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub = add(verbs, common, "list", examples_list, "examples that a query finds")
     sub.add_argument("query", nargs="*", metavar="QUERY", help="such as: status:pending split:train refund")
     sub.add_argument("--dataset", default="", metavar="D")
+    sub.add_argument("--view", default="", metavar="NAME", help="a saved view; what else is given narrows it")
     sub.add_argument("--limit", type=positive, default=100, metavar="N")
     sub.add_argument("--after", type=int, default=0, metavar="ID")
     add(verbs, common, "show", examples_show, "one example whole, with its history").add_argument("id", type=int)
@@ -89,13 +90,18 @@ def example_row(example: Example) -> dict[str, object]:
 
 
 def examples_list(session: Session, args: argparse.Namespace) -> None:
-    """What a query finds, by id."""
+    """What a query or a view finds: by id, or in the order of the view."""
     from workbench.domain.queries import parse_query
 
-    found = session.bench.store.examples.list(
-        parse_query(" ".join(args.query)), dataset=args.dataset or None, after=args.after, limit=args.limit
-    )
-    _say_more(session, args, found)
+    order = _open_view(session, args) if args.view else "id"
+    query, examples = parse_query(" ".join(args.query)), session.bench.store.examples
+    if order == "id":
+        found = examples.list(query, dataset=args.dataset or None, after=args.after, limit=args.limit)
+        _say_more(session, args, found)
+    else:
+        ids = examples.ids(query, dataset=args.dataset or None, order=order)[: args.limit]
+        by_id = {example.id: example for example in examples.many(ids)}
+        found = [by_id[example_id] for example_id in ids if example_id in by_id]
     if session.out.as_json:
         session.out.table([example_row(e) for e in found], _COLUMNS)
         return
@@ -109,6 +115,17 @@ def examples_list(session: Session, args: argparse.Namespace) -> None:
         for e in found
     ]
     session.out.table(rows, _COLUMNS)
+
+
+def _open_view(session: Session, args: argparse.Namespace) -> str:
+    """Put the view's query and dataset into ``args``; gives its order."""
+    from workbench.flows import views
+
+    view = views.view(session.bench, args.view)
+    args.query, args.dataset = [view.query, *args.query], args.dataset or view.dataset
+    if view.order != "id" and args.after:
+        raise UsageError(f"the view {view.name} is in the order {view.order}", hint="--after goes by ids only")
+    return view.order
 
 
 def _say_more(session: Session, args: argparse.Namespace, found: Sequence[Example]) -> None:

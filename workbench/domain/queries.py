@@ -52,6 +52,16 @@ class Query:
     words: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """A list under a name: the text of a query, in one dataset ("" means all), in an order of the store's."""
+
+    name: str
+    dataset: str = ""
+    query: str = ""
+    order: str = "id"
+
+
 def parse_query(text: str) -> Query:
     """``text`` as a query; raises ``UsageError`` for an unknown field, a value it cannot have, or an open quote."""
     try:

@@ -27,6 +27,7 @@ from workbench.domain.queries import parse_query
 from workbench.errors import UsageError, WorkbenchError
 from workbench.flows import check
 from workbench.store import examples
+from workbench.store.queries import ORDERS
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -80,6 +81,11 @@ def ids(
     for piece in bench.store.examples.id_pieces(parse_query(text), dataset=dataset, order=order, cancelled=cancelled):
         found += piece
     return found
+
+
+def orders() -> tuple[str, ...]:
+    """The names of the orders in which a list can be shown; one with a minus is the other way round."""
+    return tuple(ORDERS)
 
 
 def place(bench: Bench) -> Place:

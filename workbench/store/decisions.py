@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.domain.decisions import IN_CHAT, Action, Decision, Newest, Undone, told, undone
+from workbench.store.bulk import FIRST_ROWS, PAUSE_SECONDS, next_count
 from workbench.store.rows import now_utc
 
 if TYPE_CHECKING:
+    from sqlite_utils import Database
+
     from workbench.store.store import Store
 
 # What a decision changed, as JSON holds it: the example's fields by name.
 Fields = dict[str, Any]
-Apply = Callable[[Decision], Sequence[int]]  # the ids of the examples that it touched
+_LOOKED_AT = 200
+Apply = Callable[["Database", Decision], Sequence[int]]  # the ids of the examples that it touched
 
 
 class Decisions:
@@ -52,17 +57,24 @@ class Decisions:
         return self._turn(rater, "min(group_id)", "undone", "done", apply)
 
     def newest(self, rater: str) -> Newest | None:
-        """The newest standing group of ``rater``; of an import, all its rows count."""
-        group = "SELECT max(group_id) FROM decisions WHERE rater = :rater AND state = 'done'"
+        """The newest standing group of ``rater``; of an import, all its rows count. Of a large one some are read."""
+        condition = (
+            "group_id = (SELECT max(group_id) FROM decisions WHERE rater = :rater AND state = 'done') "
+            "AND rater = :rater AND state = 'done'"
+        )
         sql = (
             "SELECT action, example_id, after, (SELECT count(*) FROM examples e WHERE e.deleted_utc IS NULL "
             "AND e.import_id = json_extract(d.after, '$.import')) AS imported FROM decisions d "
-            f"WHERE group_id = ({group}) AND rater = :rater AND state = 'done' ORDER BY id DESC"
+            f"WHERE {condition} ORDER BY id DESC LIMIT {_LOOKED_AT}"
         )
         found = self._store.read().execute(sql, {"rater": rater}).fetchall()
         if not found:
             return None
-        count = len({row["example_id"] for row in found} if not found[0]["imported"] else ()) or found[0]["imported"]
+        count = len({row["example_id"] for row in found})
+        if len(found) == _LOOKED_AT:
+            sql = f"SELECT count(DISTINCT example_id) FROM decisions WHERE {condition}"
+            count = self._store.read().execute(sql, {"rater": rater}).fetchone()[0]
+        count = found[0]["imported"] or count
         in_chat = all(IN_CHAT.items() <= json.loads(row["after"]).items() for row in found)
         return Newest(count, told(Action(found[0]["action"]), count, found[0]["example_id"]), in_chat)
 
@@ -85,21 +97,35 @@ class Decisions:
         return {row["verdict"]: int(row["n"]) for row in self._store.read().execute(sql, [rater])}
 
     def _turn(self, rater: str, which: str, state: str, into: str, apply: Apply) -> Undone | None:
-        with self._store.write() as db:
-            sql = f"SELECT {which} FROM decisions WHERE rater = ? AND state = ?"
-            group = db.execute(sql, [rater, state]).fetchone()[0]
-            if group is None:
-                return None
-            direction = "DESC" if state == "done" else "ASC"
-            sql = f"SELECT * FROM decisions WHERE group_id = ? AND rater = ? AND state = ? ORDER BY id {direction}"
-            found = [_decision(row) for row in db.execute(sql, [group, rater, state]).fetchall()]
-            touched = {example_id: None for decision in found for example_id in apply(decision)}
-            db.execute(
-                "UPDATE decisions SET state = ? WHERE group_id = ? AND rater = ? AND state = ?",
-                [into, group, rater, state],
-            )
-        ids = tuple(reversed(touched)) if state == "done" and len(found) > 1 else tuple(touched)
-        return undone(found[0].action, ids)
+        """A large group is turned a piece at a time, so that others can write meanwhile; the next call goes on with
+        what a killed process left of it."""
+        touched: dict[int, None] = {}
+        count, group, action, decided, more = FIRST_ROWS, None, Action.SKIP, 0, True
+        while more:
+            begun = time.monotonic()
+            with self._store.write() as db:
+                if group is None:
+                    sql = f"SELECT {which} FROM decisions WHERE rater = ? AND state = ?"
+                    group = db.execute(sql, [rater, state]).fetchone()[0]
+                if group is None:
+                    return None
+                found = self._next(db, group, rater, state, count)
+                touched.update((example_id, None) for decision in found for example_id in apply(db, decision))
+                ids = json.dumps([decision.id for decision in found])
+                sql = "UPDATE decisions SET state = ? WHERE id IN (SELECT value FROM json_each(?))"
+                db.execute(sql, [into, ids])
+            action, more = found[0].action if found else action, len(found) == count
+            decided += len(found)
+            count = next_count(count, time.monotonic() - begun)
+            if more:
+                time.sleep(PAUSE_SECONDS)
+        ids_touched = tuple(reversed(touched)) if state == "done" and decided > 1 else tuple(touched)
+        return undone(action, ids_touched)
+
+    def _next(self, db: Database, group: int, rater: str, state: str, count: int) -> list[Decision]:
+        direction = "DESC" if state == "done" else "ASC"
+        sql = f"SELECT * FROM decisions WHERE group_id = ? AND rater = ? AND state = ? ORDER BY id {direction} LIMIT ?"
+        return [_decision(row) for row in db.execute(sql, [group, rater, state, count]).fetchall()]
 
 
 def _decision(row: sqlite3.Row) -> Decision:

@@ -33,6 +33,7 @@ from workbench.domain.examples import (
 from workbench.domain.queries import Query
 from workbench.errors import NotFoundError
 from workbench.store import findings
+from workbench.store.bulk import change_many
 from workbench.store.columns import (
     COLUMNS,
     content_fields,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
     from workbench.store.store import Store
 
+MANY = 500
 _SHOWN_CHARACTERS = 240
 _TAGS = "(SELECT json_group_array(tag) FROM example_tags WHERE example_id = e.id)"
 _FLAGS = "(SELECT json_group_array(flag) FROM example_flags WHERE example_id = e.id)"
@@ -228,13 +230,20 @@ class Examples:
         ``facts`` (how it was decided) are kept with the decision, beside the fields, and never change the example.
 
         All or nothing: raises ``NotFoundError`` when one of them is not there, and ``RefusedError`` when the content
-        or split of one in the test split would change, unless ``unlock`` says that it is meant.
+        or split of one in the test split would change, unless ``unlock`` says that it is meant. More than ``MANY``
+        are changed a piece at a time (see ``bulk.py``).
         """
-        given: Fields = {"rater": rater}
+        given: Fields = {}
         given |= {"status": status.value} if status else {}
         given |= {"split": split.value} if split else {}
         given |= {"note": storable(note)} if note is not None else {}
         given |= {"rating": rating} if rating is not None else {}
+        if len(ids) > MANY and not (content or add_flags or remove_flags or hidden is not None or group or facts):
+            tags = {"add_tags": [*map(storable, add_tags)], "remove_tags": remove_tags}
+            return change_many(
+                self._store, self._decisions, ids, action, rater=rater, columns=given, unlock=unlock, **tags
+            )
+        given |= {"rater": rater}
         given |= {"content": content_fields(content)} if content else {}
         given |= {"deleted": hidden} if hidden is not None else {}
         with self._store.write() as db:
@@ -263,13 +272,11 @@ class Examples:
 
         A field that somebody has changed since is left as it is now.
         """
-        with self._store.write() as db:
-            return self._decisions.undo(rater, lambda decision: self._move(db, decision, back=True))
+        return self._decisions.undo(rater, lambda db, decision: self._move(db, decision, back=True))
 
     def redo(self, rater: str) -> Undone | None:
         """Do again what this rater undid last; None when nothing was, or something else was done since."""
-        with self._store.write() as db:
-            return self._decisions.redo(rater, lambda decision: self._move(db, decision, back=False))
+        return self._decisions.redo(rater, lambda db, decision: self._move(db, decision, back=False))
 
     def newest(self, rater: str) -> Newest | None:
         """The gesture that ``undo`` would take back; None when nothing is left."""

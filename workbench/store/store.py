@@ -30,6 +30,7 @@ from workbench.store.findings import Findings
 from workbench.store.imports import Imports
 from workbench.store.models import Models
 from workbench.store.runs import Runs
+from workbench.store.views import Views
 
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
@@ -63,6 +64,7 @@ class Store:
         self.models = Models(self)
         self.runs = Runs(self)
         self.comparisons = Comparisons(self)
+        self.views = Views(self)
 
     @classmethod
     def open(cls, workspace: Workspace) -> Self:

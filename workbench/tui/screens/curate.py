@@ -20,6 +20,7 @@ from textual.widgets import Input, Static
 from workbench.domain.checks import Finding
 from workbench.domain.decisions import Action, Decision, Newest, Undone
 from workbench.domain.examples import Example, ExampleRow, judged
+from workbench.domain.queries import View
 from workbench.errors import DataError, WorkbenchError
 from workbench.flows import check
 from workbench.flows import curate as flow
@@ -208,6 +209,9 @@ class CuratePane(Pane):
         targets = self._targets()
         if targets is None:
             return
+        if len(targets) > flow.ASK_ABOVE:
+            self._ask_first(targets, act)
+            return
         if go_on and len(targets) == 1 and not self.rows.marked_count:
             self.rows.action_move(1)
         self.rows.clear_marks()
@@ -223,6 +227,14 @@ class CuratePane(Pane):
             self._changed(targets, f"{made.said}; u undoes")
 
         self.decide(commit, done)
+
+    def _ask_first(self, targets: Sequence[int], act: Callable[[Sequence[int]], flow.Done]) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.decide_on(targets, act)
+
+        question = f"Do this to {len(targets):,} marked rows?"
+        self.app.push_screen(ConfirmDialog(question, text="It is one gesture: one undo takes it back."), answered)
 
     def _targets(self) -> Sequence[int] | None:
         targets = self.rows.targets()
@@ -275,6 +287,11 @@ class CuratePane(Pane):
     def action_mark(self) -> None:
         """``m``"""
         self.rows.toggle_mark()
+        self.show_lines()
+
+    def action_mark_range(self) -> None:
+        """``r``"""
+        self.rows.mark_to_here()
         self.show_lines()
 
     def action_mark_all(self) -> None:
@@ -336,6 +353,8 @@ class CuratePane(Pane):
     def decide_on(self, targets: Sequence[int], act: Callable[[Sequence[int]], flow.Done]) -> None:
         """One gesture on these rows, whatever is under the cursor by now."""
         self.rows.clear_marks()
+        if len(targets) > flow.ASK_ABOVE:
+            self.notice(f"at work on {len(targets):,} rows …")
 
         def done(made: flow.Done) -> None:
             self._last = made.said
@@ -465,6 +484,27 @@ class CuratePane(Pane):
         """Show the rows of this dataset; "" shows those of all."""
         self.dataset = name or None
         self.rows.clear_marks()
+        self.action_reload()
+
+    def action_sort(self) -> None:
+        """``o``"""
+        self._asks.order()
+
+    def action_views(self) -> None:
+        """``V``"""
+        self._asks.views()
+
+    def show_view(self, view: View) -> None:
+        """Show a saved list: its dataset, filter and order."""
+        self.dataset, self.filter, self.order = view.dataset or None, view.query, view.order
+        self.search.value = view.query
+        self.search.set_class(bool(view.query), "-open")
+        self.rows.clear_marks()
+        self.action_reload()
+
+    def show_order(self, order: str) -> None:
+        """Show the rows in this order."""
+        self.order = order
         self.action_reload()
 
     def action_copy(self) -> None:

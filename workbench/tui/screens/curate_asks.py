@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from workbench import checks
 from workbench.domain.examples import Split
+from workbench.domain.queries import View
 from workbench.flows import curate as flow
-from workbench.flows import datasets
+from workbench.flows import datasets, views
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, TextDialog
 
 if TYPE_CHECKING:
@@ -98,3 +99,60 @@ class CurateAsks:
             pane.app.push_screen(ChooseDialog("Dataset", choices, current=pane.dataset or ""), chosen)
 
         pane.run_flow(read, ask)
+
+    def order(self) -> None:
+        """In which order the rows are shown; this one decides nothing."""
+        pane = self._pane
+
+        def chosen(order: str | None) -> None:
+            if order and order != pane.order:
+                pane.show_order(order)
+
+        choices = [Choice(name, name, _ORDERS.get(name.removeprefix("-"), "")) for name in flow.orders()]
+        pane.app.push_screen(ChooseDialog("Order", choices, current=pane.order), chosen)
+
+    def views(self) -> None:
+        """Which saved list is shown; or save this one, or forget one."""
+        pane = self._pane
+        bench = pane.bench
+
+        def ask(found: list[View]) -> None:
+            by_name = {view.name: view for view in found}
+            here = f"{pane.filter or 'every row'} in {pane.dataset or 'all datasets'}, by {pane.order}"
+            choices = [Choice(name, name, _view_text(view)) for name, view in by_name.items()]
+            choices.append(Choice(_SAVE, "save this list", here))
+            choices += [Choice(_DELETE + name, f"delete {name}") for name in by_name]
+            pane.app.push_screen(ChooseDialog("Views", choices), lambda value: chosen(value, by_name))
+
+        def chosen(value: str | None, by_name: dict[str, View]) -> None:
+            if value == _SAVE:
+                pane.app.push_screen(TextDialog("Save this list as", placeholder="a name"), save)
+            elif value and value.startswith(_DELETE):
+                name = value.removeprefix(_DELETE)
+                pane.run_flow(lambda: views.delete(bench, name), lambda _: pane.notice(f"deleted the view {name}"))
+            elif value:
+                pane.show_view(by_name[value])
+
+        def save(name: str | None) -> None:
+            query, dataset, order = pane.filter, pane.dataset or "", pane.order
+            if name:
+                pane.run_flow(
+                    lambda: views.save(bench, name, query=query, dataset=dataset, order=order),
+                    lambda view: pane.notice(f"saved the view {view.name}; V opens it"),
+                )
+
+        pane.run_flow(lambda: views.views(bench), ask)
+
+
+def _view_text(view: View) -> str:
+    return f"{view.query or 'every row'} in {view.dataset or 'all datasets'}, by {view.order}"
+
+
+# No name of a view begins so.
+_SAVE, _DELETE = "+", "-"
+_ORDERS = {
+    "id": "as they came in",
+    "updated": "when somebody last changed them",
+    "words": "words of prompt and answer",
+    "length": "letters of the answer",
+}

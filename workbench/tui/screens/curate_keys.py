@@ -17,6 +17,8 @@ KEYS = [
     Binding("e", "edit", "Edit", id="label.edit", tooltip="Edit a turn, or the one under the cursor"),
     Binding("slash", "search", "Find", id="list.find", tooltip="Filter and search"),
     Binding("D", "choose_dataset", "Dataset", id="curate.dataset", tooltip="Show another dataset"),
+    Binding("o", "sort", "Sort", id="list.sort", tooltip="Choose the order of the rows", show=False),
+    Binding("V", "views", "Views", id="list.views", tooltip="Lists under a name: open, save, delete", show=False),
     Binding("c", "note", "Note", id="label.note", tooltip="Write a note"),
     Binding("t", "tag", "Tag", id="label.tag", tooltip="Add tags, or remove them with a minus"),
     Binding("l", "split", "Split", id="label.split", tooltip="Put into train, validation, test, or none"),
@@ -33,6 +35,9 @@ KEYS = [
     ),
     Binding("h", "history", "History", id="curate.history", tooltip="What was decided about the row, by whom"),
     Binding("m", "mark", "Mark", id="list.mark", tooltip="Mark the row; gestures are for all marked rows"),
+    Binding(
+        "r", "mark_range", "Range", id="list.mark_range", tooltip="Mark from the last marked row to here", show=False
+    ),
     Binding("M", "mark_all", "Mark all", id="list.mark_all", tooltip="Mark every row, or none", show=False),
     Binding("i", "import_file", "Import", id="data.import", tooltip="Import a file"),
     Binding("X", "export_file", "Export", id="data.export", tooltip="Export what the filter shows"),
@@ -45,7 +50,8 @@ KEYS = [
 ]
 
 SINGLE_KEYS = frozenset(
-    {"accept", "reject", "skip", "rate", "undo", "redo", "swap", "edit", "note", "tag", "split", "mark", "mark_all"}
+    {"accept", "reject", "skip", "rate", "undo", "redo", "swap", "edit", "note", "tag", "split"}
+    | {"mark", "mark_range", "mark_all", "sort", "views"}
     | {"tokens", "differ", "history", "flag", "thumb", "checks", "fix", "unredact"}
 )
 """Actions of single letters: they are for the rows and the detail, not for the filter line."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # The counts are read again at most this often, and never for more than a tenth of the time.
 COUNT_EVERY_S = 0.3
 REMEMBER_AFTER_S = 0.5
-REST_AFTER_S = 0.05
 
 
 class CurateList:
@@ -62,7 +61,7 @@ class CurateList:
             if window.is_all:
                 self._read_all()
             else:  # paint first: the rest takes a core of its own for a while
-                pane.set_timer(REST_AFTER_S, rest)
+                pane.call_after_refresh(rest)
             pane.show_lines()
 
         def rest() -> None:

@@ -1,0 +1,150 @@
+"""One gesture on many examples: the same as on a few, in short transactions, and taken back by one undo."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from workbench.domain.chats import Turn
+from workbench.domain.decisions import Action
+from workbench.domain.examples import Example, NewExample, Source, SourceKind, Split, Status, demonstration
+from workbench.errors import NotFoundError, RefusedError
+from workbench.store import bulk, decisions, examples
+from workbench.store.store import Store
+
+SOURCE = Source(SourceKind.IMPORT, file="rows.jsonl", line=1)
+ROWS = 12
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    """Rows of every status, with tags, notes, ratings and raters; none in the test split but the last."""
+    rows = [
+        NewExample(
+            demonstration((Turn("user", f"question {number}"),), f"answer {number}"),
+            SOURCE,
+            [*Status][number % 3],
+            Split.TEST if number == ROWS - 1 else [*Split][number % 3],
+            tags=("a", "ü")[: number % 3],
+            note='says "no"' if number % 4 == 0 else "",
+            rating=number % 5 or None,
+            rater="" if number % 2 else "ann",
+        )
+        for number in range(ROWS)
+    ]
+    store.examples.add_many("d", rows, rater="importer", status=Status.PENDING)
+    return store
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one is many, and two are a piece."""
+    monkeypatch.setattr(examples, "MANY", 1)
+    for module in (bulk, decisions):
+        monkeypatch.setattr(module, "FIRST_ROWS", 2)
+        monkeypatch.setattr(module, "next_count", lambda count, seconds: 2)
+        monkeypatch.setattr(module, "PAUSE_SECONDS", 0)
+
+
+def _rows(store: Store) -> list[Example]:
+    """Every row, without the times."""
+    return [replace(e, updated_utc="") for e in store.examples.many(range(1, ROWS + 1))]
+
+
+def _decided(store: Store) -> list[tuple[Any, ...]]:
+    """Every decision but the creations."""
+    sql = "SELECT * FROM decisions WHERE action <> 'create' ORDER BY example_id, id"
+    return [
+        (r["example_id"], r["action"], json.loads(r["before"]), json.loads(r["after"]), r["rater"], r["state"])
+        for r in store.read().execute(sql)
+    ]
+
+
+GESTURES: list[tuple[Action, dict[str, Any]]] = [
+    (Action.ACCEPT, {"status": Status.ACCEPTED}),
+    (Action.SKIP, {}),
+    (Action.SPLIT, {"split": Split.TRAIN}),
+    (Action.RATE, {"rating": 4}),
+    (Action.NOTE, {"note": 'a "note"\n— 世'}),
+    (Action.TAG, {"add_tags": ("b", "ü"), "remove_tags": ("a",)}),
+    (Action.TAG, {"remove_tags": ("a", "b")}),
+]
+
+
+@pytest.mark.parametrize(("action", "given"), GESTURES)
+def test_many_are_changed_as_a_few_are(
+    filled: Store, request: pytest.FixtureRequest, action: Action, given: dict[str, Any]
+) -> None:
+    ids = [*range(1, ROWS)]
+    before = _rows(filled)
+    filled.examples.change(ids, action, rater="bob", **given)
+    wanted = _rows(filled), _decided(filled)
+    filled.examples.undo("bob")
+    assert _rows(filled) == before
+    with filled.write() as db:
+        db.execute("DELETE FROM decisions WHERE action <> 'create'")
+    request.getfixturevalue("many")
+    group = filled.examples.change(ids, action, rater="bob", **given)
+    assert (_rows(filled), _decided(filled)) == wanted
+    newest = filled.examples.newest("bob")
+    assert newest is not None and newest.examples == len(ids)
+    undone = filled.examples.undo("bob")
+    assert undone is not None and sorted(undone.example_ids) == ids
+    assert _rows(filled) == before
+    filled.examples.redo("bob")
+    assert _rows(filled) == wanted[0]
+    assert {row["group_id"] for row in filled.read().execute("SELECT group_id FROM decisions WHERE rater = 'bob'")} == {
+        group
+    }
+
+
+@pytest.mark.usefixtures("many")
+def test_a_note_written_to_many_is_found(filled: Store) -> None:
+    from workbench.domain.queries import parse_query
+
+    filled.examples.change([1, 2, 3], Action.NOTE, rater="bob", note="zebra")
+    assert list(filled.examples.ids(parse_query("zebra"))) == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("many")
+def test_one_that_is_not_there_or_locked_changes_none(filled: Store) -> None:
+    before = _rows(filled)
+    with pytest.raises(NotFoundError, match="99"):
+        filled.examples.change([1, 2, 3, 99], Action.ACCEPT, rater="bob", status=Status.ACCEPTED)
+    with pytest.raises(RefusedError, match=f"example {ROWS}"):
+        filled.examples.change([1, 2, ROWS], Action.SPLIT, rater="bob", split=Split.TRAIN)
+    assert _rows(filled) == before and _decided(filled) == []
+    filled.examples.change([1, 2, ROWS], Action.SPLIT, rater="bob", split=Split.TRAIN, unlock=True)
+    assert filled.examples.get(ROWS).split is Split.TRAIN
+
+
+@pytest.mark.usefixtures("many")
+def test_others_write_between_the_pieces(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    depths: list[object] = []
+    monkeypatch.setattr(bulk.time, "sleep", lambda seconds: depths.append(filled._local.depth))
+    filled.examples.change([1, 2, 3, 4, 5], Action.ACCEPT, rater="bob", status=Status.ACCEPTED)
+    assert depths == [0, 0]  # twice the lock was free
+    filled.examples.undo("bob")
+    assert depths == [0] * 4
+
+
+@pytest.mark.usefixtures("many")
+def test_what_a_kill_left_of_a_gesture_is_taken_back_by_the_same_undo(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _rows(filled)
+
+    def killed(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk.time, "sleep", killed)
+        with pytest.raises(KeyboardInterrupt):
+            filled.examples.change([1, 2, 3, 4, 5, 6], Action.REJECT, rater="bob", status=Status.REJECTED)
+    newest = filled.examples.newest("bob")
+    assert newest is not None and newest.examples == 2
+    filled.examples.undo("bob")
+    assert _rows(filled) == before
