@@ -395,6 +395,24 @@ async def test_every_knob_of_every_method_has_a_line_in_the_form(data: Bench) ->
             await until(pilot, lambda wanted=wanted: {x.knob.name for x in app.screen.query(KnobLine)} == wanted)
 
 
+async def test_the_form_shows_the_settings_of_the_chosen_adapter_and_of_no_other(data: Bench) -> None:
+    app = app_at(data, "train")
+    async with app.run_test(size=(120, 44)) as pilot:
+        await until_shown(pilot, "no runs yet")
+        await pilot.press("n")
+        await until_shown(pilot, "New run", "lora_r", "same as:")
+        form = app.screen
+        assert isinstance(form, TrainForm)
+        lines = {line.knob.name: line for line in form.query(KnobLine)}
+        lines["lora_r"].query_one(Input).value = "4"
+        await until_shown(pilot, "lora_r=4")
+        lines["adapter"].query_one(Picker).choose("prompt")
+        await until_shown(pilot, "num_virtual_tokens", "adapter=prompt")
+        assert not lines["lora_r"].display and "lora_r" not in form.values().overrides
+        lines["adapter"].query_one(Picker).choose("lora")
+        await until_shown(pilot, "lora_r=4")
+
+
 async def test_rerun_fills_the_form_from_the_run(data: Bench) -> None:
     plan = flow.plan(data, method="dpo", dataset="pairs", name="first", overrides={"beta": "0.33"})
     run = flow.launch(data, plan)

@@ -89,10 +89,8 @@ def train(session: Session, args: argparse.Namespace) -> int:
     session.out.say(f"queued run {run.name} ({run.directory}); it goes on when this terminal is gone")
     if args.wait:
         run = _follow(session, run)
-    session.out.data(
-        run_row(run) | {"run": run.name, "directory": run.directory, "preflight": preflight},
-        _sentence(run),
-    )
+    row, said = _told(session, run)
+    session.out.data(row | {"run": run.name, "directory": run.directory, "preflight": preflight}, said)
     return 0 if not args.wait or run.state.value == "finished" else 1
 
 
@@ -142,6 +140,16 @@ def run_row(run: Run) -> dict[str, object]:
     }
 
 
+def _told(session: Session, run: Run) -> tuple[dict[str, object], str]:
+    """One run with what was measured on it, as ``--json`` gives it and as a sentence."""
+    from workbench.flows import train as flow
+
+    gains = flow.gains(session.bench, run)
+    measured = {name: {"base": before, "tuned": after} for name, (before, after) in gains.items()}
+    said = "".join(f", held-out {name} {before:.3g} → {after:.3g}" for name, (before, after) in gains.items())
+    return run_row(run) | {"held_out": measured}, _sentence(run) + said
+
+
 def _sentence(run: Run) -> str:
     if run.error:
         return f"{run.name}: {run.state.value}. {run.error} {run.hint}".rstrip()
@@ -184,7 +192,7 @@ def runs_list(session: Session, args: argparse.Namespace) -> None:
 
 def runs_show(session: Session, args: argparse.Namespace) -> None:
     """One run with its result and, when it went wrong, why and what to do."""
-    row = run_row(_run(session, args))
+    row, _ = _told(session, _run(session, args))
     session.out.data(row, "\n".join(f"{key}: {value}" for key, value in row.items()))
 
 
@@ -200,7 +208,7 @@ def runs_logs(session: Session, args: argparse.Namespace) -> None:
 def runs_watch(session: Session, args: argparse.Namespace) -> int:
     """Follow a run to its end."""
     run = _follow(session, _run(session, args))
-    session.out.data(run_row(run), _sentence(run))
+    session.out.data(*_told(session, run))
     return 0 if run.state.value == "finished" else 1
 
 

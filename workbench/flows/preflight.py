@@ -125,7 +125,7 @@ def look(
 
 
 def _row_facts(lengths: RowLengths | None, window: int) -> Iterator[str]:
-    if lengths is None:
+    if lengths is None or not lengths.longest_tokens(window):  # texts and prompts alone are not counted
         return
     counted = f", counted on {len(lengths.longest) + len(lengths.spread):,} of them" if lengths.is_sample else ""
     yield f"{lengths.mean_tokens(window):,.0f} tokens a row, {lengths.longest_tokens(window):,} the longest{counted}"

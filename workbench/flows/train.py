@@ -48,6 +48,8 @@ FEW_ROWS = 20
 KILL_PATIENCE_SECONDS = 10.0
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers")
 
+_GAINS = ("accuracy", "margin", "reward")
+
 StartRunner = Callable[[Path], object]
 
 
@@ -241,6 +243,16 @@ def log_tail(bench: Bench, run: Run, *, lines: int = 20) -> list[str]:
 def metrics(bench: Bench, run: Run, name: str) -> list[Metric]:
     """One curve of the run by step: ``loss``, ``eval_loss``, ``tokens_per_second``, ``memory_bytes`` and so on."""
     return bench.store.runs.metrics(run.id, name)
+
+
+def gains(bench: Bench, run: Run) -> dict[str, tuple[float, float]]:
+    """What was measured on held-out rows beside the loss, before and after: accuracy, margin, mean reward."""
+    found: dict[str, tuple[float, float]] = {}
+    for name in _GAINS:
+        before, after = metrics(bench, run, f"base_eval_{name}"), metrics(bench, run, f"eval_{name}")
+        if before and after:
+            found[name] = (before[-1].value, after[-1].value)
+    return found
 
 
 def notes(run: Run) -> list[str]:
@@ -485,7 +497,7 @@ def _numbers(event: Event) -> Iterator[Metric]:
             yield from (Metric(step, name, _number(value), at) for name, value in values.items())
         case "eval":
             prefix = "base_eval_" if event.get("which") == "base" else "eval_"
-            for name in ("loss", "perplexity", "accuracy", "margin", "reward"):
+            for name in ("loss", "perplexity", *_GAINS):
                 if name in event:
                     yield Metric(step, prefix + name, _number(event[name]), at)
 

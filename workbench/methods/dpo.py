@@ -1,7 +1,8 @@
 """Direct preference optimisation: the better answer of each pair becomes more likely than the worse one.
 
 Source: Rafailov et al., "Direct Preference Optimization" (2023). The small SFT term on the better answers keeps their
-own likelihood from falling together with that of the worse ones.
+own likelihood from falling together with that of the worse ones. TRL's discopop is left out: from where a run starts,
+its slope leads to the worse answers at usual values of beta.
 """
 
 from __future__ import annotations
@@ -46,7 +47,6 @@ METHOD = Method(
                 "aot_unpaired",
                 "apo_zero",
                 "apo_down",
-                "discopop",
             ),
         ),
         Knob(

@@ -39,6 +39,9 @@ STRIPS = (
     ("tokens_per_second", "tok/s"),
     ("rewards/margins", "margin"),
     ("rewards/accuracies", "acc"),
+    ("reward", "reward"),
+    ("eval_accuracy", "held-out acc"),
+    ("eval_reward", "held-out reward"),
 )
 DEVICE = ("memory_bytes", "cpu_percent", "gpu_memory_bytes", "gpu_memory_total_bytes", "gpu_percent")
 _TONES = {

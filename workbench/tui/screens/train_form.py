@@ -301,6 +301,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
                 lines.append(Label(safe_cell(group.value), classes="form--group", markup=False))
             lines.append(KnobLine(knob, base[knob.name], overrides.get(knob.name)))
         await box.mount_all(lines)
+        self._fit_lines()
         self.query_one("#form-summary", Static).update(f"{method.title}: {method.summary}")
 
     # --- what stands in the form -------------------------------------------------------------------------------
@@ -315,7 +316,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
             self._picked("preset"),
             self.query_one("#form-name", Input).value.strip(),
             "" if held_out == SHARE else held_out,
-            {line.knob.name: line.text for line in self._lines() if line.is_edited},
+            {line.knob.name: line.text for line in self._lines() if line.is_edited and line.display},
         )
 
     @on(Picker.Changed, "#form-method")
@@ -339,6 +340,14 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         self._rebase(self._method.values(self._picked("preset"), {}))
         self._plan_soon()
 
+    def _fit_lines(self) -> None:
+        """Show the settings that the chosen adapter has, and of adapters no others."""
+        chosen = next((line.text for line in self._lines() if line.knob.name == "adapter"), "")
+        own = {knob.name for adapter in self._method.adapters if adapter.name == chosen for knob in adapter.knobs}
+        for line in self._lines():
+            if line.knob.target == "adapter":
+                line.display = line.knob.name in own
+
     def _rebase(self, values: Mapping[str, KnobValue]) -> None:
         for line in self._lines():
             if line.knob.name in values:
@@ -350,6 +359,8 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         line = next((a for a in event.control.ancestors if isinstance(a, KnobLine)), None)
         if line is not None:
             line.check()
+            if line.knob.name == "adapter":
+                self._fit_lines()
         self._plan_soon()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -379,7 +390,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         wanted = self.values()
         if wanted == self._planned and self._plan is not None:
             return
-        if wrong := [line.problem for line in self._lines() if line.problem]:
+        if wrong := [line.problem for line in self._lines() if line.problem and line.display]:
             self._not_planned(UsageError("\n✗ ".join(wrong)))
             return
         self.run_worker(self._make_plan(wanted), group="plan", exclusive=True, exit_on_error=False)
