@@ -266,7 +266,7 @@ def measure(workspace: Path, times: int, bulks: list[str]) -> list[str]:
         memories.append(f"after labels: {memory(terminal.pid)}")
         for queries, kind in ((FILTERS, "filter"), (SEARCHES, "search")):
             each = [query(screen, store, text, f"{kind} `{text}`", max(1, times // 10)) for text in queries]
-            every = Measured(f"**{kind}s, all**", 100)
+            every = Measured(f"**every {kind}**", 100)
             for one in each:
                 every.times += one.times
                 every.cpu += one.cpu

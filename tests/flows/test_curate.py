@@ -240,3 +240,17 @@ def test_a_locked_row_can_still_be_tagged_noted_and_rejected(bench: Bench) -> No
     curate.split(bench, [held], Split.TEST)
     curate.reject(bench, [held])
     assert (curate.get(bench, held).status, curate.get(bench, held).tags) == (Status.REJECTED, ("seen",))
+
+
+def test_a_large_gesture_is_taken_back_without_keeping_others_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.store import decisions
+
+    monkeypatch.setattr(decisions, "FIRST_ROWS", 2)
+    monkeypatch.setattr(decisions, "next_count", lambda count, seconds: 2)
+    curate.accept(bench, add(bench, *map(demo, range(5))))
+    held: list[object] = []
+    monkeypatch.setattr(decisions.time, "sleep", lambda _: held.append(bench.store._local.depth))
+    assert curate.undo(bench) is not None and held == [0, 0]
+    assert curate.redo(bench) is not None and held == [0, 0, 0, 0]

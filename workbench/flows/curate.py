@@ -305,9 +305,11 @@ def newest(bench: Bench) -> Newest | None:
 
 
 def undo(bench: Bench) -> Undone | None:
-    """Take back this rater's newest gesture, wherever it was made; None when there is none left."""
-    with bench.store.write():
-        return check.look_again_after(bench, bench.store.examples.undo(bench.rater))
+    """Take back this rater's newest gesture, wherever it was made; None when there is none left.
+
+    Others can write while a large one is taken back, so this opens no transaction of its own.
+    """
+    return check.look_again_after(bench, bench.store.examples.undo(bench.rater))
 
 
 def undo_if_small(bench: Bench) -> Undone | Newest | None:
@@ -319,8 +321,7 @@ def undo_if_small(bench: Bench) -> Undone | Newest | None:
 
 def redo(bench: Bench) -> Undone | None:
     """Do the gesture again that was undone last; None when there is none."""
-    with bench.store.write():
-        return check.look_again_after(bench, bench.store.examples.redo(bench.rater))
+    return check.look_again_after(bench, bench.store.examples.redo(bench.rater))
 
 
 def _some(ids: Sequence[int]) -> Sequence[int]:

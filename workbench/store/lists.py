@@ -22,7 +22,7 @@ from workbench.store.rows import chunks
 if TYPE_CHECKING:
     from workbench.store.store import Store
 
-PIECE = 50_000
+PIECE = 20_000
 WINDOW_BEFORE, WINDOW_AFTER = 150, 350
 # A tag that no more rows have is looked up before the words of a query: each of them costs a look into the text index.
 _FEW = 2000
