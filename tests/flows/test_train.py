@@ -232,12 +232,12 @@ def test_max_length_is_the_model_s_context_unless_a_person_set_it(bench: Bench) 
 def test_going_on_from_an_adapter_names_the_adapter_and_its_base(bench: Bench, tmp_path: Path) -> None:
     add(bench, asked(5))
     (tmp_path / "adapter_config.json").write_text(
-        '{"peft_type": "LORA", "r": 4, "target_modules": ["v_proj", "q_proj"]}'
+        '{"peft_type": "LORA", "r": 4, "target_modules": ["v_proj", "q_proj"], "lora_dropout": 0.0}'
     )
     bench.store.models.add("tuned", ModelKind.ADAPTER, str(tmp_path), base=bench.store.models.default().name)
     spec = train.plan(bench, method="sft", dataset="chats", model="tuned").spec
     assert (spec.adapter, spec.adapter_path) == ("tuned", str(tmp_path))
-    assert (spec.knobs["adapter"], spec.knobs["lora_r"]) == ("lora", 4)
+    assert (spec.knobs["adapter"], spec.knobs["lora_r"], spec.knobs["lora_dropout"]) == ("lora", 4, 0.0)
     assert spec.knobs["target_modules"] == "q_proj,v_proj"
     assert spec.base_path == bench.store.models.default().path
 

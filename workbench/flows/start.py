@@ -91,7 +91,7 @@ def _as_made(
     for name, field in kind.fields.items():
         knob = method.knob(name)
         value = config.get(field)
-        text = ",".join(sorted(map(str, value))) if isinstance(value, list) else str(value or "")
+        text = ",".join(sorted(map(str, value))) if isinstance(value, list) else str(value)
         made[name] = knob.default if value is None else knob.parse(text)
         if name in given and given[name] != made[name]:
             raise RefusedError(
