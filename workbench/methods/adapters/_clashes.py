@@ -43,6 +43,11 @@ CLASHES = (
         "adapter=lora, rslora or dora",
     ),
     Clash(
+        {"adapter": ("pissa",), "method": ("reward",)},
+        "PEFT loses the head that gives the score when it converts PiSSA to a plain LoRA",
+        "adapter=lora, rslora or dora",
+    ),
+    Clash(
         {"adapter": _PROMPTS, "method": ("reward",)},
         "PEFT cannot put learnt prompts before a model that gives a score",
         "adapter=lora or ia3",
