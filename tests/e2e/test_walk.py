@@ -100,18 +100,18 @@ def _import(tmux: Tmux, path: Path, *, dataset: str = "", status: str = "") -> N
     tmux.keys("F3")
     tmux.wait_for("[C(U)RATE]")
     tmux.keys("i")
-    tmux.wait_for("Import a file")
+    tmux.wait_for("shows the rows")
     tmux.text(str(path))
-    tmux.keys("Tab", "End", "C-u")
+    tmux.keys("Tab", "Tab", "Tab", "End", "C-u")
     tmux.text(dataset)
-    tmux.keys("Tab")
     if status:
-        tmux.keys("End", "C-u")
-        tmux.text(status)
+        tmux.keys("Tab")
+        tmux.press_until("Right", f"‹ {status} ›")
+    tmux.wait_for("row 1: ")
+    tmux.keys("C-s")
+    tmux.wait_for("duplicates ")
     tmux.keys("Enter")
-    tmux.wait_for("Enter closes")
-    tmux.keys("Enter")
-    tmux.wait_for(lambda shown: "Import a file" not in shown)
+    tmux.wait_for(lambda shown: "─ Import ─" not in shown)
 
 
 def _train(tmux: Tmux, bench: Bench, method: str) -> None:

@@ -156,6 +156,7 @@ class ExportDialog(Dialog[str]):
     @on(Picker.Changed)
     def _changed(self) -> None:
         self._answer = self._replaces = None
+        self.show_problem("")
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(PAUSE_S, self._count)
@@ -174,7 +175,6 @@ class ExportDialog(Dialog[str]):
                 flow.count, bench, asked.query, dataset=asked.dataset, provenance=asked.provenance
             )
             self._show(_head(asked, count))
-            self.show_problem("")
             found = await asyncio.to_thread(
                 flow.look,
                 bench,
