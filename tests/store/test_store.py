@@ -309,3 +309,32 @@ def test_a_new_workspace_is_for_its_user_alone_and_one_that_is_there_stays_as_it
         os.umask(before)
     assert (tmp_path / "deep" / "new").stat().st_mode & 0o777 == 0o700
     assert shared.stat().st_mode & 0o777 == 0o750
+
+
+READ_WHILE_CLOSED = """
+import threading
+import time
+store = Store.open(workspace)
+begun, said = threading.Event(), []
+
+def read() -> None:
+    count = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+    connection = store.read()
+    begun.set()
+    try:
+        connection.execute(count)
+    except Exception as error:
+        said.append(str(error))
+
+reading = threading.Thread(target=read, daemon=True)
+reading.start()
+begun.wait()
+time.sleep(0.2)
+store.close()
+reading.join(30)
+print(said)
+"""
+
+
+def test_closing_breaks_off_a_read_of_another_thread_and_does_not_crash(workspace: Workspace) -> None:
+    assert finish(start(READ_WHILE_CLOSED, workspace)).strip() == "['interrupted']"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from textual.drivers import linux_driver
+from textual.drivers.linux_driver import LinuxDriver
 
 from terminal import Terminal
 from workbench.paths import Workspace, log_folder
 from workbench.tui import clipboard
 from workbench.tui.clipboard import OSC52_LIMIT, copy_text
 from workbench.tui.crash import write_crash_log
+from workbench.tui.terminal import endure_hang_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +69,33 @@ def test_a_signal_restores_the_terminal_and_says_so_in_the_exit_code(shown: Term
     shown.settle(0.1)
     for mode in MODES_OFF:
         assert shown.raw.rfind(mode) > shown.raw.rfind(b"\x1b[?1049h")
+
+
+class GoneTerminal:
+    """A file on a terminal that was taken away."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+    def flush(self) -> None:
+        raise OSError(5, "Input/output error")
+
+
+def test_what_is_written_to_a_terminal_that_is_gone_never_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(vars(linux_driver), "WriterThread", None)  # put back afterwards
+    endure_hang_up()
+    writer = LinuxDriver.start_application_mode.__globals__["WriterThread"](GoneTerminal())
+    writer.start()
+
+    def write_much() -> None:
+        for _ in range(200):
+            writer.write("text")
+        writer.stop()
+
+    writing = threading.Thread(target=write_much, daemon=True)
+    writing.start()
+    writing.join(20)
+    assert not writing.is_alive() and not writer.is_alive()
 
 
 def test_ctrl_q_leaves_with_zero_and_ctrl_c_does_not_leave(shown: Terminal) -> None:

@@ -126,12 +126,15 @@ class Store:
                     self._local.depth = 0
 
     def close(self) -> None:
-        """Close every connection. Nothing may use the store afterwards."""
+        """Close every connection. Nothing may use the store afterwards; a read that is under way is broken off.
+
+        Readers are let go of, not closed: SQLite crashes when a connection is closed while another thread reads from
+        it. Python closes each as soon as nobody holds it, which for an idle one is now.
+        """
         with self._thread_lock:
             with self._readers_lock:
-                for _, reader in self._readers:
-                    reader.close()
-                self._readers.clear()
+                while self._readers:
+                    self._readers.pop()[1].interrupt()
             self._local = threading.local()
             self._close_writer()
 

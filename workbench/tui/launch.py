@@ -46,7 +46,9 @@ def run_tui(source: Workspace | Callable[[], Bench], settings: Settings | None =
     os.environ.setdefault("TEXTUAL_FPS", str(frames_per_second(settings)))
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     from workbench.tui.app import WorkbenchApp  # 0.3 s
+    from workbench.tui.terminal import endure_hang_up
 
+    endure_hang_up()
     app = WorkbenchApp(source, settings, first_pane=pane)
     app.run(mouse=settings.appearance.mouse)
     return app.return_code or 0

@@ -12,6 +12,8 @@ import signal
 from collections.abc import Sequence
 from functools import partial
 
+from textual.drivers import linux_driver
+from textual.drivers._writer_thread import WriterThread
 from textual.filter import LineFilter
 from textual.widgets import Input, TextArea
 
@@ -21,6 +23,27 @@ from workbench.tui.key_order import OrderedKeysApp
 from workbench.tui.safety import ControlFilter
 
 TERMINAL_CHECK_S = 5.0
+
+
+class EnduringWriter(WriterThread):
+    """Textual's thread that writes to the terminal, made to outlive it.
+
+    The thread would end with the first write after the terminal went away; thirty writes later its queue is full, and
+    the app waits in it for ever instead of leaving.
+    """
+
+    def run(self) -> None:
+        """Write; without a terminal, take what comes and drop it."""
+        try:
+            super().run()
+        except OSError:
+            while self._queue.get() is not None:
+                pass
+
+
+def endure_hang_up() -> None:
+    """Let the driver write through a thread that a lost terminal does not end. A private name, held by a test."""
+    vars(linux_driver)["WriterThread"] = EnduringWriter
 
 
 class TerminalApp(OrderedKeysApp):

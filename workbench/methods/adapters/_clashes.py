@@ -1,6 +1,7 @@
 """What cannot be combined in a run, with the reason: plain data, read before a launch and again by the trainer.
 
-Rows come from failures seen with the pinned libraries and from what their code and papers say; the first that fits is told.
+Rows come from failures seen with the pinned libraries, and from what their code and papers say; the first that fits is
+told.
 """
 
 from __future__ import annotations
