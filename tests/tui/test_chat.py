@@ -313,3 +313,20 @@ async def test_a_question_is_put_to_its_own_chats_model_also_when_another_chat_i
         stored.set()
         await until(pilot, lambda: len(engine.requests) == 2 and not chat_pane(app).live)
         assert [request.model.name for request in engine.requests] == ["pip", "pip"]
+
+
+async def test_what_is_typed_while_the_workspace_opens_stands_behind_the_draft_that_was_there(bench: Bench) -> None:
+    bench.store.drafts.save("chat:new", "an old thought")
+    may_open = threading.Event()
+
+    def open_late() -> Bench:
+        may_open.wait(30)
+        return bench
+
+    app = WorkbenchApp(open_late, None)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: isinstance(app.focused, Composer))
+        await pilot.press(*"new")
+        may_open.set()
+        await until(pilot, lambda: app.query_one(Composer).text == "an old thought\nnew")
+        await until(pilot, lambda: bench.store.drafts.get("chat:new") == "an old thought\nnew")

@@ -91,6 +91,7 @@ class ChatPane(Pane):
         self._notice: Entry | None = None
         self._default_model = ""
         self._saved_draft = ""
+        self._was_shown = False
         self._engine: EngineStatus | None = None
 
     def compose(self) -> ComposeResult:
@@ -249,13 +250,14 @@ class ChatPane(Pane):
 
     def _restore_draft(self) -> None:
         key = self._draft_key
-        self.composer.load_text("")
-        self._saved_draft = ""
+        if self._was_shown:  # before that, it is what was typed while the workspace opened
+            self.composer.load_text("")
+        self._was_shown, self._saved_draft = True, ""
 
         def restore(text: str) -> None:
             if key == self._draft_key:
                 self.composer.restore(text)
-                self._saved_draft = self.composer.text
+                self._saved_draft = text
 
         self.run_flow(lambda: self.bench.store.drafts.get(key), restore, group="draft", exclusive=True)
 

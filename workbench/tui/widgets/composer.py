@@ -79,7 +79,7 @@ class Composer(Editor):
         self.insert("\n")
 
     def restore(self, text: str) -> None:
-        """Put a draft back, unless something was typed meanwhile."""
-        if text and not self.text:
-            self.load_text(text)
+        """Put a draft back, in front of what was typed meanwhile."""
+        if text and text != self.text:
+            self.load_text(f"{text}\n{self.text}" if self.text else text)
             self.move_cursor(self.document.end)
