@@ -120,9 +120,7 @@ def kill_engine(workspace: Workspace, rng: random.Random) -> Kill:
         except EngineError as broken:
             error = broken.message
         killer.join()
-        _wait(
-            lambda: bench.engine.status().state in {EngineState.DIED, EngineState.OFF}, 10, "the engine to be seen dead"
-        )
+        _wait(lambda: _is_gone(bench, pid), 30, "the engine to be seen dead")
         answers = [m for m in bench.store.chats.tree(opened.id).messages.values() if m.parent_id == said.id]
         if pieces:
             assert answers and answers[-1].content.startswith("".join(pieces).strip()[:20])
@@ -137,6 +135,12 @@ def kill_engine(workspace: Workspace, rng: random.Random) -> Kill:
     finally:
         bench.engine.shutdown()
         bench.close()
+
+
+def _is_gone(bench: Bench, pid: int) -> bool:
+    """The engine is seen dead, or another one answers (a question that finds none starts one)."""
+    status = bench.engine.status()
+    return status.state in {EngineState.DIED, EngineState.OFF} or status.pid != pid
 
 
 def kill_trainer(workspace: Workspace, rng: random.Random, victim: str = "trainer") -> Kill:

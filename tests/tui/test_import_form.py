@@ -266,7 +266,7 @@ async def test_an_export_shows_its_count_replaces_only_when_asked_twice_and_says
         await until_text(pilot, "2 rows (status:accepted) as trl in jsonl")
         app.screen.query_one("#export-path", Input).value = str(target)
         await pilot.press("enter")
-        await until_text(pilot, "Enter again replaces it")
+        await until(pilot, lambda: "Enteragainreplacesit" in unwrapped(text_of(app)))
         assert target.read_text() == "mine\n"
         await pilot.press("enter")
         await until_text(pilot, "exported 2 rows")
