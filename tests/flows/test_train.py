@@ -28,7 +28,7 @@ from workbench.domain.examples import (
 from workbench.domain.models import ModelKind
 from workbench.domain.runs import Run, RunState, RunStatus
 from workbench.errors import NotFoundError, RefusedError, RunError, UsageError
-from workbench.flows import train
+from workbench.flows import run_news, run_rows, train
 from workbench.flows.bench import Bench
 from workbench.jobs.launch import ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity
@@ -192,7 +192,7 @@ def test_nothing_to_train_on_is_refused_with_what_to_do(bench: Bench) -> None:
 def test_half_a_character_is_refused_by_its_example(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     (example_id, *_) = add(bench, asked(5))
     broken = replace(bench.store.examples.get(example_id), content=demonstration((Turn("user", "\ud83d"),), "a"))
-    monkeypatch.setattr(train, "_accepted", lambda *_: iter([broken]))
+    monkeypatch.setattr(run_rows, "_accepted", lambda *_: iter([broken]))
     with pytest.raises(RefusedError, match=f"example {example_id} holds half a character"):
         train.plan(bench, method="sft", dataset="chats")
 
@@ -328,7 +328,7 @@ def test_events_become_the_curves_that_the_pane_asks_for() -> None:
         {"event": "device", "step": 4, "values": {"memory_bytes": 5.0}},
         {"event": "note", "text": "hello"},
     ]
-    found = [(m.step, m.name, m.value) for m in train.metrics_of(events) if m.value == m.value]
+    found = [(m.step, m.name, m.value) for m in run_news.metrics_of(events) if m.value == m.value]
     assert found == [
         (0, "base_eval_loss", 3.0),
         (0, "base_eval_perplexity", 20.1),

@@ -25,7 +25,8 @@ from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.run_directory import RunDirectory
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.messages import ModelsChanged, News, RunsChanged
-from workbench.tui.screens.train_form import FormValues, KnobLine, TrainForm, knob_text, load_form
+from workbench.tui.screens.train_form import FormValues, TrainForm, load_form
+from workbench.tui.screens.train_knobs import KnobLine, knob_text
 from workbench.tui.widgets.listing import PlainListing
 from workbench.tui.widgets.picker import Picker
 from workbench.tui.widgets.plot import LinePlot

@@ -1,13 +1,12 @@
 """Training as a person does it: plan a run, start it, watch it, stop it, go on with it.
 
-Owns what goes into a run and what the store takes over from its folder. The work is done by other processes that know
+Owns what goes into a run and the order of things. The work is done by other processes that know
 neither the store nor us, so everything here can be repeated: ``sync`` reads on from where it was.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 import signal
@@ -19,24 +18,24 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workbench import methods as training_methods
-from workbench.domain.examples import Example, Kind, Split, Status
-from workbench.domain.methods import KnobValue, Method, Task
-from workbench.domain.models import Model, ModelKind, check_name
-from workbench.domain.queries import Filter, Query
-from workbench.domain.runs import REFUSALS, Metric, Run, RunSpec, RunState, RunStatus, observed_state
-from workbench.domain.training import Dealt, TrainingRow, deal, shuffled, taken_kinds, training_rows, usable
+from workbench.domain.methods import KnobValue, Method
+from workbench.domain.models import Model, check_name
+from workbench.domain.runs import REFUSALS, Metric, Run, RunSpec, RunState, RunStatus
+from workbench.domain.training import TrainingRow, training_rows
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
-from workbench.flows.gate import gate, stream
+from workbench.flows.gate import gate
 from workbench.flows.rewards import reward_of
+from workbench.flows.run_news import GAINS, take_over
+from workbench.flows.run_rows import examples_of, findings_of, refuse_one_sided, rows_of
 from workbench.flows.start import knobs_from, start_of
 from workbench.jobs import processes
 from workbench.jobs.launch import ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity
-from workbench.jobs.run_directory import KILL, STOP, Event, RunDirectory, now_utc
+from workbench.jobs.run_directory import KILL, STOP, RunDirectory, now_utc
 from workbench.jobs.runner import is_at_work, settle
 
 if TYPE_CHECKING:
@@ -44,11 +43,8 @@ if TYPE_CHECKING:
 
 AUTO, TINY = "auto", "tiny"
 TINY_PARAMETERS = 50_000_000
-FEW_ROWS = 20
 KILL_PATIENCE_SECONDS = 10.0
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers")
-
-_GAINS = ("accuracy", "margin", "reward")
 
 StartRunner = Callable[[Path], object]
 
@@ -97,10 +93,10 @@ def plan(
     taken = _preset(preset, facts)
     knobs = _fitted(knobs_from(beginning, chosen, taken, given), facts, given)
     reward = reward_of(bench, chosen, knobs)
-    dealt = _examples(bench, chosen, knobs, dataset, eval_dataset)
-    rows = _rows(chosen, dealt.train, int(knobs["seed"]))
+    dealt = examples_of(bench, chosen, knobs, dataset, eval_dataset)
+    rows = rows_of(chosen, dealt.train, int(knobs["seed"]))
     held_out = training_rows(dealt.held_out, chosen.kinds[0])
-    _refuse_one_sided(chosen, rows)
+    refuse_one_sided(chosen, rows)
     checks_allowed = [name for name in allow if name not in REFUSALS]
     found = gate(bench, dealt.train, dealt.held_out, evaluation=bool(eval_dataset), allow=checks_allowed)
     run_name = _name(bench, name, method, dataset)
@@ -140,7 +136,7 @@ def plan(
         reward_base_path=reward.base_path,
         reward_sha256=reward.sha256,
     )
-    findings = (*found, *_findings(rows, held_out))
+    findings = (*found, *findings_of(rows, held_out))
     return RunPlan(spec, tuple(rows), tuple(held_out), findings, command, reward.source)
 
 
@@ -183,7 +179,7 @@ def sync(bench: Bench, *, start_runner: StartRunner = ensure_runner) -> list[Run
     on gets one. Repeating it, or two benches doing it at once, changes nothing.
     """
     before = bench.store.runs.list()
-    changed = [now for run in before if (now := _sync_run(bench, run)) != run]
+    changed = [now for run in before if (now := take_over(bench, run)) != run]
     folder = bench.workspace.runs
     if any(run.state is RunState.QUEUED for run in bench.store.runs.list()) and not runner_is_running(folder):
         start_runner(folder)
@@ -198,7 +194,7 @@ def stop(bench: Bench, run: Run) -> Run:
     directory.request(STOP)
     if status.state is RunState.QUEUED:
         directory.write_status(replace(status, state=RunState.CANCELLED, ended_utc=now_utc()))
-    return _sync_run(bench, run)
+    return take_over(bench, run)
 
 
 def kill(bench: Bench, run: Run) -> Run:
@@ -218,7 +214,7 @@ def kill(bench: Bench, run: Run) -> Run:
     while trainer.is_alive() and time.monotonic() < patience:
         time.sleep(0.05)
     settle(directory)
-    return _sync_run(bench, run)
+    return take_over(bench, run)
 
 
 def resume(bench: Bench, run: Run, *, start_runner: StartRunner = ensure_runner) -> Run:
@@ -232,7 +228,7 @@ def resume(bench: Bench, run: Run, *, start_runner: StartRunner = ensure_runner)
         raise RunError(f"the trainer of {run.name} is still at work", hint="wait until it has ended")
     directory.enqueue()
     start_runner(bench.workspace.runs)
-    return _sync_run(bench, run)
+    return take_over(bench, run)
 
 
 def log_tail(bench: Bench, run: Run, *, lines: int = 20) -> list[str]:
@@ -248,7 +244,7 @@ def metrics(bench: Bench, run: Run, name: str) -> list[Metric]:
 def gains(bench: Bench, run: Run) -> dict[str, tuple[float, float]]:
     """What was measured on held-out rows beside the loss, before and after: accuracy, margin, mean reward."""
     found: dict[str, tuple[float, float]] = {}
-    for name in _GAINS:
+    for name in GAINS:
         before, after = metrics(bench, run, f"base_eval_{name}"), metrics(bench, run, f"eval_{name}")
         if before and after:
             found[name] = (before[-1].value, after[-1].value)
@@ -259,11 +255,6 @@ def notes(run: Run) -> list[str]:
     """The sentences that the trainer left for the person: rows cut, resumed from where, and the like."""
     events, _ = RunDirectory(Path(run.directory)).events()
     return [str(event.get("text", "")) for event in events if event["event"] == "note"]
-
-
-def metrics_of(events: Sequence[Event]) -> list[Metric]:
-    """The numbers in a run's events, by the names under which curves are asked for."""
-    return [metric for event in events for metric in _numbers(event)]
 
 
 def default_window(bench: Bench, base: Model, *, method: str = "sft") -> int:
@@ -288,83 +279,6 @@ def _fitted(knobs: dict[str, KnobValue], facts: Mapping[str, object], given: Map
     if isinstance(context, int) and "max_length" not in given and int(knobs["max_length"]) > context:
         return knobs | {"max_length": context}
     return knobs
-
-
-def _examples(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], dataset: str, eval_dataset: str) -> Dealt:
-    kinds = taken_kinds(method, knobs)
-    found = usable(_accepted(bench, dataset), kinds)
-    if eval_dataset:
-        train = tuple(e for e in found if e.split is not Split.VALIDATION)
-        dealt = Dealt(train, tuple(usable(_accepted(bench, eval_dataset), kinds)))
-    else:
-        dealt = deal(found, seed=int(knobs["seed"]), share=float(knobs["eval_share"]))
-    if not dealt.train:
-        raise _nothing_to_train_on(bench, method, dataset)
-    return dealt
-
-
-def _accepted(bench: Bench, dataset: str) -> Iterator[Example]:
-    return stream(bench, Query((Filter("status", Status.ACCEPTED.value),)), dataset)
-
-
-def _nothing_to_train_on(bench: Bench, method: Method, dataset: str) -> RefusedError:
-    there = bench.store.datasets.get(dataset)
-    own, *others = method.kinds
-    if there.count(own):
-        hint = f"accept some of its {there.count(own)} {own.value}s in Curate, or: workbench examples accept ID…"
-    elif others and there.count(others[0]):
-        knob = next(k.name for k in method.knobs if k.name.startswith("include_"))
-        hint = f"it has {there.count(others[0])} {others[0].value}s: --set {knob}=true trains on those"
-    else:
-        hint = {
-            Kind.DEMONSTRATION: "keep or edit answers in Chat, or import some",
-            Kind.PREFERENCE: "edit an answer, pick one of several, or vote in Arena",
-            Kind.JUDGEMENT: "give answers a thumb up or down in Chat",
-            Kind.TEXT: "import some: workbench import FILE.txt",
-            Kind.PROMPT: "import some, rows of a prompt alone, or --set include_demonstrations=true",
-        }[own]
-    return RefusedError(f"{there.name} has no accepted {own.value} outside the test split", hint=hint)
-
-
-def _rows(method: Method, examples: Sequence[Example], seed: int) -> list[TrainingRow]:
-    rows = training_rows(examples, method.kinds[0])
-    for row in rows:
-        try:
-            json.dumps(row.row, ensure_ascii=False).encode("utf-8")
-        except UnicodeEncodeError:
-            raise RefusedError(
-                f"example {row.example_id} holds half a character (a lone surrogate), which no tokenizer takes",
-                hint="edit or reject it",
-                where=str(row.example_id),
-            ) from None
-    is_read_in_order = method.fixed.get("train_sampling_strategy") == "sequential"
-    return shuffled(rows, seed=seed) if is_read_in_order else rows
-
-
-def _refuse_one_sided(method: Method, rows: Sequence[TrainingRow]) -> None:
-    if method.kinds[0] is not Kind.JUDGEMENT:
-        return
-    labels = {row.row["label"] for row in rows}
-    if labels != {True, False}:
-        missing = "down" if labels == {True} else "up"
-        raise RefusedError(
-            f"there is no thumb {missing} among the rows: {method.name} learns from the difference",
-            hint=f"give some answers a thumb {missing}, or --set include_pairs=true",
-        )
-
-
-def _findings(rows: Sequence[TrainingRow], held_out: Sequence[TrainingRow]) -> Iterator[str]:
-    if len(rows) < FEW_ROWS:
-        yield f"only {len(rows)} rows: the model will repeat them rather than learn from them"
-    if not held_out:
-        yield "nothing is held out: there will be no held-out loss to tell learning from repeating"
-    seen = {json.dumps(_asked(row)) for row in rows}
-    if shared := sum(json.dumps(_asked(row)) in seen for row in held_out):
-        yield f"{shared} of {len(held_out)} held-out rows have a prompt that is also trained on"
-
-
-def _asked(row: TrainingRow) -> object:
-    return row.row["prompt"] if "prompt" in row.row else row.row["text"]
 
 
 def _name(bench: Bench, wanted: str, method: str, dataset: str) -> str:
@@ -402,105 +316,9 @@ def _free_folder(runs_folder: Path, number: int, name: str) -> Path:
     return next(folder for folder in folders if not folder.exists())
 
 
-# What the store takes over
-
-
 def _present(run: Run) -> tuple[RunDirectory, RunStatus]:
     directory = RunDirectory(Path(run.directory))
     status = directory.status()
     if status is None:
         raise RunError(f"{run.name} was never queued", hint="resume queues it")
     return directory, status
-
-
-def _sync_run(bench: Bench, run: Run) -> Run:
-    store = bench.store.runs
-    directory = RunDirectory(Path(run.directory))
-    status = _status_now(bench, run, directory)
-    offset = store.offset(run.id)
-    events, upto = directory.events(offset)
-    if upto > offset:
-        numbers = metrics_of(events)
-        store.record(run.id, numbers, offset=upto)
-        if numbers and status.state.is_active:
-            # The events were read after the state, and may be ahead of it.
-            status = replace(status, step=numbers[-1].step)
-    if _differs(store.get(run.id), status):
-        store.update(run.id, status)
-    if status.state is RunState.FINISHED and not run.adapter:
-        _register(bench, run, directory)
-    return store.get(run.id)
-
-
-def _status_now(bench: Bench, run: Run, directory: RunDirectory) -> RunStatus:
-    if not (directory.root / "spec.json").is_file():
-        gone = RunStatus(RunState.LOST, step=run.step, total_steps=run.total_steps, started_utc=run.started_utc)
-        return replace(gone, ended_utc=run.ended_utc, error="the run's folder is gone", hint=str(directory.root))
-    status = directory.status()
-    if status is None:
-        return RunStatus(RunState.CANCELLED, error="the bench ended before the run was queued", hint="resume queues it")
-    seen = observed_state(status.state, process_alive=is_at_work(directory))
-    if seen is not status.state and not runner_is_running(bench.workspace.runs):
-        # With a runner at work it is the runner's to say: it knows the exit code.
-        return settle(directory) or status
-    return status
-
-
-def _differs(run: Run, status: RunStatus) -> bool:
-    said = (status.state, status.step, status.total_steps, status.error, status.hint)
-    times = (status.started_utc, status.ended_utc)
-    return said != (run.state, run.step, run.total_steps, run.error, run.hint) or times != (
-        run.started_utc,
-        run.ended_utc,
-    )
-
-
-def _register(bench: Bench, run: Run, directory: RunDirectory) -> Model | None:
-    is_adapter = directory.adapter.is_dir()
-    folder = directory.adapter if is_adapter else directory.model
-    weights = tuple(sorted(folder.glob("adapter_model*.safetensors" if is_adapter else "*.safetensors")))
-    if not weights:
-        return None
-    digest = registry.weights_hash(weights)
-    told = directory.spec()
-    with bench.store.write():
-        if bench.store.runs.get(run.id).adapter:
-            return None
-        taken = bench.store.models.taken_names(str(folder), digest)
-        name = next(n for i in count(1) if (n := run.name if i == 1 else f"{run.name}-{i}") not in taken)
-        model = bench.store.models.add(
-            name,
-            _kind(told, is_adapter=is_adapter),
-            str(folder),
-            base=told.base if is_adapter else "",
-            run_id=run.id,
-            sha256=digest,
-            note=f"{told.method} on {told.dataset}",
-        )
-        bench.store.runs.set_result(run.id, adapter=model.name)
-    return model
-
-
-def _kind(told: RunSpec, *, is_adapter: bool) -> ModelKind:
-    if training_methods.get(told.method).task is Task.SCORE:
-        return ModelKind.REWARD
-    return ModelKind.ADAPTER if is_adapter else ModelKind.BASE
-
-
-def _numbers(event: Event) -> Iterator[Metric]:
-    step, at = event.get("step"), str(event.get("at_utc", ""))
-    if not isinstance(step, int):
-        return
-    match event["event"]:
-        case "metrics" | "device":
-            values: dict[str, Any] = event.get("values", {})
-            yield from (Metric(step, name, _number(value), at) for name, value in values.items())
-        case "eval":
-            prefix = "base_eval_" if event.get("which") == "base" else "eval_"
-            for name in ("loss", "perplexity", *_GAINS):
-                if name in event:
-                    yield Metric(step, prefix + name, _number(event[name]), at)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan

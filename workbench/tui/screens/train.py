@@ -26,7 +26,8 @@ from workbench.tui.messages import ModelsChanged, News, RunsChanged
 from workbench.tui.pane import Pane
 from workbench.tui.run_view import RunLook
 from workbench.tui.safety import safe_cell
-from workbench.tui.screens.train_form import FormValues, TrainForm, knob_text, load_form
+from workbench.tui.screens.train_form import FormValues, TrainForm, load_form
+from workbench.tui.screens.train_knobs import knob_text
 from workbench.tui.widgets.dialogs import ConfirmDialog
 from workbench.tui.widgets.listing import PlainListing
 from workbench.tui.widgets.plot import LinePlot

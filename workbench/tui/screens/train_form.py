@@ -24,11 +24,12 @@ from textual.worker import Worker, WorkerState
 
 from workbench.domain.datasets import Dataset
 from workbench.domain.examples import Kind
-from workbench.domain.methods import Knob, KnobGroup, KnobValue, Method
+from workbench.domain.methods import KnobGroup, KnobValue, Method
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import preflight
 from workbench.flows import train as flow
 from workbench.tui.safety import cell, clean, safe_cell
+from workbench.tui.screens.train_knobs import KnobLine, knob_text
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog
 from workbench.tui.widgets.picker import Picker
 
@@ -57,16 +58,6 @@ class FormValues:
     name: str = ""
     eval_dataset: str = ""
     overrides: Mapping[str, str] = field(default_factory=dict)
-
-
-def knob_text(value: KnobValue) -> str:
-    """A knob's value as it is typed: it parses back to the same value."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        short = f"{value:g}"
-        return short if float(short) == value else repr(value)
-    return str(value)
 
 
 def load_form(bench: Bench, values: FormValues) -> TrainForm:
@@ -99,92 +90,6 @@ def _most_rows(methods: Iterable[Method], datasets: Sequence[Dataset]) -> tuple[
     pairs = [(method, dataset) for method in methods for dataset in datasets]
     best = max(pairs, key=lambda pair: (own_rows(*pair), pair[0].kinds[0] is Kind.DEMONSTRATION, pair[0].name in USUAL))
     return best[0].name, best[1].name
-
-
-class KnobLine(Horizontal):
-    """One knob: its name, its value to type or to pick, and its help or what is wrong with the value."""
-
-    DEFAULT_CSS = """
-    KnobLine { height: 1; width: 1fr; }
-    KnobLine > .knob--name { width: 30; height: 1; color: $foreground; }
-    KnobLine.-edited > .knob--name { color: $accent; text-style: bold; }
-    KnobLine > Input { width: 20; height: 1; background: $panel; }
-    KnobLine > Input:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
-    KnobLine > Picker { width: 20; }
-    KnobLine > .knob--help { width: 1fr; height: 1; color: $text-muted; padding: 0 0 0 1; }
-    KnobLine.-wrong > .knob--help { color: $error; text-style: bold; }
-    """
-
-    def __init__(self, knob: Knob, base: str, text: str | None = None) -> None:
-        super().__init__()
-        self.knob = knob
-        self.base = base
-        self._text = base if text is None else text
-        self.problem = ""
-
-    def compose(self) -> ComposeResult:
-        """Name, value, help."""
-        yield Static(safe_cell(f"  {self.knob.name}"), classes="knob--name", markup=False)
-        choices = self.choices
-        if choices:
-            yield Picker(choices, self._text, title=self.knob.name)
-        else:
-            yield Input(self._text, compact=True, select_on_focus=False)
-        yield Static(classes="knob--help", markup=False)
-
-    def on_mount(self) -> None:
-        """Show the help, or what is wrong already."""
-        self.check()
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The values to pick from, empty for a knob that is typed."""
-        return ("true", "false") if isinstance(self.knob.default, bool) else self.knob.choices
-
-    @property
-    def text(self) -> str:
-        """The value as it stands."""
-        for picker in self.query(Picker):
-            return picker.value
-        for typed in self.query(Input):
-            return typed.value.strip()
-        return self._text  # not composed yet, or already being removed for another method
-
-    @property
-    def is_edited(self) -> bool:
-        """True when a person wants something else than the preset."""
-        return self.text != self.base
-
-    def rebase(self, base: str) -> None:
-        """The preset's value is another one; an edited line keeps its own."""
-        edited, self.base = self.is_edited, base
-        if not edited:
-            if self.choices:
-                self.query_one(Picker).offer(self.choices, base)
-            else:
-                with self.prevent(Input.Changed):
-                    self.query_one(Input).value = base
-        self.check()
-
-    def take(self, text: str) -> None:
-        """Have this value, as if a person had typed it."""
-        for picker in self.query(Picker):
-            picker.value = text
-        for typed in self.query(Input):
-            typed.value = text
-        self.check()
-
-    def check(self) -> None:
-        """Parse the value and say what is wrong with it in the line."""
-        try:
-            self.knob.parse(self.text)
-            self.problem = ""
-        except UsageError as error:
-            self.problem = error.message
-        self.set_class(bool(self.problem), "-wrong")
-        self.set_class(self.is_edited, "-edited")
-        shown = f"✗ {self.problem}" if self.problem else self.knob.help
-        self.query_one(".knob--help", Static).update(Text(cell(shown), no_wrap=True, overflow="ellipsis"))
 
 
 class TrainForm(ModalScreen["RunPlan | None"]):
