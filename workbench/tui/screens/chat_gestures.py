@@ -1,0 +1,135 @@
+"""What single keys do with the message under the cursor: gestures that make examples, alternatives, branches.
+
+What a gesture means is the flow's business; which message is meant, and what is shown afterwards, is asked and said
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from workbench.domain.chats import Message, Role
+from workbench.domain.decisions import Undone
+from workbench.flows import chat as flow
+from workbench.tui.messages import ExamplesChanged
+from workbench.tui.screens.chat_entries import last_answer
+from workbench.tui.widgets.dialogs import TextDialog
+
+if TYPE_CHECKING:
+    from workbench.tui.screens.chat import ChatPane
+
+
+class ChatGestures:
+    """One method for each kind of gesture."""
+
+    def __init__(self, pane: ChatPane) -> None:
+        self._pane = pane
+
+    def keep_last(self) -> None:
+        """Save the answer under the cursor, or from the composer the last one."""
+        pane = self._pane
+        if pane.chat_tree is None:
+            pane.notice("there is no answer yet", "warning")
+            return
+        message = pane.message_here() if pane.transcript.has_focus else last_answer(pane.chat_tree.path())
+        if message is not None:
+            self.gesture(lambda: flow.keep(pane.bench, message.id), message, "kept")
+
+    def do(self, name: str) -> None:
+        """One of the transcript's single keys, on the message under the cursor."""
+        pane = self._pane
+        bench, message = pane.bench, pane.message_here()
+        if name in {"undo", "redo"}:
+            self._undo(flow.undo if name == "undo" else flow.redo, "undone" if name == "undo" else "done again")
+        elif message is None:
+            pane.notice("move to a message first (j, k)")
+        elif name == "edit":
+            self._edit(message)
+        elif name == "keep":
+            self.gesture(lambda: flow.keep(bench, message.id), message, "kept")
+        elif name in {"up", "down"}:
+            self.gesture(lambda: flow.thumb(bench, message.id, up=name == "up"), message, "+" if name == "up" else "-")
+        elif name == "pick":
+            self.gesture(lambda: flow.pick(bench, message.id), message, "picked")
+        elif name == "branch":
+            self._branch(message)
+        elif name == "copy":
+            pane.app.copy_to_clipboard(message.content)
+
+    def gesture(self, act: Callable[[], flow.Gesture], message: Message, mark: str) -> None:
+        """Do it, in the order of the keys; then say what came of it, and show it."""
+        pane = self._pane
+
+        def made(gesture: flow.Gesture) -> None:
+            pane.marks[message.id] = mark
+            said, bracket, aside = gesture.said.partition(" (")
+            pane.notice(f"{said}; u undoes{bracket}{aside}" if gesture.examples else gesture.said)
+            pane.tell(ExamplesChanged(tuple(example.id for example in gesture.examples)))
+            about = gesture.message or message
+            pane.reload(cursor=about.id)
+            if gesture.message is not None and about.id != message.id and about.role is Role.USER:
+                pane.talk.ask_below(about)  # an edited question wants its answer
+
+        pane.decide(act, made)
+
+    def _edit(self, message: Message) -> None:
+        pane = self._pane
+
+        def edited(text: str | None) -> None:
+            if text is not None and text != message.content:
+                self.gesture(lambda: flow.edit(pane.bench, message.id, text), message, "")
+
+        what = "answer" if message.role is Role.ASSISTANT else "message"
+        pane.app.push_screen(
+            TextDialog(f"Edit this {what} (the original stays)", value=message.content, lines=True), edited
+        )
+
+    def _undo(self, act: Callable[..., Undone | None], word: str) -> None:
+        pane = self._pane
+
+        def done(result: Undone | None) -> None:
+            if result is None:
+                pane.notice(f"nothing left to be {word}")
+                return
+            pane.marks = {}
+            pane.notice(f"{word}: {result.text}")
+            pane.tell(ExamplesChanged(result.example_ids))
+            pane.reload()
+
+        pane.decide(lambda: act(pane.bench), done)
+
+    def sibling(self, steps: int) -> None:
+        """Show the next or previous alternative, with what was said below it."""
+        pane = self._pane
+        message = pane.message_here()
+        if message is None or pane.chat_tree is None:
+            return
+        siblings = pane.chat_tree.siblings(message.id)
+        if len(siblings) < 2:
+            pane.notice("there is no other answer here; Ctrl+R asks for one")
+            return
+        other = siblings[(siblings.index(message) + steps) % len(siblings)]
+        self.move_tip(lambda: flow.show_sibling(pane.bench, other.id), other.id, "")
+
+    def _branch(self, message: Message) -> None:
+        """Go on from an answer, or ask a question differently: its text comes back into an empty composer."""
+        pane = self._pane
+        cursor: int | None = message.id
+        said = "the next message goes on from here"
+        if message.role is Role.USER:
+            cursor, said = message.parent_id, "ask differently: the next message takes this one's place in a branch"
+            pane.composer.restore(message.content)
+        self.move_tip(lambda: flow.branch(pane.bench, message.id), cursor, said)
+        pane.composer.focus()
+
+    def move_tip(self, act: Callable[[], object], cursor: int | None, said: str) -> None:
+        """Stand elsewhere in the tree of the chat, with the cursor on a message."""
+        pane = self._pane
+
+        def moved(_result: object) -> None:
+            if said:
+                pane.notice(said)
+            pane.reload(cursor=cursor)
+
+        pane.decide(act, moved)

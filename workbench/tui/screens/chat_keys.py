@@ -1,0 +1,36 @@
+"""The keys of Chat: which key calls which action, and which of them are letters that the composer needs itself."""
+
+from __future__ import annotations
+
+from textual.binding import Binding
+
+KEYS = [
+    Binding(
+        "escape",
+        "leave_or_stop",
+        "Read/Stop",
+        id="chat.stop",
+        tooltip="Stop the answer; else to and from the transcript",
+    ),
+    Binding("e", "gesture('edit')", "Edit", id="chat.edit", tooltip="Edit; the original stays, a pair is made"),
+    Binding("s", "gesture('keep')", "Save", id="chat.keep", tooltip="Save as a demonstration"),
+    Binding("plus", "gesture('up')", "Good", id="chat.up", tooltip="Thumbs up: a judgement, true"),
+    Binding("minus", "gesture('down')", "Bad", id="chat.down", tooltip="Thumbs down: a judgement, false"),
+    Binding("p", "gesture('pick')", "Pick", id="chat.pick", tooltip="Better than its alternatives: pairs"),
+    Binding("left", "sibling(-1)", "Other", id="chat.previous", tooltip="Previous alternative", show=False),
+    Binding("right", "sibling(1)", "Other", id="chat.next", tooltip="Next alternative", key_display="← →"),
+    Binding("b", "gesture('branch')", "Branch", id="chat.branch", tooltip="Go on from here"),
+    Binding("y", "gesture('copy')", "Copy", id="chat.copy", tooltip="Copy this message"),
+    Binding("u", "gesture('undo')", "Undo", id="chat.undo", tooltip="Undo the last gesture"),
+    Binding("U", "gesture('redo')", "Redo", id="chat.redo", tooltip="Redo", show=False),
+    Binding("i,enter", "to_composer", "Write", id="chat.write", tooltip="Back to writing", show=False),
+    Binding("ctrl+r", "regenerate", "Regen", id="chat.regenerate", tooltip="Another answer, kept beside this one"),
+    Binding("ctrl+s", "keep_last", "Save", id="chat.save", tooltip="Save the last answer as a demonstration"),
+    Binding("ctrl+t", "tune", "Tune", id="chat.sampling", tooltip="System prompt and sampling"),
+    Binding("ctrl+g", "choose_model", "Model", id="chat.model", tooltip="Talk to another model"),
+    Binding("ctrl+n", "new", "New", id="chat.new", tooltip="New chat"),
+    Binding("ctrl+l", "sessions", "Chats", id="chat.sessions", tooltip="Earlier chats"),
+]
+
+IN_TRANSCRIPT = frozenset({"gesture", "sibling", "to_composer"})
+"""Actions of single letters: they are for the transcript, not for the composer."""
