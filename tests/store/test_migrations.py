@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from workbench.domain.chats import Turn
+from workbench.domain.chats import Role, Sampling, Turn
 from workbench.domain.decisions import Action
 from workbench.domain.examples import Content, Kind, Source, SourceKind, Status, demonstration, preference
+from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
 from workbench.paths import Workspace
 from workbench.store.store import Store, _numbers_masked
@@ -35,6 +36,9 @@ def old(workspace: Workspace) -> Workspace:
     second, _ = store.examples.add("d", shown, source=source, status=Status.PENDING, rater="r")
     edited = demonstration([Turn("system", "Be brief."), Turn("user", "hello")], "good morning to you")
     store.examples.change([second.id], Action.EDIT, rater="r", content=edited)
+    talk = store.chats.create(title="old talk", system="", model="pip", sampling=Sampling())
+    store.chats.add_message(talk.id, parent_id=None, role=Role.USER, content="two plus two")
+    store.models.add("pip", ModelKind.BASE, "/models/pip")
     store.close()
     _take_back_to_first_schema(workspace.database)
     return workspace
@@ -61,6 +65,9 @@ def _take_back_to_first_schema(path: Path) -> None:
             del fields["content"]["tools"]
         db.execute("UPDATE decisions SET before = ?, after = ? WHERE id = ?", [*map(json.dumps, texts), row_id])
     db.execute("DROP TABLE removed_models")
+    for table, column in (("chats", "archived_utc"), ("chats", "deleted_utc"), ("models", "key_source")):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    db.execute("DROP TABLE presets")
     for name in ("blind", "replaces"):
         db.execute(f"ALTER TABLE ratings DROP COLUMN {name}")
     db.execute("DELETE FROM _sqlite_migrations WHERE name >= ?", [SECOND])
@@ -95,6 +102,15 @@ def test_an_old_workspace_opens_with_its_rows_measured(old: Workspace) -> None:
     assert list(store.examples.ids(parse_query("refund"))) == []
     assert list(store.examples.ids(parse_query("morning"))) == [shown.id]
     assert list(store.examples.ids(parse_query("model:pip"))) == [pair.id]
+
+
+def test_the_chats_and_models_of_an_old_workspace_are_where_they_were(old: Workspace) -> None:
+    store = Store.open(old)
+    (talk,) = store.chats.list()
+    assert (talk.title, talk.archived) == ("old talk", False) and store.chats.discarded() == []
+    assert [hit.text for hit in store.chats.hits(["plus"])] == ["two plus two"]
+    assert store.models.get("pip").key_source == "" and store.models.get("pip").endpoint is None
+    assert store.presets.list() == []
 
 
 def test_a_row_of_an_old_workspace_is_not_imported_twice(old: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""The chat commands: ask a model, look at chats, and the gestures that turn answers into examples."""
+"""The chat commands: ask a model, and the gestures that turn answers into examples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from workbench.cli.parsing import add, add_group, positive
+from workbench.cli.parsing import add, positive
 from workbench.cli.session import Session, text_argument
 from workbench.errors import DataError, UsageError
 
@@ -30,19 +30,6 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     ask.add_argument("--top-p", type=float, metavar="X")
     ask.add_argument("--max-tokens", type=positive, metavar="N")
     ask.add_argument("--regenerate", type=int, metavar="MESSAGE", help="another answer beside this one")
-
-    verbs = add_group(commands, common, "chats", "list, show or delete chats")
-    for verb, function, text in (
-        ("list", chats_list, "newest first"),
-        ("search", chats_search, "chats with these words"),
-        ("show", chats_show, "one chat, the branch where you stood"),
-        ("delete", chats_delete, "delete a chat (its examples stay)"),
-    ):
-        sub = add(verbs, common, verb, function, text)
-        if verb in {"show", "delete"}:
-            sub.add_argument("id", type=int)
-        if verb == "search":
-            sub.add_argument("words", nargs="+")
 
     one = add(commands, common, "keep", keep, "keep an answer as an instruction/response example")
     one.add_argument("message", type=int)
@@ -165,60 +152,6 @@ def _print_answer(session: Session, message: Message) -> None:
         }
     )
     session.out.say(f"message {message.id} in chat {message.chat_id}, {generation.model}, {generation.tokens} tokens")
-
-
-def chats_list(session: Session, args: argparse.Namespace) -> None:
-    """All chats, newest first."""
-    _chat_table(session, "")
-
-
-def chats_search(session: Session, args: argparse.Namespace) -> None:
-    """Chats in which all words occur."""
-    _chat_table(session, " ".join(args.words))
-
-
-def _chat_table(session: Session, search: str) -> None:
-    rows = [
-        {"id": c.id, "title": c.title, "model": c.model, "updated_utc": c.updated_utc}
-        for c in session.bench.store.chats.list(search=search)
-    ]
-    session.out.table(rows, ["id", "title", "model", "updated_utc"])
-
-
-def chats_show(session: Session, args: argparse.Namespace) -> None:
-    """One chat down to where the person stood; JSON lines give every message of the tree."""
-    tree = session.bench.store.chats.tree(args.id)
-    if session.out.as_json:
-        session.out.table([_message_row(m) for m in sorted(tree.messages.values(), key=lambda m: m.id)], [])
-        return
-    for message in tree.path():
-        others = len(tree.siblings(message.id)) - 1
-        note = f" ({others} other)" if others else ""
-        who = message.generation.model if message.generation else message.role.value
-        session.out.data({}, f"[{message.id}] {who}{note}\n{message.content}\n")
-
-
-def _message_row(message: Message) -> dict[str, object]:
-    return {
-        "id": message.id,
-        "chat": message.chat_id,
-        "parent": message.parent_id,
-        "role": message.role.value,
-        "text": message.content,
-        "model": message.generation.model if message.generation else None,
-        "edited_from": message.edited_from,
-        "created_utc": message.created_utc,
-    }
-
-
-def chats_delete(session: Session, args: argparse.Namespace) -> int:
-    """Delete a chat after asking."""
-    chat_row = session.bench.store.chats.get(args.id)
-    if not session.confirm(f"delete chat {args.id} ({chat_row.title})? Its examples stay."):
-        return 1
-    session.bench.store.chats.delete(args.id)
-    session.out.data({"deleted": args.id}, f"deleted chat {args.id}")
-    return 0
 
 
 def keep(session: Session, args: argparse.Namespace) -> None:

@@ -1,12 +1,14 @@
-"""The model commands: what is registered, adding a folder or a hub id, removing."""
+"""The model commands: what is registered, adding a folder, a hub id or a server's model, removing."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add, add_group
 from workbench.cli.session import Session
+from workbench.errors import UsageError
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
@@ -16,9 +18,13 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add ``models`` and its verbs."""
     verbs = add_group(commands, common, "models", "list, add, show and remove models")
     add(verbs, common, "list", models_list, "every model")
-    sub = add(verbs, common, "add", models_add, "register a Hugging Face folder, an adapter or a hub id")
-    sub.add_argument("path", metavar="PATH_OR_ID")
+    sub = add(verbs, common, "add", models_add, "register a folder, an adapter, a hub id, or a model on a server")
+    sub.add_argument("path", metavar="PATH_OR_ID", nargs="?", default="")
     sub.add_argument("--name", default="", metavar="N")
+    sub.add_argument("--endpoint", default="", metavar="URL", help="an OpenAI-compatible server (http://host:8000/v1)")
+    sub.add_argument("--model", default="", metavar="NAME", help="with --endpoint: what the model is called there")
+    sub.add_argument("--key-env", default="", metavar="VAR", help="the environment variable that has the key")
+    sub.add_argument("--keyring", action="store_true", help="the key is in the system's keyring; asks for it if not")
     sub = add(verbs, common, "show", models_show, "one model with its lineage")
     sub.add_argument("name")
     sub = add(verbs, common, "remove", models_remove, "forget a model (its files stay)")
@@ -37,8 +43,40 @@ def models_add(session: Session, args: argparse.Namespace) -> None:
     """Register a model; pickled weights and custom code are refused."""
     from workbench.flows import registry
 
+    if bool(args.path) == bool(args.endpoint):
+        raise UsageError("give a folder or hub id, or --endpoint URL with --model NAME")
+    if args.endpoint:
+        _add_endpoint(session, args)
+        return
+    if args.model or args.key_env or args.keyring:
+        raise UsageError("--model, --key-env and --keyring belong to --endpoint")
     model = registry.add_model(session.bench, args.path, name=args.name)
     session.out.data(registry.describe(session.bench, model), f"added {model.kind.value} {model.name} ({model.path})")
+
+
+def _add_endpoint(session: Session, args: argparse.Namespace) -> None:
+    from workbench.flows import registry
+
+    key = _asked_key(args.endpoint) if args.keyring and sys.stdin.isatty() else ""
+    model, warning = registry.add_endpoint(
+        session.bench,
+        args.endpoint,
+        args.model,
+        name=args.name,
+        key_env=args.key_env,
+        key=key,
+        keyring=args.keyring,
+    )
+    if warning:
+        session.out.say(warning)
+    shown = registry.describe(session.bench, model) | {"warning": warning}
+    session.out.data(shown, f"added endpoint {model.name} ({model.path})")
+
+
+def _asked_key(url: str) -> str:
+    from getpass import getpass
+
+    return getpass(f"key for {url} (empty: the one that is in the keyring): ").strip()
 
 
 def models_show(session: Session, args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ Owns the shape of a chat and the rules of its tree. Knows nothing of storage, of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -159,7 +159,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What was particular to one answer: model, sampling, timing (milliseconds) and why it ended."""
+    """What was particular to one answer: model, sampling, timing (milliseconds) and why it ended.
+
+    ``notice`` is what the engine has to say of it, such as that the oldest turns did not fit.
+    """
 
     model: str
     sampling: Sampling
@@ -167,6 +170,7 @@ class Generation:
     first_token_ms: int
     duration_ms: int
     stop_reason: StopReason
+    notice: str = ""
 
     @property
     def tokens_per_second(self) -> float:
@@ -208,6 +212,35 @@ class Chat:
     tip_id: int | None
     created_utc: str
     updated_utc: str
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message in which a search found its words, with the text around them; ``message_id`` None: in the title."""
+
+    chat: Chat
+    message_id: int | None
+    role: Role | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A system prompt and sampling under a name."""
+
+    name: str
+    system: str
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class OutlineRow:
+    """One message in a drawing of the tree: ``guide`` is what stands before it, ``on_path`` marks the shown branch."""
+
+    message: Message
+    guide: str
+    on_path: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +277,20 @@ class ChatTree:
             current = below[-1].id
         return current
 
+    def outline(self) -> list[OutlineRow]:
+        """Every message, each branch below its fork, oldest first. A line of talk stays in one column."""
+        shown = {message.id for message in self.path()} if self.chat.tip_id is not None else set()
+        children: dict[int | None, list[Message]] = {}
+        for message in sorted(self.messages.values(), key=lambda m: m.id):
+            children.setdefault(message.parent_id, []).append(message)
+        rows: list[OutlineRow] = []
+        waiting = _branches(children.get(None, []), "")
+        while waiting:  # no recursion: a chat may be longer than Python's stack
+            message, guide, below = waiting.pop()
+            rows.append(OutlineRow(message, guide, message.id in shown))
+            waiting += _branches(children.get(message.id, []), below)
+        return rows
+
     def prompt_for(self, message_id: int) -> tuple[Turn, ...]:
         """The turns a model saw before ``message_id``: system (if any), then the path above it."""
         parent = self.messages[message_id].parent_id
@@ -253,6 +300,18 @@ class ChatTree:
         """System turn (if any) and every turn down to and including ``tip_id``; None means system alone."""
         system = (Turn(Role.SYSTEM.value, self.chat.system),) if self.chat.system else ()
         return system if tip_id is None else system + tuple(m.turn for m in self.path(tip_id))
+
+
+def _branches(messages: Sequence[Message], above: str) -> list[tuple[Message, str, str]]:
+    """Messages below one another's parent, the last first: each with its guide and the guide of what is below it."""
+    if len(messages) == 1:
+        return [(messages[0], above, above)]
+    last = len(messages) - 1
+    drawn = [
+        (message, above + ("└ " if at == last else "├ "), above + ("  " if at == last else "│ "))
+        for at, message in enumerate(messages)
+    ]
+    return drawn[::-1]
 
 
 def title_from(text: str, limit: int = 48) -> str:

@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from workbench.domain.chats import Sampling, StopReason, Turn
+from workbench.domain.endpoints import Endpoint
 
 
 class EngineState(StrEnum):
-    """What the engine is doing. ``OFF`` was never started or ended as it should; ``DIED`` ended by itself."""
+    """What the engine is doing. ``OFF`` was never started or ended as it should; ``DIED`` ended by itself.
+
+    ``REMOTE`` is said of a server elsewhere while an answer is waited for, never of the engine.
+    """
 
     OFF = "off"
     STARTING = "starting"
@@ -18,6 +22,7 @@ class EngineState(StrEnum):
     READY = "ready"
     FAILED = "failed"
     DIED = "died"
+    REMOTE = "remote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +42,21 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class ModelPlace:
-    """Where the engine finds a model: a base's folder or hub id; for an adapter its folder and its base's place."""
+    """Where the engine finds a model: a base's folder or hub id; for an adapter its folder and its base's place.
+
+    A model with an ``endpoint`` is asked there, and the engine does not see it.
+    """
 
     name: str
     path: str
     base: ModelPlace | None = None
+    endpoint: Endpoint | None = None
+
+    def answers_beside(self, other: ModelPlace) -> bool:
+        """True when both can be asked at the same time: they share a base, or one of them is on another server."""
+        if self.endpoint is not None or other.endpoint is not None:
+            return True
+        return (self.base or self).path == (other.base or other).path
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from workbench.config import Settings, load_settings
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # What a killed import left is invisible; an opening spends so long on removing it, and the next import does the rest.
 SWEEP_SECONDS = 0.3
+CHATS_KEPT_DAYS = 30
+"""For so long a deleted chat can be brought back."""
 
 
 class Bench:
@@ -47,14 +50,16 @@ class Bench:
         """
         settings = settings or load_settings()
         if engine is None:
-            from workbench.jobs.engine import EngineClient  # not needed where a test brings its own
+            from workbench.jobs.endpoint import RoutedEngine  # not needed where a test brings its own
+            from workbench.jobs.engine import EngineClient
 
-            engine = EngineClient(workspace, idle_minutes=settings.engine.idle_minutes)
+            engine = RoutedEngine(EngineClient(workspace, idle_minutes=settings.engine.idle_minutes))
         store = Store.open(workspace)
         try:
             ensure_embedded(store)
             recover_answers(store)
             store.imports.sweep(seconds=SWEEP_SECONDS)
+            store.chats.purge(days_ago_utc(CHATS_KEPT_DAYS))
         except BaseException:
             store.close()
             raise
@@ -63,6 +68,12 @@ class Bench:
     def close(self) -> None:
         """Close the store. The engine stays: it ends by itself when idle."""
         self.store.close()
+
+
+def days_ago_utc(days: int) -> str:
+    """The moment so many days ago, as times are stored."""
+    then = datetime.now(UTC) - timedelta(days=days)
+    return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def recover_answers(store: Store) -> int:

@@ -182,7 +182,7 @@ Asked = Sequence[tuple[Prompt, Sampling]]
 def _answers(
     bench: Bench, a: ModelPlace, b: ModelPlace, asked: Asked, cancelled: threading.Event
 ) -> Iterator[tuple[Prompt, Side, Side]]:
-    if (a.base or a).path != (b.base or b).path:
+    if not a.answers_beside(b):
         of_a = [_ask(bench, a, *one, cancelled) for one in asked if not cancelled.is_set()]
         for one, left in zip(asked, of_a, strict=False):
             yield one[0], left, _ask(bench, b, *one, cancelled)

@@ -1,4 +1,4 @@
-"""Registering models: folders in Hugging Face's layout, LoRA adapters, and hub ids.
+"""Registering models: folders in Hugging Face's layout, LoRA adapters, hub ids, and models on other servers.
 
 Owns what is refused (pickled weights and custom code, which run as programs when they are loaded) and how an adapter
 finds its base. Reads configuration files and tensor headers; never loads weights, and asks no network.
@@ -14,10 +14,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.domain.endpoints import checked_endpoint
 from workbench.domain.memory import ModelShape, shape_of
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.serving import ModelPlace
-from workbench.errors import DataError, NotFoundError, RefusedError
+from workbench.errors import DataError, EngineError, NotFoundError, RefusedError
 from workbench.paths import shipped
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class _Entry:
     stem: str
     base: Model | _Entry | None = None
     sha256: str = ""
+    key_source: str = ""
 
 
 def add_model(bench: Bench, path_or_id: str | Path, *, name: str = "") -> Model:
@@ -61,6 +63,33 @@ def add_model(bench: Bench, path_or_id: str | Path, *, name: str = "") -> Model:
     # Hashing reads every byte of the weights, minutes for a large model: never while the store is locked.
     entry = _looked_at(bench.store, str(path_or_id), name)
     return entry if isinstance(entry, Model) else _insert(bench.store, entry, name)
+
+
+def add_endpoint(
+    bench: Bench, url: str, remote: str, *, name: str = "", key_env: str = "", key: str = "", keyring: bool = False
+) -> tuple[Model, str]:
+    """Register a model on an OpenAI-compatible server, and a word of warning ("" when there is none).
+
+    The workspace keeps the address and where the key is: ``key_env`` names an environment variable; with ``keyring``
+    it is in the system's keyring, where ``key``, if given, is put now. The server need not answer yet. Raises
+    ``DataError`` for what is no address, ``EngineError`` when the keyring cannot be used.
+    """
+    from workbench.jobs.endpoint import EndpointClient, remember_key
+
+    endpoint = checked_endpoint(url, remote, key_env=key_env, keyring=keyring or bool(key))
+    if key:
+        remember_key(endpoint, key)
+    entry = _Entry(ModelKind.ENDPOINT, endpoint.address, endpoint.model, key_source=endpoint.key_source)
+    model = _insert(bench.store, entry, name)
+    if endpoint.sends_key_openly:
+        return model, f"the key travels to {endpoint.host} unencrypted: use https"
+    try:
+        served = EndpointClient().served(endpoint)
+    except EngineError as error:
+        return model, f"it does not answer yet: {error.message}"
+    if endpoint.model not in served:
+        return model, f"the server does not list {endpoint.model}; it has {', '.join(served[:8]) or 'nothing'}"
+    return model, ""
 
 
 def list_models(bench: Bench) -> list[Model]:
@@ -82,7 +111,7 @@ def place(bench: Bench, name: str) -> ModelPlace:
             hint=f"workbench train --method rloo --set reward={model.name} learns from its scores",
         )
     base = place(bench, model.base) if model.kind is ModelKind.ADAPTER else None
-    return ModelPlace(model.name, model.path, base)
+    return ModelPlace(model.name, model.path, base, model.endpoint)
 
 
 def describe(bench: Bench, model: Model) -> dict[str, object]:
@@ -100,6 +129,8 @@ def describe(bench: Bench, model: Model) -> dict[str, object]:
         "note": model.note,
         "created_utc": model.created_utc,
     }
+    if (endpoint := model.endpoint) is not None:
+        return shown | {"url": endpoint.url, "remote": endpoint.model, "key": endpoint.key_source or "none"}
     folder = Path(model.path)
     return shown | (_facts(folder) if folder.is_dir() else {"present": is_hub_id(model.path)})
 
@@ -155,7 +186,14 @@ def _insert(store: Store, entry: _Entry, name: str, *, note: str = "") -> Model:
         base = _insert(store, entry.base, "") if isinstance(entry.base, _Entry) else entry.base
         chosen = name or _free_name(store.models.taken_names(entry.path, entry.sha256), entry.stem)
         return store.models.add(
-            chosen, entry.kind, entry.path, base=base.name if base else "", sha256=entry.sha256, note=note
+            chosen,
+            entry.kind,
+            entry.path,
+            base=base.name if base else "",
+            sha256=entry.sha256,
+            format="openai" if entry.kind is ModelKind.ENDPOINT else "safetensors",
+            note=note,
+            key_source=entry.key_source,
         )
 
 

@@ -42,6 +42,7 @@ def start_of(bench: Bench, name: str) -> Start:
         raise RefusedError(
             f"{model.name} is a reward model: a run cannot go on from it", hint=f"start from {model.base or 'a base'}"
         )
+    model.check_is_here(to="train on")
     base = bench.store.models.get(model.base) if model.kind is ModelKind.ADAPTER else model
     return Start(model, base)
 

@@ -114,6 +114,7 @@ def model_arguments(bench: Bench, model: str, *, max_length: int = 0) -> tuple[s
 def base_of(bench: Bench, model: str) -> Model:
     """The named model, or the base of the named adapter; empty is the default."""
     found = bench.store.models.get(model) if model else bench.store.models.default()
+    found.check_is_here(to="count tokens")
     return bench.store.models.get(found.base) if found.kind is ModelKind.ADAPTER else found
 
 

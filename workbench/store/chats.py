@@ -9,12 +9,14 @@ from __future__ import annotations
 import builtins
 import os
 import sqlite3
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.domain.chats import (
     Chat,
     ChatTree,
     Generation,
+    Hit,
     Message,
     PendingAnswer,
     Role,
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from workbench.store.store import Store
 
 
+_HERE = "deleted_utc = ''"
+
+
 class Chats:
     """Trees of messages."""
 
@@ -54,26 +59,60 @@ class Chats:
             return self.get(_new_id(cursor))
 
     def get(self, chat_id: int) -> Chat:
-        """The chat; raises ``NotFoundError``."""
+        """The chat; raises ``NotFoundError``, also for one that was deleted."""
         row = self._store.read().execute("SELECT * FROM chats WHERE id = ?", [chat_id]).fetchone()
         if row is None:
             raise NotFoundError(f"there is no chat {chat_id}", hint="`workbench chats list` shows them")
+        if row["deleted_utc"]:
+            raise NotFoundError(
+                f"chat {chat_id} was deleted", hint=f"`workbench chats restore {chat_id}` brings it back"
+            )
         return _chat(row)
 
-    def list(self, *, search: str = "", limit: int = 200) -> list[Chat]:
-        """Chats, the last used first; with ``search`` those whose title or messages hold every word."""
+    def list(self, *, search: str = "", limit: int = 200, archived: bool | None = False) -> list[Chat]:
+        """Chats, the last used first; with ``search`` those whose title or messages hold every word.
+
+        ``archived`` None means all of them, True only those that were put away.
+        """
         words = search.split()
+        where, values = [_HERE], []
+        if archived is not None:
+            where.append("archived_utc <> ''" if archived else "archived_utc = ''")
+        if words:
+            where.append(
+                f"({_in_title(words)} OR id IN (SELECT chat_id FROM messages WHERE id IN "
+                "(SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)))"
+            )
+            values = [*map(storable, words), search_words(words)]
+        sql = f"SELECT * FROM chats WHERE {' AND '.join(where)} ORDER BY updated_utc DESC, id DESC LIMIT ?"
+        return [_chat(row) for row in self._store.read().execute(sql, [*values, limit])]
+
+    def hits(self, words: Sequence[str], *, limit: int = 100) -> builtins.list[Hit]:
+        """Where the words stand, in any chat that is not deleted: titles first, then messages, the newest first."""
         if not words:
-            sql, values = "SELECT * FROM chats ORDER BY updated_utc DESC, id DESC LIMIT ?", [limit]
-            return [_chat(row) for row in self._store.read().execute(sql, values)]
-        in_title = " AND ".join("instr(lower(title), lower(?)) > 0" for _ in words)
-        rows = self._store.read().execute(
-            f"SELECT * FROM chats WHERE ({in_title}) OR id IN ("
-            "  SELECT chat_id FROM messages WHERE id IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?)"
-            ") ORDER BY updated_utc DESC, id DESC LIMIT ?",
-            [*map(storable, words), search_words(words), limit],
+            return []
+        read = self._store.read()
+        titles = read.execute(
+            f"SELECT * FROM chats WHERE {_HERE} AND {_in_title(words)} ORDER BY updated_utc DESC LIMIT ?",
+            [*map(storable, words), limit],
         )
-        return [_chat(row) for row in rows]
+        found = [Hit(_chat(row), None, None, row["title"]) for row in titles]
+        rows = read.execute(
+            "SELECT f.rowid AS message_id, m.role, snippet(messages_fts, 0, '', '', '…', 16) AS text, c.* "
+            "FROM messages_fts f JOIN messages m ON m.id = f.rowid JOIN chats c ON c.id = m.chat_id "
+            f"WHERE messages_fts MATCH ? AND c.{_HERE} ORDER BY f.rowid DESC LIMIT ?",
+            [search_words(words), limit],
+        )
+        found += [Hit(_chat(row), row["message_id"], Role(row["role"]), row["text"]) for row in rows]
+        return found[:limit]
+
+    def prompts(self, *, limit: int = 200) -> builtins.list[str]:
+        """What was said to models, in any chat, each text once, the last first."""
+        sql = (
+            f"SELECT content FROM messages WHERE role = 'user' AND chat_id IN (SELECT id FROM chats WHERE {_HERE}) "
+            "GROUP BY content ORDER BY max(id) DESC LIMIT ?"
+        )
+        return [row["content"] for row in self._store.read().execute(sql, [limit])]
 
     def tree(self, chat_id: int) -> ChatTree:
         """The chat with all its messages."""
@@ -93,7 +132,7 @@ class Chats:
         sql = (
             "SELECT * FROM messages WHERE role = 'assistant' AND parent_id IN (SELECT parent_id FROM messages "
             "WHERE role = 'assistant' AND parent_id IS NOT NULL GROUP BY parent_id HAVING count(*) > 1) "
-            "ORDER BY parent_id, id"
+            f"AND chat_id IN (SELECT id FROM chats WHERE {_HERE}) ORDER BY parent_id, id"
         )
         return [_message(row) for row in self._store.read().execute(sql)]
 
@@ -158,11 +197,45 @@ class Chats:
                     )
             return self.get(chat_id)
 
+    def archive(self, chat_id: int, *, away: bool = True) -> Chat:
+        """Put a chat away, out of the list, or back into it; searches find it either way."""
+        with self._store.write() as db:
+            self.get(chat_id)
+            db.execute("UPDATE chats SET archived_utc = ? WHERE id = ?", [now_utc() if away else "", chat_id])
+            return self.get(chat_id)
+
+    def discard(self, chat_id: int) -> Chat:
+        """Delete a chat so that ``restore`` can bring it back, until ``purge`` takes it."""
+        with self._store.write() as db:
+            chat = self.get(chat_id)
+            db.execute("UPDATE chats SET deleted_utc = ? WHERE id = ?", [now_utc(), chat_id])
+            return chat
+
+    def restore(self, chat_id: int) -> Chat:
+        """Bring a deleted chat back; one that is there stays. Raises ``NotFoundError``."""
+        with self._store.write() as db:
+            db.execute("UPDATE chats SET deleted_utc = '' WHERE id = ?", [chat_id])
+            return self.get(chat_id)
+
+    def discarded(self) -> builtins.list[Chat]:
+        """The deleted chats that can be brought back, the last deleted first."""
+        sql = "SELECT * FROM chats WHERE deleted_utc <> '' ORDER BY deleted_utc DESC, id DESC"
+        return [_chat(row) for row in self._store.read().execute(sql)]
+
+    def purge(self, before_utc: str) -> int:
+        """Remove for good what was deleted before then; returns how many chats that were."""
+        sql = "SELECT id FROM chats WHERE deleted_utc <> '' AND deleted_utc < ?"
+        old = [row["id"] for row in self._store.read().execute(sql, [before_utc])]
+        for chat_id in old:
+            with self._store.write() as db:
+                db.execute("DELETE FROM chats WHERE id = ? AND deleted_utc <> ''", [chat_id])
+        return len(old)
+
     def delete(self, chat_id: int) -> None:
         """Remove the chat and its messages for good. Examples made from it keep their text and its ids."""
         with self._store.write() as db:
-            self.get(chat_id)
-            db.execute("DELETE FROM chats WHERE id = ?", [chat_id])
+            if not db.execute("DELETE FROM chats WHERE id = ?", [chat_id]).rowcount:
+                self.get(chat_id)
 
     def begin_answer(self, chat_id: int, *, parent_id: int | None, model: str, sampling: Sampling) -> int:
         """The id under which this process will save an answer while it is being written."""
@@ -204,6 +277,10 @@ class Chats:
             raise DataError(f"message {message_id} is not in chat {chat_id}")
 
 
+def _in_title(words: Sequence[str]) -> str:
+    return "(" + " AND ".join("instr(lower(title), lower(?)) > 0" for _ in words) + ")"
+
+
 def _new_id(cursor: sqlite3.Cursor) -> int:
     assert cursor.lastrowid is not None
     return cursor.lastrowid
@@ -219,6 +296,7 @@ def _chat(row: sqlite3.Row) -> Chat:
         tip_id=row["tip_id"],
         created_utc=row["created_utc"],
         updated_utc=row["updated_utc"],
+        archived=bool(row["archived_utc"]),
     )
 
 

@@ -379,3 +379,23 @@ ALTER TABLE views ADD COLUMN dataset TEXT NOT NULL DEFAULT '';
 @MIGRATIONS(name="0004_lists_at_scale")
 def _lists_at_scale(db: Database) -> None:
     db.executescript(_LISTS)
+
+
+# A deleted chat stays, hidden, until it has been deleted for a while. Where a server's key is, never the key.
+_CHATS_KEPT = """
+ALTER TABLE chats ADD COLUMN archived_utc TEXT NOT NULL DEFAULT '';
+ALTER TABLE chats ADD COLUMN deleted_utc TEXT NOT NULL DEFAULT '';
+ALTER TABLE models ADD COLUMN key_source TEXT NOT NULL DEFAULT '';
+
+CREATE TABLE presets (
+    name TEXT PRIMARY KEY,
+    system TEXT NOT NULL,
+    sampling TEXT NOT NULL,
+    created_utc TEXT NOT NULL
+) STRICT;
+"""
+
+
+@MIGRATIONS(name="0005_chats_kept_and_endpoints")
+def _chats_kept_and_endpoints(db: Database) -> None:
+    db.executescript(_CHATS_KEPT)

@@ -32,6 +32,7 @@ class Models:
         sha256: str = "",
         format: str = "safetensors",
         note: str = "",
+        key_source: str = "",
     ) -> Model:
         """Register a model; raises ``RefusedError`` when the name is taken, ``DataError`` when it cannot be a name.
 
@@ -46,9 +47,9 @@ class Models:
                     f"{name!r} was another model, and comparisons stand under that name", hint="give another name"
                 )
             cursor = db.execute(
-                "INSERT INTO models (name, kind, path, base, run_id, sha256, format, note, created_utc) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [name, kind.value, path, base, run_id, sha256, format, note, now_utc()],
+                "INSERT INTO models (name, kind, path, base, run_id, sha256, format, note, created_utc, key_source) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [name, kind.value, path, base, run_id, sha256, format, note, now_utc(), key_source],
             )
             row = db.execute("SELECT * FROM models WHERE id = ?", [cursor.lastrowid]).fetchone()
             return _model(row)
@@ -66,6 +67,10 @@ class Models:
     def speakers(self) -> Sequence[Model]:
         """Every model that answers: all but those that score the answers of others."""
         return [model for model in self.list() if model.kind is not ModelKind.REWARD]
+
+    def trainable(self) -> Sequence[Model]:
+        """Every model that a run can start from: those that answer and whose weights are here."""
+        return [model for model in self.speakers() if model.kind is not ModelKind.ENDPOINT]
 
     def remove(self, address: str | int) -> Model:
         """Take a model out of the registry and return it; its files stay. Refused while adapters need it as a base."""
@@ -97,9 +102,12 @@ class Models:
         }
 
     def default(self) -> Model:
-        """The model that is used when none is named: the base registered first. Raises ``NotFoundError``."""
-        sql = "SELECT * FROM models WHERE kind = ? ORDER BY id LIMIT 1"
-        row = self._store.read().execute(sql, [ModelKind.BASE.value]).fetchone()
+        """The model that is used when none is named: the base registered first, without one the first endpoint.
+
+        Raises ``NotFoundError``.
+        """
+        sql = "SELECT * FROM models WHERE kind IN (?, ?) ORDER BY kind, id LIMIT 1"  # "base" sorts before "endpoint"
+        row = self._store.read().execute(sql, [ModelKind.BASE.value, ModelKind.ENDPOINT.value]).fetchone()
         if row is None:
             raise NotFoundError("no model is registered", hint="`workbench models add PATH_OR_ID`")
         return _model(row)

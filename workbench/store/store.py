@@ -29,6 +29,7 @@ from workbench.store.examples import Examples
 from workbench.store.findings import Findings
 from workbench.store.imports import Imports
 from workbench.store.models import Models
+from workbench.store.presets import Presets
 from workbench.store.runs import Runs
 from workbench.store.views import Views
 
@@ -65,6 +66,7 @@ class Store:
         self.runs = Runs(self)
         self.comparisons = Comparisons(self)
         self.views = Views(self)
+        self.presets = Presets(self)
 
     @classmethod
     def open(cls, workspace: Workspace) -> Self:

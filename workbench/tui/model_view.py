@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from workbench.domain.models import Model
+from workbench.domain.models import Model, ModelKind
 from workbench.domain.serving import EngineState, EngineStatus
 from workbench.errors import NotFoundError, RunError, WorkbenchError
 from workbench.flows import compare, registry
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     Column("name"),
-    Column("kind", 7),
+    Column("kind", 8),
     Column("base", 14, least=64),
     Column("run", 14, least=76),
     Column("size", 8, right=True),
@@ -39,6 +39,7 @@ STATES = {
     EngineState.READY: "ready",
     EngineState.FAILED: "FAILED",
     EngineState.DIED: "DIED",
+    EngineState.REMOTE: "elsewhere",
 }
 
 
@@ -99,6 +100,8 @@ def model_row(model: Model, facts: Mapping[str, object], engine: EngineStatus) -
 def _state(model: Model, facts: Mapping[str, object], engine: EngineStatus) -> tuple[str, str]:
     if engine.base and model.name in {engine.base, *engine.adapters}:
         return "LOADED", "good"
+    if model.kind is ModelKind.ENDPOINT:
+        return "remote", "muted"
     if facts.get("present") is False:
         return "MISSING", "bad"
     return ("hub", "muted") if registry.is_hub_id(model.path) else ("on disk", "muted")
@@ -116,11 +119,16 @@ def _lines(model: Model, facts: Mapping[str, object], origin: Lineage) -> list[t
     lines = [("name", f"{model.name}   {model.kind.value}   {model.format}")]
     if problem := _text(facts, "problem", ""):
         lines.append(("PROBLEM", problem))
-    lines.append(("weights", _weights(facts)))
+    if (endpoint := model.endpoint) is not None:
+        key = f"${endpoint.variable}" if endpoint.variable else endpoint.key_source or "none"
+        lines += [("server", endpoint.url), ("called there", endpoint.model), ("key", key)]
+    else:
+        lines.append(("weights", _weights(facts)))
     if facts.get("peft_type"):
         lines.append(("adapter", _adapter(facts)))
     lines += _way(model, origin)
-    lines += [("path", model.path), ("sha256", model.sha256 or "not known before it is downloaded")]
+    if model.endpoint is None:
+        lines += [("path", model.path), ("sha256", model.sha256 or "not known before it is downloaded")]
     if model.note:
         lines.append(("note", model.note))
     lines.append(("added", model.created_utc[:19].replace("T", " ")))

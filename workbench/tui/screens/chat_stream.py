@@ -108,6 +108,7 @@ def status_text(status: EngineStatus) -> str:
         EngineState.READY: "engine ready",  # without the model's name: this line also stands under a blind vote
         EngineState.FAILED: "engine failed",
         EngineState.DIED: "engine died",
+        EngineState.REMOTE: status.detail,
     }
     place = f" {status.device}" if status.device and status.state is EngineState.READY else ""
     return words[status.state] + place

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.domain.chats import ChatTree, Message
-from workbench.domain.serving import EngineStatus
+from workbench.domain.serving import EngineState, EngineStatus
 from workbench.flows import chat as flow
 from workbench.tui.messages import ChatsChanged, EngineReported
 from workbench.tui.screens.chat_entries import entries_of
@@ -107,7 +107,8 @@ class ChatTalk:
 
     def engine_spoke(self, event: EngineSpoke) -> None:
         """The engine says what an answer waits for."""
-        self.show_engine(event.status)
+        if event.status.state is not EngineState.REMOTE:
+            self.show_engine(event.status)
         for live in self.live.values():
             live.waits_for = status_text(event.status) if not live.text else live.waits_for
         self.tick()

@@ -25,6 +25,8 @@ from workbench.tui.messages import EngineReported, ModelChosen, ModelsChanged, N
 from workbench.tui.model_view import Lineage, Shelf
 from workbench.tui.pane import Pane
 from workbench.tui.safety import safe_cell
+from workbench.tui.screens.models_server import Asked as AskedServer
+from workbench.tui.screens.models_server import ask_for_server
 from workbench.tui.widgets.dialogs import ConfirmDialog, Field, FormDialog
 from workbench.tui.widgets.listing import Listing
 
@@ -42,6 +44,7 @@ class ModelsPane(Pane):
         Binding("c", "chat", "Chat", id="model.chat", tooltip="Chat with this model"),
         Binding("A", "arena", "Arena", id="model.arena", tooltip="Compare this model blind"),
         Binding("plus", "add", "Add", id="model.add", tooltip="Register a model folder, an adapter or a hub id"),
+        Binding("E", "add_endpoint", "Server", id="model.add_endpoint", tooltip="Register a model on another server"),
         Binding("D", "remove", "Remove", id="model.remove", tooltip="Forget this model; its files stay"),
         Binding("e", "start_engine", "Engine", id="model.start", tooltip="Start the engine, again if it died"),
         Binding("U", "unload", "Unload", id="model.unload", tooltip="Take the model out of the engine's memory"),
@@ -191,10 +194,15 @@ class ModelsPane(Pane):
             else:
                 self.workbench.report(error)
 
-        self.run_flow(partial(registry.add_model, self.bench, path, name=name), self._added, group="add", failed=failed)
+        self.run_flow(partial(registry.add_model, self.bench, path, name=name), self.added, group="add", failed=failed)
 
-    def _added(self, model: Model) -> None:
-        self.notice(f"added {model.kind.value} {model.name}")
+    def action_add_endpoint(self) -> None:
+        """Ask for a server."""
+        self.workbench.call_when_open(partial(ask_for_server, self, AskedServer()))
+
+    def added(self, model: Model, warning: str = "") -> None:
+        """A model is registered: show it."""
+        self.notice(f"added {model.kind.value} {model.name}" + (f": {warning}" if warning else ""))
         self.tell(ModelsChanged())
         self.look_now(model.name)
 

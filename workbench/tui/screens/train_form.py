@@ -68,7 +68,7 @@ def load_form(bench: Bench, values: FormValues) -> TrainForm:
     found = bench.store.datasets.list()
     if not found:
         raise NotFoundError("there is no dataset yet", hint="keep answers in Chat, or import a file in Curate")
-    models = [model.name for model in bench.store.models.speakers()]
+    models = [model.name for model in bench.store.models.trainable()]
     methods = flow.methods()
     method, dataset = _most_rows(methods.values(), found)
     filled = replace(

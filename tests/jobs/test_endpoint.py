@@ -1,0 +1,326 @@
+"""Servers elsewhere, asked as our own engine is: good ones, and those that misbehave."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from endpoints import USAGE, FakeServer, chunk, holds, refuses, says, streams
+from fakes import FakeEngine
+from workbench.domain.chats import Sampling, StopReason, Turn
+from workbench.domain.endpoints import Endpoint, checked_endpoint
+from workbench.domain.serving import AnswerEnd, ChatRequest, EngineState, EngineStatus, ModelPlace, TextPiece
+from workbench.errors import DataError, EngineError
+from workbench.jobs.endpoint import EndpointClient, Patience, RoutedEngine
+
+AT_ONCE = Patience(connect=5, silence=5, pause=0.001)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer().running() as running:
+        yield running
+
+
+def request_to(server: FakeServer, *, key_env: str = "", model: str = "tuned") -> ChatRequest:
+    endpoint = checked_endpoint(server.url, model, key_env=key_env)
+    place = ModelPlace("there", endpoint.address, endpoint=endpoint)
+    return ChatRequest(place, (Turn("system", "Be brief."), Turn("user", "hi")), Sampling(0.5, 0.9, 64, seed=7))
+
+
+def ask(server: FakeServer, **how: str) -> tuple[str, AnswerEnd]:
+    """The whole text, and the end."""
+    *pieces, end = EndpointClient(AT_ONCE).stream(request_to(server, **how), cancelled=threading.Event())
+    assert isinstance(end, AnswerEnd)
+    return "".join(piece.text for piece in pieces if isinstance(piece, TextPiece)), end
+
+
+def refused(server: FakeServer, **how: str) -> EngineError:
+    with pytest.raises(EngineError) as caught:
+        ask(server, **how)
+    return caught.value
+
+
+# Answers
+
+
+def test_an_answer_comes_piece_by_piece_and_is_asked_for_in_openais_words(server: FakeServer) -> None:
+    text, end = ask(server)
+    assert text == "Hello there." and end.stop_reason is StopReason.STOP
+    assert (end.prompt_tokens, end.tokens) == (11, 5)
+    (body,) = server.bodies
+    assert (body["model"], body["temperature"], body["max_tokens"], body["seed"]) == ("tuned", 0.5, 64, 7)
+    assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
+    assert server.keys == [""]
+
+
+def test_an_answer_that_was_cut_off_says_so(server: FakeServer) -> None:
+    server.default = says("a", finish="length")
+    assert ask(server)[1].stop_reason is StopReason.LENGTH
+
+
+@pytest.mark.parametrize("reply", [says("a", done=False), says("a", usage=False)])
+def test_neither_done_nor_usage_is_needed(server: FakeServer, reply: object) -> None:
+    server.default = reply
+    text, end = ask(server)
+    assert text == "a" and end.stop_reason is StopReason.STOP and end.tokens in {1, 5}
+
+
+def test_a_server_that_does_not_stream_is_understood_too(server: FakeServer) -> None:
+    whole = {"choices": [{"message": {"role": "assistant", "content": "all"}, "finish_reason": "stop"}]}
+    server.default = refuses(200, whole)
+    assert ask(server)[0] == "all"
+
+
+def test_line_separators_and_control_characters_inside_a_text_arrive_as_they_are(server: FakeServer) -> None:
+    text = "a\u2028b\x85c\x1b]52;c;eA==\x07d\x00\r\ne"
+    server.default = says(text)
+    assert ask(server)[0] == text
+
+
+def test_what_a_model_thinks_and_the_tools_it_calls_become_marked_parts_of_the_text(server: FakeServer) -> None:
+    calls = [{"index": 0, "function": {"name": "add", "arguments": '{"a":'}}]
+    rest = [{"index": 0, "function": {"arguments": " 2}"}}]
+    server.default = streams(
+        chunk(reasoning_content="two and"), chunk(reasoning_content=" two"), chunk("Let me see."),
+        chunk(tool_calls=calls), chunk(tool_calls=rest), chunk(finish="tool_calls"), "[DONE]",
+    )  # fmt: skip
+    text, end = ask(server)
+    thought, _, said = text.partition("</think>")
+    assert thought == "<think>\ntwo and two\n" and said.strip().startswith("Let me see.")
+    called = said.partition("<tool_call>")[2].partition("</tool_call>")[0]
+    assert json.loads(called) == {"name": "add", "arguments": {"a": 2}}
+    assert end.stop_reason is StopReason.STOP
+
+
+def test_a_server_with_other_words_is_asked_in_those(server: FakeServer) -> None:
+    server.replies += [
+        refuses(400, {"error": {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'."}}),
+        refuses(400, {"error": {"message": "unknown field stream_options"}}),
+    ]
+    assert ask(server)[0] == "Hello there."
+    assert server.bodies[-1]["max_completion_tokens"] == 64
+    assert not {"max_tokens", "stream_options"} & set(server.bodies[-1])
+
+
+# Keys
+
+
+def test_a_key_comes_from_its_variable_at_the_moment_of_asking(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = refused(server, key_env="THAT_KEY")
+    assert "$THAT_KEY is not set" in error.message and server.bodies == []
+    monkeypatch.setenv("THAT_KEY", "sk-1 \n")
+    ask(server, key_env="THAT_KEY")
+    assert server.keys == ["Bearer sk-1"]
+
+
+def test_a_key_that_a_server_says_back_is_not_shown(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THAT_KEY", "sk-secret")
+    server.default = refuses(401, {"error": {"message": "bad key: sk-secret"}})
+    error = refused(server, key_env="THAT_KEY")
+    assert "sk-secret" not in error.message + error.hint and "401" in error.message and "$THAT_KEY" in error.hint
+
+
+def test_a_variable_with_something_else_in_it_is_refused_without_showing_it(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THAT_KEY", "two words\nand a line")
+    error = refused(server, key_env="THAT_KEY")
+    assert "cannot be a key" in error.message and "words" not in error.message and server.bodies == []
+
+
+def test_a_key_in_the_keyring_is_found_under_the_servers_host(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring = pytest.importorskip("keyring")
+    kept: dict[tuple[str, str], str] = {}
+    monkeypatch.setattr(keyring, "set_password", lambda service, user, key: kept.update({(service, user): key}))
+    monkeypatch.setattr(keyring, "get_password", lambda service, user: kept.get((service, user)))
+    from workbench.jobs.endpoint import key_of, remember_key
+
+    endpoint = checked_endpoint(server.url, "tuned", keyring=True)
+    with pytest.raises(EngineError, match="the keyring has no key"):
+        key_of(endpoint)
+    remember_key(endpoint, "sk-2")
+    assert key_of(endpoint) == "sk-2" and list(kept) == [("workbench", endpoint.host)]
+
+
+# Misbehaviour
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(401, "refuses the key"), (403, "refuses the key"), (404, "does not find it"), (500, "failed (500)"),
+     (422, "refuses the question"), (302, "elsewhere")],
+)  # fmt: skip
+def test_a_refusal_is_told_in_plain_words_and_not_asked_again(server: FakeServer, status: int, said: str) -> None:
+    server.default = refuses(status, {"error": {"message": "the server's own\x1b[2J words"}}, {"Location": "/x"})
+    error = refused(server)
+    assert said in error.message and error.hint and "\x1b" not in error.message
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 529])
+def test_a_busy_server_is_asked_again_until_it_answers(server: FakeServer, status: int) -> None:
+    server.replies += [refuses(status, "busy"), refuses(status, "<html>busy</html>")]
+    assert ask(server)[0] == "Hello there." and len(server.bodies) == 3
+
+
+def test_a_server_that_stays_busy_is_given_up(server: FakeServer) -> None:
+    server.default = refuses(429, {"error": "quota"})
+    assert "quota" in refused(server).message and len(server.bodies) == 4
+
+
+def test_a_server_that_wants_a_long_pause_is_not_waited_for(server: FakeServer) -> None:
+    server.default = refuses(429, {"error": "quota"}, {"Retry-After": "3600"})
+    assert "3600 s" in refused(server).hint and len(server.bodies) == 1
+
+
+def test_a_stream_that_breaks_off_is_never_asked_again(server: FakeServer) -> None:
+    server.default = streams(chunk("half an"))
+    got: list[str] = []
+    with pytest.raises(EngineError, match="broke off in the middle"):
+        for event in EndpointClient(AT_ONCE).stream(request_to(server), cancelled=threading.Event()):
+            assert isinstance(event, TextPiece)
+            got.append(event.text)
+    assert got == ["half an"] and len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("data", ["{half", "[1, 2]", "null", '"text"', "\x1b[2Jjunk"])
+def test_what_is_no_answer_is_said_to_be_none(server: FakeServer, data: str) -> None:
+    server.default = streams(chunk("a"), data)
+    error = refused(server)
+    assert "sent something that is not an answer" in error.message and "\x1b" not in error.message
+
+
+@pytest.mark.parametrize("odd", [{"choices": {}}, {"choices": [3]}, {"choices": [{"delta": []}]}, {"usage": 7}])
+def test_odd_chunks_are_passed_over(server: FakeServer, odd: object) -> None:
+    server.default = streams(json.dumps(odd), chunk("a"), chunk(finish="stop"), "[DONE]")
+    assert ask(server)[0] == "a"
+
+
+def test_an_error_in_the_middle_of_a_stream_is_told(server: FakeServer) -> None:
+    server.default = streams(chunk("a"), json.dumps({"error": {"message": "out of memory"}}))
+    assert "out of memory" in refused(server).message
+
+
+def test_a_page_instead_of_an_api_is_said_to_be_none(server: FakeServer) -> None:
+    server.default = refuses(200, "<html>welcome</html>", {"Content-Type": "text/html"})
+    assert "not an answer" in refused(server).message
+
+
+def test_a_server_that_is_not_there_is_told_with_its_address() -> None:
+    with FakeServer().running() as server:
+        gone = request_to(server)
+    with pytest.raises(EngineError, match="cannot be reached") as caught:
+        list(EndpointClient(AT_ONCE).stream(gone, cancelled=threading.Event()))
+    assert "127.0.0.1" in caught.value.message
+
+
+def test_a_silent_server_is_given_up_after_its_time(server: FakeServer) -> None:
+    server.default = holds()
+    patience = Patience(connect=5, silence=0.05, pause=0.001)
+    with pytest.raises(EngineError, match="has said nothing"):
+        list(EndpointClient(patience).stream(request_to(server), cancelled=threading.Event()))
+
+
+@pytest.mark.parametrize("reply", [holds(), holds(chunk("a"))])
+def test_a_cancel_ends_the_answer_and_closes_the_connection(server: FakeServer, reply: object) -> None:
+    server.default = reply
+    cancelled = threading.Event()
+    heard: list[EngineStatus] = []
+
+    def on_status(status: EngineStatus) -> None:
+        heard.append(status)
+        cancelled.set()
+
+    *_, end = EndpointClient(AT_ONCE).stream(request_to(server), cancelled=cancelled, on_status=on_status)
+    assert isinstance(end, AnswerEnd) and end.stop_reason is StopReason.CANCELLED
+    assert heard[0].state is EngineState.REMOTE and "127.0.0.1" in heard[0].detail
+    assert server.gone.wait(10)
+
+
+def test_leaving_an_answer_closes_the_connection(server: FakeServer) -> None:
+    server.default = holds(chunk("a"))
+    events = EndpointClient(AT_ONCE).stream(request_to(server), cancelled=threading.Event())
+    assert next(events) == TextPiece("a")
+    events.close()  # type: ignore[attr-defined]
+    assert server.gone.wait(10)
+
+
+def test_content_that_was_filtered_ends_in_an_error_that_says_so(server: FakeServer) -> None:
+    server.default = says("some", finish="content_filter")
+    assert "content filter" in refused(server).message
+
+
+# Addresses, and who is asked
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("http://localhost:11434", "http://localhost:11434/v1"),
+        ("https://api.example.com/v1/", "https://api.example.com/v1"),
+        ("http://h:1/v1/chat/completions", "http://h:1/v1"),
+        ("https://h/openai/v2", "https://h/openai/v2"),
+    ],
+)
+def test_an_address_is_brought_into_one_form(given: str, kept: str) -> None:
+    assert checked_endpoint(given, "m").url == kept
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000",
+        "ftp://h/v1",
+        "http://",
+        "http://u:p@h/v1",
+        "http://h/v1?key=1",
+        "http://h:99999/v1",
+        "http://a b/",
+    ],
+)
+def test_what_is_no_address_or_has_a_key_in_it_is_refused(url: str) -> None:
+    with pytest.raises(DataError):
+        checked_endpoint(url, "m")
+
+
+def test_a_key_given_as_the_name_of_a_variable_is_refused_and_not_repeated() -> None:
+    with pytest.raises(DataError) as caught:
+        checked_endpoint("http://h", "m", key_env="sk-abc-123")
+    assert "sk-abc-123" not in caught.value.message + caught.value.hint
+
+
+def test_a_key_is_open_to_others_only_over_plain_http_to_another_machine() -> None:
+    def openly(url: str, key: str = "env:K") -> bool:
+        return Endpoint(url, "m", key).sends_key_openly
+
+    assert openly("http://gpu:8000/v1") and openly("http://192.168.0.7/v1")
+    assert not openly("https://gpu/v1") and not openly("http://localhost/v1") and not openly("http://127.0.0.1/v1")
+    assert not openly("http://gpu:8000/v1", "")
+
+
+def test_the_model_decides_who_is_asked(server: FakeServer) -> None:
+    local = FakeEngine()
+    engine = RoutedEngine(local, EndpointClient(AT_ONCE))
+    *_, far = engine.stream(request_to(server), cancelled=threading.Event())
+    here = ChatRequest(ModelPlace("pip", "/models/pip"), (Turn("user", "hi"),), Sampling(seed=1))
+    *_, near = engine.stream(here, cancelled=threading.Event())
+    assert isinstance(far, AnswerEnd) and isinstance(near, AnswerEnd)
+    assert len(server.bodies) == 1 and [request.model.name for request in local.requests] == ["pip"]
+
+
+def test_models_that_a_server_lists_are_known(server: FakeServer) -> None:
+    endpoint = checked_endpoint(server.url, "tuned")
+    assert EndpointClient(AT_ONCE).served(endpoint) == ["base", "tuned"]
+
+
+def test_usage_in_the_last_chunk_counts_also_when_it_has_no_choices(server: FakeServer) -> None:
+    server.default = streams(chunk("a"), chunk(finish="stop"), USAGE)
+    assert ask(server)[1].tokens == 5
