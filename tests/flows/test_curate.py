@@ -7,7 +7,8 @@ import pytest
 
 from samples import IMPORTED, demo, pair, thumb
 from workbench.domain.chats import Turn
-from workbench.domain.examples import Content, Kind, Source, Split, Status, preference
+from workbench.domain.decisions import Action
+from workbench.domain.examples import Content, Kind, Source, Split, Status, judged, preference, swapped
 from workbench.errors import DataError, NotFoundError, RefusedError, UsageError
 from workbench.flows import curate
 from workbench.flows.bench import Bench
@@ -191,6 +192,64 @@ def test_swapping_exchanges_the_answers_of_all_pairs_or_of_none(bench: Bench) ->
     assert (content.chosen, content.rejected) == (pair(2).rejected, pair(2).chosen)
     curate.undo(bench)
     assert [curate.get(bench, i).content for i in (one, two)] == [pair(1), pair(2)]
+
+
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows are a piece of a gesture that writes texts anew."""
+    from workbench.store import bulk
+
+    monkeypatch.setattr(curate, "_AT_ONCE", 2)
+    monkeypatch.setattr(bulk, "next_count", lambda count, seconds: 2)
+
+
+@pytest.mark.usefixtures("few_at_once")
+@pytest.mark.parametrize("gesture", ["swap", "thumb"])
+def test_texts_of_many_are_written_anew_in_pieces_between_which_others_write(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, gesture: str
+) -> None:
+    ids = add(bench, *map(pair if gesture == "swap" else demo, range(5)))
+    before = [curate.get(bench, i).content for i in ids]
+    locked: list[object] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.store.bulk.time.sleep", lambda _: locked.append(bench.store._local.depth))
+        if gesture == "swap":
+            curate.swap(bench, ids)
+            wanted = [swapped(content) for content in before]
+        else:
+            curate.thumb(bench, ids, up=True)
+            wanted = [judged(content, True) for content in before]
+    assert locked == [0, 0]
+    assert [curate.get(bench, i).content for i in ids] == wanted
+    undone = curate.undo(bench)
+    assert undone is not None and sorted(undone.example_ids) == ids
+    assert [curate.get(bench, i).content for i in ids] == before
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_one_of_many_that_cannot_be_written_anew_stops_all_before_the_first(bench: Bench) -> None:
+    ids = add(bench, *map(pair, range(4)), demo(9))
+    with pytest.raises(DataError, match="nothing to swap"):
+        curate.swap(bench, ids)
+    curate.split(bench, ids[3:4], Split.TEST)
+    with pytest.raises(RefusedError, match=f"example {ids[3]}"):
+        curate.swap(bench, ids[:4])
+    with pytest.raises(NotFoundError, match="99"):
+        curate.swap(bench, [*ids[:3], 99])
+    assert [curate.get(bench, i).content for i in ids[:4]] == [pair(number) for number in range(4)]
+
+
+@pytest.mark.usefixtures("few_at_once")
+def test_one_that_somebody_changes_on_the_way_is_passed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = add(bench, *map(pair, range(4)))
+
+    def lock(_: float) -> None:
+        bench.store.examples.change(ids[3:], Action.SPLIT, rater="bob", split=Split.TEST)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.store.bulk.time.sleep", lock)
+        curate.swap(bench, ids)
+    assert [curate.get(bench, i).content == pair(number) for number, i in enumerate(ids)] == [False] * 3 + [True]
 
 
 def test_a_gesture_on_nothing_is_refused(bench: Bench) -> None:

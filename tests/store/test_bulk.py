@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from workbench.domain.chats import Turn
+from workbench.domain.checks import Finding, Severity
 from workbench.domain.decisions import Action
 from workbench.domain.examples import Example, NewExample, Source, SourceKind, Split, Status, demonstration
 from workbench.errors import NotFoundError, RefusedError
@@ -36,6 +37,12 @@ def filled(store: Store) -> Store:
         for number in range(ROWS)
     ]
     store.examples.add_many("d", rows, rater="importer", status=Status.PENDING)
+    store.examples.change([2, 3, 4], Action.FLAG, rater="importer", add_flags=("by-hand",))
+    store.findings.replace(
+        [3, 5], ["empty"], [Finding(Severity.ERROR, "r", example_id=i, check="empty") for i in (3, 5)]
+    )
+    with store.write() as db:
+        db.execute("DELETE FROM decisions WHERE action <> 'create'")
     return store
 
 
@@ -71,6 +78,8 @@ GESTURES: list[tuple[Action, dict[str, Any]]] = [
     (Action.NOTE, {"note": 'a "note"\n— 世'}),
     (Action.TAG, {"add_tags": ("b", "ü"), "remove_tags": ("a",)}),
     (Action.TAG, {"remove_tags": ("a", "b")}),
+    (Action.FLAG, {"add_flags": ("odd", "ü"), "remove_flags": ("by-hand",)}),
+    (Action.FLAG, {"remove_flags": ("by-hand", "empty")}),
 ]
 
 

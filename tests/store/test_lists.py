@@ -6,6 +6,7 @@ import random
 import sqlite3
 import threading
 from array import array
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -132,6 +133,12 @@ def test_a_query_finds_what_a_look_at_every_row_finds(
     assert full.examples.count(query) == len(wanted)
     assert [e.id for e in full.examples.list(query, after=10, limit=3)] == [i for i in wanted if i > 10][:3]
     assert list(full.examples.window(query).ids) == wanted
+    counted = Counter(e.status for e in _all(full) if MEANINGS[text](e))
+    for order in ("id", "-id", "words"):
+        pieces = list(full.examples.pieces(query, order=order))
+        assert {status: sum(piece.counts[status] for piece in pieces) for status in Status} == {
+            status: counted[status] for status in Status
+        }
 
 
 def test_a_dataset_and_a_query_hold_together(full: Store) -> None:
@@ -195,8 +202,8 @@ def test_reading_ends_when_nobody_wants_the_list_any_more(full: Store, monkeypat
     monkeypatch.setattr(lists, "PIECE", 5)
     monkeypatch.setattr(lists, "_STEPS", 1)
     cancelled = threading.Event()
-    pieces = full.examples.id_pieces(parse_query(""), cancelled=cancelled)
-    assert len(next(pieces)) == 5
+    pieces = full.examples.pieces(parse_query(""), cancelled=cancelled)
+    assert len(next(pieces).ids) == 5
     cancelled.set()
     assert list(pieces) == []
     assert len(full.examples.ids(parse_query(""))) == ROWS - 2  # the connection can be used again
@@ -206,7 +213,7 @@ def test_an_error_of_the_database_is_not_taken_for_a_wish_to_end(full: Store) ->
     full.read().execute("PRAGMA query_only = OFF")
     full.read().execute("DROP INDEX examples_facts")
     with pytest.raises(sqlite3.OperationalError):
-        list(full.examples.id_pieces(parse_query(""), cancelled=threading.Event()))
+        list(full.examples.pieces(parse_query(""), cancelled=threading.Event()))
 
 
 def test_counts_are_those_of_the_rows(full: Store) -> None:

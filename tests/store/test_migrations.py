@@ -9,7 +9,16 @@ import pytest
 
 from workbench.domain.chats import Role, Sampling, Turn
 from workbench.domain.decisions import Action
-from workbench.domain.examples import Content, Kind, Source, SourceKind, Status, demonstration, preference
+from workbench.domain.examples import (
+    Content,
+    Kind,
+    NewExample,
+    Source,
+    SourceKind,
+    Status,
+    demonstration,
+    preference,
+)
 from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
 from workbench.paths import Workspace
@@ -153,3 +162,39 @@ def test_the_hash_of_content_without_tools_is_what_it_was() -> None:
     from hashlib import sha256
 
     assert content.hash() == sha256(canonical.encode()).hexdigest()
+
+
+LIFTED = "0006_imports_taken_back"
+
+
+def test_imports_of_the_schema_before_are_kept_and_can_be_taken_back(workspace: Workspace) -> None:
+    import sqlite3
+
+    store = Store.open(workspace)
+    with store.imports.stage("d", status=Status.PENDING, rater="r") as staging:
+        staging.put(NewExample(demonstration([Turn("user", "hello")], "good day"), Source(SourceKind.IMPORT)))
+        staging.publish(file="a.jsonl", format="trl")
+    before = store.imports.list()
+    schema = "SELECT name, sql FROM sqlite_schema WHERE tbl_name = 'imports' ORDER BY name"
+    now = store.read().execute(schema).fetchall()
+    store.close()
+    with _numbers_masked():
+        from sqlite_utils import Database
+
+        from workbench.store.migrations import MIGRATIONS
+    former = Database(memory=True)
+    MIGRATIONS.apply(former, stop_before=LIFTED)
+    (create,) = former.execute("SELECT sql FROM sqlite_schema WHERE name = 'imports'").fetchone()
+    assert "hiding" not in create
+    db = sqlite3.connect(workspace.database)
+    db.executescript(
+        "ALTER TABLE imports RENAME TO later; DROP INDEX imports_state;"
+        f"{create}; INSERT INTO imports SELECT * FROM later; DROP TABLE later;"
+        "CREATE INDEX imports_state ON imports(state, first_id, last_id);"
+        f"DELETE FROM _sqlite_migrations WHERE name >= '{LIFTED}'"
+    )
+    db.close()
+    store = Store.open(workspace)
+    assert store.imports.list() == before and before[0].rows == 1
+    assert [tuple(row) for row in store.read().execute(schema)] == [tuple(row) for row in now]
+    assert store.examples.undo("r") is not None and store.examples.count(parse_query("")) == 0

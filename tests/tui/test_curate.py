@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from array import array
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -417,7 +416,7 @@ def slow_list(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     monkeypatch.setattr(lists, "WINDOW_AFTER", 2)
     may_come, pieces = threading.Event(), lists.Lists.pieces
 
-    def late(self: lists.Lists, *args: object, **options: object) -> Iterator[array[int]]:
+    def late(self: lists.Lists, *args: object, **options: object) -> Iterator[lists.Piece]:
         may_come.wait(20)
         yield from pieces(self, *args, **options)  # type: ignore[arg-type]
 

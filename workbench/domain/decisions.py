@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -50,7 +51,7 @@ class Undone:
     """
 
     action: Action
-    example_ids: tuple[int, ...]
+    example_ids: Sequence[int]
     text: str
 
 
@@ -66,6 +67,7 @@ class Newest:
 # What a gesture in a chat writes beside its decisions: an undo in Chat takes back such ones only.
 IN_CHAT = {"made_in": "chat"}
 
+_FEW = 1000
 _DOING = {
     Action.CREATE: "adding",
     Action.ACCEPT: "accepting",
@@ -83,8 +85,13 @@ _DOING = {
 }
 
 
-def undone(action: Action, example_ids: tuple[int, ...]) -> Undone:
-    """The report of a gesture on these examples, worded for a status line."""
+def undone(action: Action, example_ids: Sequence[int]) -> Undone:
+    """The report of a gesture on these examples, worded for a status line.
+
+    Few ids become a tuple; an array of many stays one, because a million numbers would take forty megabytes.
+    """
+    if len(example_ids) <= _FEW:
+        example_ids = tuple(example_ids)
     return Undone(action, example_ids, told(action, len(example_ids), example_ids[0] if example_ids else 0))
 
 

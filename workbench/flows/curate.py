@@ -6,10 +6,13 @@ import json
 import threading
 from array import array
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench import checks
+from workbench.domain.datasets import refuse_locked
 from workbench.domain.decisions import Action, Decision, Newest, Undone
 from workbench.domain.examples import (
     PARTS,
@@ -27,7 +30,10 @@ from workbench.domain.queries import parse_query
 from workbench.errors import UsageError, WorkbenchError
 from workbench.flows import check
 from workbench.store import examples
+from workbench.store.bulk import in_pieces
+from workbench.store.lists import Piece
 from workbench.store.queries import ORDERS
+from workbench.store.rows import chunks
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
 ASK_ABOVE = 50
 LOWEST_RATING, HIGHEST_RATING = 1, 5
 _LONGEST_TAG = 64
+_AT_ONCE = 50  # rows of which the text is written anew in one transaction, to begin with
 SYSTEM = "system"
 """The system turn as a part: it may be written where there is none, and be taken away."""
 
@@ -65,22 +72,29 @@ def window(
     return bench.store.examples.window(parse_query(text), dataset=dataset, order=order, around=around)
 
 
-def ids(
+def ids(bench: Bench, text: str, *, dataset: str | None = None, order: str = "id") -> array[int]:
+    """The ids of the examples that the query ``text`` finds; raises ``UsageError`` when it cannot be read."""
+    return listed(bench, text, dataset=dataset, order=order).ids
+
+
+def listed(
     bench: Bench,
     text: str,
     *,
     dataset: str | None = None,
     order: str = "id",
     cancelled: threading.Event | None = None,
-) -> array[int]:
-    """The ids of the examples that the query ``text`` finds; raises ``UsageError`` when it cannot be read.
+) -> Piece:
+    """The whole list of what ``text`` finds: the ids, and how many of them have each status.
 
-    Ends soon, with some of them, when ``cancelled`` is set.
+    Raises as ``ids`` does. Ends soon, with some of them, when ``cancelled`` is set.
     """
-    found = array("q")
-    for piece in bench.store.examples.id_pieces(parse_query(text), dataset=dataset, order=order, cancelled=cancelled):
-        found += piece
-    return found
+    whole = Piece(array("q"), dict.fromkeys(Status, 0))
+    for piece in bench.store.examples.pieces(parse_query(text), dataset=dataset, order=order, cancelled=cancelled):
+        whole.ids.extend(piece.ids)
+        for status, count in piece.counts.items():
+            whole.counts[status] += count
+    return whole
 
 
 def orders() -> tuple[str, ...]:
@@ -130,14 +144,14 @@ def get(bench: Bench, example_id: int) -> Example:
     return bench.store.examples.get(example_id)
 
 
-def counts(bench: Bench, dataset: str | None = None) -> dict[Status, int]:
-    """How many examples have each status."""
-    return bench.store.examples.counts(dataset)
+def counts(bench: Bench, dataset: str | None = None, *, cancelled: threading.Event | None = None) -> dict[Status, int]:
+    """How many examples have each status; not all of them are counted when ``cancelled`` was set meanwhile."""
+    return bench.store.examples.counts(dataset, cancelled=cancelled)
 
 
-def statuses(bench: Bench, ids: Sequence[int]) -> dict[Status, int]:
-    """How many of these examples have each status."""
-    return bench.store.examples.statuses(ids)
+def statuses(bench: Bench, ids: Sequence[int], *, cancelled: threading.Event | None = None) -> dict[Status, int]:
+    """How many of these examples have each status; ``cancelled`` as for ``counts``."""
+    return bench.store.examples.statuses(ids, cancelled=cancelled)
 
 
 def history(bench: Bench, example_id: int) -> list[Decision]:
@@ -266,20 +280,7 @@ def thumb(bench: Bench, ids: Sequence[int], *, up: bool, unlock: bool = False) -
 
     A demonstration becomes a judgement by it. Raises ``DataError`` for a pair, a text or a prompt alone.
     """
-    with bench.store.write():
-        group = bench.store.examples.new_group(bench.rater)
-        for example_id in _some(ids):
-            content = judged(bench.store.examples.get(example_id).content, up)
-            bench.store.examples.change(
-                [example_id],
-                Action.THUMB,
-                rater=bench.rater,
-                status=Status.ACCEPTED,
-                content=content,
-                group=group,
-                unlock=unlock,
-            )
-        check.look_again(bench, ids)
+    group = _rewrite(bench, ids, Action.THUMB, partial(judged, label=up), status=Status.ACCEPTED, unlock=unlock)
     return Done(f"judged {_which(ids)} {'good' if up else 'bad'}", group)
 
 
@@ -288,15 +289,57 @@ def swap(bench: Bench, ids: Sequence[int], *, unlock: bool = False) -> Done:
 
     ``unlock`` lets rows of the locked test split be changed too.
     """
-    with bench.store.write():
-        group = bench.store.examples.new_group(bench.rater)
-        for example_id in _some(ids):
-            after = swapped(bench.store.examples.get(example_id).content)
-            bench.store.examples.change(
-                [example_id], Action.SWAP, rater=bench.rater, content=after, group=group, unlock=unlock
-            )
-        check.look_again(bench, ids)
+    group = _rewrite(bench, ids, Action.SWAP, swapped, unlock=unlock)
     return Done(f"swapped chosen and rejected of {_which(ids)}", group)
+
+
+def _rewrite(
+    bench: Bench,
+    ids: Sequence[int],
+    action: Action,
+    to: Callable[[Content], Content],
+    *,
+    unlock: bool,
+    status: Status | None = None,
+) -> int:
+    """Write what ``to`` makes of the content of each example, all of them or none; returns the decision group.
+
+    All are tried before the first is written. More than ``_AT_ONCE`` are written in short transactions, between which
+    others may write; one that somebody has changed since, so that ``to`` does not take it any more, is passed over.
+    """
+    group, examples = 0, bench.store.examples
+    forgiven = (WorkbenchError,) if len(_some(ids)) > _AT_ONCE else ()
+    _try_all(bench, ids, to, unlock=unlock)
+
+    def write(_: object, piece: Sequence[int]) -> None:
+        nonlocal group
+        group = group or examples.new_group(bench.rater)
+        for example in examples.many(piece):
+            with suppress(*forgiven):
+                content = to(example.content)
+                examples.change(
+                    [example.id],
+                    action,
+                    rater=bench.rater,
+                    content=content,
+                    status=status,
+                    group=group,
+                    unlock=unlock,
+                )
+        check.look_again(bench, piece)
+
+    in_pieces(bench.store, ids, write, first=_AT_ONCE)
+    return group
+
+
+def _try_all(bench: Bench, ids: Sequence[int], to: Callable[[Content], Content], *, unlock: bool) -> None:
+    for piece in chunks(ids):
+        found = bench.store.examples.many(piece)
+        for missing in {*piece}.difference(example.id for example in found):
+            bench.store.examples.get(missing)
+        for example in found:
+            if to(example.content) != example.content and example.split is Split.TEST and not unlock:
+                refuse_locked(example.id, ["content"])
 
 
 def newest(bench: Bench) -> Newest | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.domain.datasets import refuse_locked
@@ -26,15 +27,69 @@ if TYPE_CHECKING:
 
 # How long one transaction aims to last, for how many rows it is tried first, and the pause in which others write.
 AIM_SECONDS, PAUSE_SECONDS = 0.04, 0.006
-FIRST_ROWS, MOST_ROWS = 500, 20_000
+FEWEST_ROWS, FIRST_ROWS, MOST_ROWS = 20, 500, 20_000
 _CHECKED = 20_000
 _HERE = "e.id IN (SELECT value FROM json_each(:ids))"
-_TAGS_NOW = "(SELECT json_group_array(tag) FROM example_tags WHERE example_id = e.id)"
-_TAGS_THEN = """(SELECT json_group_array(tag) FROM (
-    SELECT tag FROM example_tags WHERE example_id = e.id UNION SELECT value FROM json_each(:add_tags) ORDER BY 1
-) WHERE tag NOT IN (SELECT value FROM json_each(:remove_tags)))"""
 
 Columns = Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Tags or flags that a gesture sets; ``own`` says which rows of their table ``l`` are a person's."""
+
+    field: str
+    table: str
+    column: str
+    add: Sequence[str] = ()
+    remove: Sequence[str] = ()
+    own: str = "1"
+
+    @property
+    def now(self) -> str:
+        """What an example ``e`` has, as a JSON list."""
+        return f"(SELECT json_group_array({self.column}) FROM ({self._here} ORDER BY 1))"
+
+    @property
+    def then(self) -> str:
+        """What it will have."""
+        return (
+            f"(SELECT json_group_array({self.column}) FROM ({self._here} UNION SELECT value FROM "
+            f"json_each(:add_{self.field}) ORDER BY 1) WHERE {self.column} NOT IN ({self._removed}))"
+        )
+
+    def statements(self, there: str) -> list[str]:
+        """What gives them to the examples that ``there`` selects."""
+        return [
+            f"DELETE FROM {self.table} AS l WHERE example_id IN ({there}) AND {self.column} IN ({self._removed}) "
+            f"AND {self.own}",
+            f"INSERT OR IGNORE INTO {self.table} SELECT e.id, t.value FROM ({there}) e, json_each(:add_{self.field}) t "
+            f"WHERE t.value NOT IN ({self._removed})",
+        ]
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What is bound."""
+        return {f"add_{self.field}": json.dumps([*self.add]), f"remove_{self.field}": json.dumps([*self.remove])}
+
+    @property
+    def _here(self) -> str:
+        return f"SELECT {self.column} FROM {self.table} l WHERE l.example_id = e.id AND {self.own}"
+
+    @property
+    def _removed(self) -> str:
+        return f"SELECT value FROM json_each(:remove_{self.field})"
+
+
+def tags(add: Sequence[str], remove: Sequence[str]) -> Labels:
+    """These tags."""
+    return Labels("tags", "example_tags", "tag", add, remove)
+
+
+def flags(add: Sequence[str], remove: Sequence[str]) -> Labels:
+    """These flags by hand; what a check flagged is not a person's."""
+    own = "NOT EXISTS (SELECT 1 FROM findings f WHERE f.example_id = l.example_id AND f.check_name = l.flag)"
+    return Labels("flags", "example_flags", "flag", add, remove, own)
 
 
 def change_many(
@@ -45,11 +100,10 @@ def change_many(
     *,
     rater: str,
     columns: Columns,
-    add_tags: Sequence[str] = (),
-    remove_tags: Sequence[str] = (),
+    labels: Sequence[Labels] = (),
     unlock: bool = False,
 ) -> int:
-    """Set ``columns`` and tags of all these examples; returns the decision group.
+    """Set ``columns`` and labels of all these examples; returns the decision group.
 
     Raises as ``Examples.change`` does, before anything is changed. An example that somebody takes away while this is
     on its way is passed over.
@@ -57,31 +111,47 @@ def change_many(
     _check(store, ids, columns, unlock=unlock)
     set_columns = {**columns, "rater": rater}
     given = {
-        "add_tags": json.dumps([*add_tags]),
-        "remove_tags": json.dumps([*remove_tags]),
         "split_lock": "" if unlock or "split" not in columns else Split.TEST.value,
         "action": action.value,
         **{f"to_{name}": value for name, value in set_columns.items()},
     }
-    statements = _statements(set_columns, has_tags=bool(add_tags or remove_tags))
-    group, at, count = 0, 0, FIRST_ROWS
+    for one in labels:
+        given |= one.values
+    statements = _statements(set_columns, labels)
+    group = 0
+
+    def change(db: Database, piece: Sequence[int]) -> None:
+        nonlocal group
+        group = group or decisions.begin(rater)
+        values = {**given, "group": group, "now": now_utc(), "ids": json.dumps([*piece])}
+        for statement in statements:
+            _run(db, statement, values)
+
+    in_pieces(store, ids, change, first=FIRST_ROWS)
+    return group
+
+
+def in_pieces(
+    store: Store, ids: Sequence[int], change: Callable[[Database, Sequence[int]], None], *, first: int
+) -> None:
+    """Hand the ids to ``change`` in pieces, each in a transaction of its own that others may write behind.
+
+    ``first`` is how many rows the first piece has; the size of the next ones follows from how long it takes.
+    """
+    at, count = 0, first
     while at < len(ids):
         begun, piece = time.monotonic(), ids[at : at + count]
         at += len(piece)
         with store.write(durable=at >= len(ids)) as db:
-            group = group or decisions.begin(rater)
-            values = {**given, "group": group, "now": now_utc(), "ids": json.dumps([*piece])}
-            for statement in statements:
-                _run(db, statement, values)
+            change(db, piece)
         count = next_count(count, time.monotonic() - begun)
         if at < len(ids):
             time.sleep(PAUSE_SECONDS)
-    return group
 
 
 def next_count(count: int, seconds: float) -> int:
     """How many rows the next transaction takes, from how long this one took."""
-    return max(FIRST_ROWS // 10, min(MOST_ROWS, round(count * max(0.5, min(1.5, AIM_SECONDS / max(seconds, 1e-4))))))
+    return max(FEWEST_ROWS, min(MOST_ROWS, round(count * max(0.5, min(1.5, AIM_SECONDS / max(seconds, 1e-4))))))
 
 
 def _run(db: Database, statement: str, values: Mapping[str, object]) -> None:
@@ -101,11 +171,11 @@ def _check(store: Store, ids: Sequence[int], columns: Columns, *, unlock: bool) 
                     refuse_locked(example_id, ["split"])
 
 
-def _statements(columns: Columns, *, has_tags: bool) -> list[str]:
+def _statements(columns: Columns, labels: Sequence[Labels]) -> list[str]:
     """The decisions first, while the rows are still what they were."""
     condition = f"{_HERE} AND {VISIBLE} AND (e.split <> :split_lock OR :split_lock = '')"
     parts = [(name, f"json_quote(e.{name})", f"json_quote(:to_{name})") for name in columns]
-    parts += [("tags", _TAGS_NOW, _TAGS_THEN)] if has_tags else []
+    parts += [(one.field, one.now, one.then) for one in labels]
     before = " || ".join(f"""iif({now} IS {then}, '', ',"{name}":' || {now})""" for name, now, then in parts)
     after = " || ".join(f"""iif({now} IS {then}, '', ',"{name}":' || {then})""" for name, now, then in parts)
     decide = (
@@ -114,12 +184,6 @@ def _statements(columns: Columns, *, has_tags: bool) -> list[str]:
         f":to_rater, :now FROM examples e WHERE {condition} ORDER BY e.id"
     )
     there = f"SELECT e.id FROM examples e WHERE {condition}"
-    tag = [
-        f"DELETE FROM example_tags WHERE example_id IN ({there}) "
-        "AND tag IN (SELECT value FROM json_each(:remove_tags))",
-        f"INSERT OR IGNORE INTO example_tags SELECT e.id, t.value FROM ({there}) e, json_each(:add_tags) t "
-        "WHERE t.value NOT IN (SELECT value FROM json_each(:remove_tags))",
-    ]
     assignments = ", ".join(f"{name} = :to_{name}" for name in columns)
     update = f"UPDATE examples SET {assignments}, updated_utc = :now WHERE id IN ({there})"
-    return [decide, *(tag if has_tags else []), update]
+    return [decide, *(statement for one in labels for statement in one.statements(there)), update]

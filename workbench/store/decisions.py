@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.domain.decisions import IN_CHAT, Action, Decision, Newest, Undone, told, undone
-from workbench.store.bulk import FIRST_ROWS, PAUSE_SECONDS, next_count
+from workbench.store.bulk import PAUSE_SECONDS, next_count
 from workbench.store.rows import now_utc
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # What a decision changed, as JSON holds it: the example's fields by name.
 Fields = dict[str, Any]
 _LOOKED_AT = 200
+FIRST_ROWS = 50  # a text that is put back takes a millisecond: its words leave the index, and others come
 Apply = Callable[["Database", Decision], Sequence[int]]  # the ids of the examples that it touched
 
 
@@ -63,8 +65,8 @@ class Decisions:
             "AND rater = :rater AND state = 'done'"
         )
         sql = (
-            "SELECT action, example_id, after, (SELECT count(*) FROM examples e WHERE e.deleted_utc IS NULL "
-            "AND e.import_id = json_extract(d.after, '$.import')) AS imported FROM decisions d "
+            "SELECT action, example_id, after, (SELECT rows FROM imports WHERE id = json_extract(d.after, '$.import')) "
+            "AS imported FROM decisions d "
             f"WHERE {condition} ORDER BY id DESC LIMIT {_LOOKED_AT}"
         )
         found = self._store.read().execute(sql, {"rater": rater}).fetchall()
@@ -82,7 +84,7 @@ class Decisions:
         """The decisions about one example, oldest first; an import has one for all its examples, at its first."""
         sql = (
             "SELECT * FROM decisions WHERE example_id = :id OR (action = 'create' AND example_id = ("
-            "  SELECT min(o.id) FROM examples e JOIN examples o ON o.import_id = e.import_id WHERE e.id = :id"
+            "  SELECT min(id) FROM examples WHERE import_id = (SELECT import_id FROM examples WHERE id = :id)"
             ")) ORDER BY id"
         )
         found = [_decision(row) for row in self._store.read().execute(sql, {"id": example_id})]
@@ -96,10 +98,20 @@ class Decisions:
         )
         return {row["verdict"]: int(row["n"]) for row in self._store.read().execute(sql, [rater])}
 
+    def next_import(self, rater: str, state: str) -> int | None:
+        """The import that is turned next of the gestures in this state (``done``, ``undone``); None for another one."""
+        which = "max" if state == "done" else "min"
+        sql = (
+            "SELECT json_extract(after, '$.import') FROM decisions WHERE rater = :rater AND state = :state AND "
+            f"group_id = (SELECT {which}(group_id) FROM decisions WHERE rater = :rater AND state = :state) LIMIT 1"
+        )
+        row = self._store.read().execute(sql, {"rater": rater, "state": state}).fetchone()
+        return None if row is None else row[0]
+
     def _turn(self, rater: str, which: str, state: str, into: str, apply: Apply) -> Undone | None:
         """A large group is turned a piece at a time, so that others can write meanwhile; the next call goes on with
         what a killed process left of it."""
-        touched: dict[int, None] = {}
+        touched = array("q")
         count, group, action, decided, more = FIRST_ROWS, None, Action.SKIP, 0, True
         while more:
             begun = time.monotonic()
@@ -110,7 +122,8 @@ class Decisions:
                 if group is None:
                     return None
                 found = self._next(db, group, rater, state, count)
-                touched.update((example_id, None) for decision in found for example_id in apply(db, decision))
+                for decision in found:
+                    touched.extend(apply(db, decision))
                 ids = json.dumps([decision.id for decision in found])
                 sql = "UPDATE decisions SET state = ? WHERE id IN (SELECT value FROM json_each(?))"
                 db.execute(sql, [into, ids])
@@ -119,13 +132,18 @@ class Decisions:
             count = next_count(count, time.monotonic() - begun)
             if more:
                 time.sleep(PAUSE_SECONDS)
-        ids_touched = tuple(reversed(touched)) if state == "done" and decided > 1 else tuple(touched)
-        return undone(action, ids_touched)
+        if state == "done" and decided > 1:
+            touched.reverse()
+        return undone(action, _each_once(touched) if decided > 1 else touched)
 
     def _next(self, db: Database, group: int, rater: str, state: str, count: int) -> list[Decision]:
         direction = "DESC" if state == "done" else "ASC"
         sql = f"SELECT * FROM decisions WHERE group_id = ? AND rater = ? AND state = ? ORDER BY id {direction} LIMIT ?"
         return [_decision(row) for row in db.execute(sql, [group, rater, state, count]).fetchall()]
+
+
+def _each_once(ids: array[int]) -> array[int]:
+    return array("q", dict.fromkeys(ids))
 
 
 def _decision(row: sqlite3.Row) -> Decision:

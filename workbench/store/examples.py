@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from workbench.domain.chats import storable
 from workbench.domain.datasets import refuse_locked
 from workbench.domain.decisions import Action, Decision, Newest, Undone
+from workbench.domain.decisions import undone as turned
 from workbench.domain.examples import (
     Content,
     Example,
@@ -32,8 +33,7 @@ from workbench.domain.examples import (
 )
 from workbench.domain.queries import Query
 from workbench.errors import NotFoundError
-from workbench.store import findings
-from workbench.store.bulk import change_many
+from workbench.store import bulk, findings, hiding
 from workbench.store.columns import (
     COLUMNS,
     content_fields,
@@ -46,7 +46,7 @@ from workbench.store.columns import (
     texts,
 )
 from workbench.store.decisions import Decisions, Fields
-from workbench.store.lists import Lists, Window
+from workbench.store.lists import Lists, Piece, Window
 from workbench.store.queries import VISIBLE
 from workbench.store.rows import IDS_PER_STATEMENT, now_utc, placeholders
 
@@ -146,19 +146,19 @@ class Examples:
     def ids(self, query: Query, *, dataset: str | int | None = None, order: str = "id") -> array[int]:
         """The ids of all examples that match, in order: 8 bytes each, so that a list of a million is cheap."""
         ids = array("q")
-        for piece in self.id_pieces(query, dataset=dataset, order=order):
-            ids += piece
+        for piece in self.pieces(query, dataset=dataset, order=order):
+            ids += piece.ids
         return ids
 
-    def id_pieces(
+    def pieces(
         self,
         query: Query,
         *,
         dataset: str | int | None = None,
         order: str = "id",
         cancelled: threading.Event | None = None,
-    ) -> Iterator[array[int]]:
-        """What ``ids`` gives, in pieces; ends early when ``cancelled`` is set."""
+    ) -> Iterator[Piece]:
+        """What ``ids`` gives, in pieces, and how many have each status; ends early when ``cancelled`` is set."""
         return self._lists.pieces(query, dataset_id=self._dataset_id(dataset), order=order, cancelled=cancelled)
 
     def window(
@@ -196,13 +196,15 @@ class Examples:
         """How many examples match."""
         return self._lists.count(query, dataset_id=self._dataset_id(dataset))
 
-    def counts(self, dataset: str | int | None = None) -> dict[Status, int]:
-        """How many examples have each status."""
-        return self._lists.counts(self._dataset_id(dataset))
+    def counts(
+        self, dataset: str | int | None = None, *, cancelled: threading.Event | None = None
+    ) -> dict[Status, int]:
+        """How many examples have each status; not all of them are counted when ``cancelled`` was set meanwhile."""
+        return self._lists.counts(self._dataset_id(dataset), cancelled)
 
-    def statuses(self, ids: Sequence[int]) -> dict[Status, int]:
-        """How many of these examples have each status now."""
-        return self._lists.statuses(ids)
+    def statuses(self, ids: Sequence[int], *, cancelled: threading.Event | None = None) -> dict[Status, int]:
+        """How many of these examples have each status now; ``cancelled`` as for ``counts``."""
+        return self._lists.statuses(ids, cancelled)
 
     def change(
         self,
@@ -238,10 +240,11 @@ class Examples:
         given |= {"split": split.value} if split else {}
         given |= {"note": storable(note)} if note is not None else {}
         given |= {"rating": rating} if rating is not None else {}
-        if len(ids) > MANY and not (content or add_flags or remove_flags or hidden is not None or group or facts):
-            tags = {"add_tags": [*map(storable, add_tags)], "remove_tags": remove_tags}
-            return change_many(
-                self._store, self._decisions, ids, action, rater=rater, columns=given, unlock=unlock, **tags
+        if len(ids) > MANY and not (content or hidden is not None or group or facts):
+            labels = [bulk.tags([*map(storable, add_tags)], remove_tags)] if add_tags or remove_tags else []
+            labels += [bulk.flags([*map(storable, add_flags)], remove_flags)] if add_flags or remove_flags else []
+            return bulk.change_many(
+                self._store, self._decisions, ids, action, rater=rater, columns=given, labels=labels, unlock=unlock
             )
         given |= {"rater": rater}
         given |= {"content": content_fields(content)} if content else {}
@@ -272,11 +275,30 @@ class Examples:
 
         A field that somebody has changed since is left as it is now.
         """
-        return self._decisions.undo(rater, lambda db, decision: self._move(db, decision, back=True))
+        large = self._large_import(rater, "done")
+        undone = self._decisions.undo(rater, lambda db, decision: self._move(db, decision, back=True))
+        if large is None:
+            return undone
+        hiding.mark(self._store, large)
+        return turned(Action.CREATE, hiding.ids(self._store, large))
 
     def redo(self, rater: str) -> Undone | None:
         """Do again what this rater undid last; None when nothing was, or something else was done since."""
-        return self._decisions.redo(rater, lambda db, decision: self._move(db, decision, back=False))
+        large = self._large_import(rater, "undone")
+        if large is not None:
+            hiding.unmark(self._store, large)
+        redone = self._decisions.redo(rater, lambda db, decision: self._move(db, decision, back=False))
+        if large is None or hiding.settle(self._store, large):
+            return redone
+        return turned(Action.CREATE, hiding.ids(self._store, large))
+
+    def _large_import(self, rater: str, state: str) -> int | None:
+        """The import that is turned next, when it is a large one; what is left of others is done with then."""
+        found = self._decisions.next_import(rater, state)
+        if found is None or not hiding.is_large(self._store, found):
+            return None
+        self._store.imports.sweep()
+        return found
 
     def newest(self, rater: str) -> Newest | None:
         """The gesture that ``undo`` would take back; None when nothing is left."""
@@ -380,7 +402,7 @@ class Examples:
         """
         before, after = json.loads(decision.before), json.loads(decision.after)
         if "import" in after:
-            return show_import(db, after["import"], visible=not back)
+            return hiding.turn(db, after["import"], visible=not back)
         leaving, reaching = (after, before) if back else (before, after)
         for fields in (leaving, reaching):
             if "content" in fields:  # written before examples had tools
@@ -431,18 +453,6 @@ def rewritten(decision: Decision) -> tuple[Content, Content] | None:
     if before is None or after is None:
         return None
     return content_of({"tools": ""} | before), content_of({"tools": ""} | after)
-
-
-def show_import(db: Database, import_id: int, *, visible: bool) -> list[int]:
-    """Hide the rows of an import, or show those again that were hidden so; returns their ids."""
-    mark = f"import:{import_id}"
-    to, condition = (None, "deleted_utc = ?") if visible else (mark, "deleted_utc IS NULL")
-    values = [import_id, mark] if visible else [import_id]
-    sql = f"SELECT id FROM examples WHERE import_id = ? AND {condition} ORDER BY id"
-    ids = [int(row["id"]) for row in db.execute(sql, values)]
-    db.execute(f"UPDATE examples SET deleted_utc = ? WHERE import_id = ? AND {condition}", [to, *values])
-    db.execute("UPDATE imports SET state = ? WHERE id = ?", ["done" if visible else "undone", import_id])
-    return ids
 
 
 _INSERTED, _REVIVED, _PRESENT = "inserted", "revived", "present"

@@ -23,12 +23,12 @@ from workbench.domain.checks import Finding
 from workbench.domain.decisions import Action
 from workbench.domain.examples import NewExample, Status
 from workbench.errors import BusyError, NotFoundError, WorkbenchError
-from workbench.store import findings
+from workbench.store import findings, hiding
 from workbench.store.columns import COLUMNS, insert_sql
 from workbench.store.decisions import Decisions
 from workbench.store.examples import INDEX
 from workbench.store.owners import process_started
-from workbench.store.queries import VISIBLE
+from workbench.store.queries import ON_ITS_WAY, VISIBLE
 from workbench.store.rows import now_utc, placeholders
 from workbench.store.spool import Packed, Packing, SpoolReader, SpoolWriter, new_file
 
@@ -50,7 +50,6 @@ _FEWEST_MERGED_PAGES = 16
 _ROWS_PER_MERGED_PAGE = 2
 _ORDER = "INSERT INTO examples_fts(examples_fts, rank) VALUES (?, ?)"
 _HASH = COLUMNS.index("hash")
-_ON_ITS_WAY = "state IN ('staging', 'removing')"
 
 Advance = Callable[[int], None]
 
@@ -112,29 +111,18 @@ class Imports:
     def sweep(self, *, seconds: float = float("inf")) -> bool:
         """Remove what imports of dead processes left, for about so long; False when something is left still."""
         until = time.monotonic() + seconds
-        for row in self._store.read().execute(f"SELECT * FROM imports WHERE {_ON_ITS_WAY}").fetchall():
+        for row in self._store.read().execute(f"SELECT * FROM imports WHERE {ON_ITS_WAY}").fetchall():
             is_alive = process_started(row["owner_pid"], near=row["owner_started"]) > 0
-            if (is_alive and row["state"] == "staging") or not self.remove(row["id"], until=until):
+            if is_alive and row["state"] != "removing":
+                return False
+            finish = hiding.mark if row["state"] == "hiding" else _remove
+            if not finish(self._store, row["id"], until=until):
                 return False
         return True
 
     def remove(self, import_id: int, *, until: float = float("inf")) -> bool:
         """Take an import's rows away, a few at a time; False when the time was over before that was done."""
-        with self._store.write() as db:
-            db.execute("UPDATE imports SET state = 'removing' WHERE id = ?", [import_id])
-        count = FIRST_ROWS
-        while time.monotonic() < until:
-            started = time.monotonic()
-            with self._store.write(durable=False) as db:
-                sql = "DELETE FROM examples WHERE id IN (SELECT id FROM examples WHERE import_id = ? LIMIT ?)"
-                with _merging_little(db, count):
-                    removed = db.execute(sql, [import_id, count]).rowcount
-                if removed == 0:
-                    _forget(db, import_id)
-                    return True
-            count = _next_count(count, time.monotonic() - started)
-            time.sleep(PAUSE_SECONDS)
-        return False
+        return _remove(self._store, import_id, until=until)
 
 
 _COLUMNS = "id, file, format, dataset, state, rows, duplicates, skipped, rater, created_utc"
@@ -307,7 +295,7 @@ class _Writing:
     def begin(self, file: str, format: str, packing: Packing, expected: int) -> None:
         """Set the ids aside and write down whose they are. A new dataset gets the import's own time of creation."""
         with self._store.write() as db:
-            if db.execute(f"SELECT 1 FROM imports WHERE {_ON_ITS_WAY}").fetchone():
+            if db.execute(f"SELECT 1 FROM imports WHERE {ON_ITS_WAY}").fetchone():
                 raise BusyError(_ANOTHER, hint=_LATER)
             _merge_little_by_little(db)
             self._dataset_id = self._store.datasets.ensure_id(self._dataset, now=packing.now)
@@ -422,6 +410,24 @@ class _Writing:
                 [max(used, first_id - 1), last_id],
             )
         return int(min(used, last_id))
+
+
+def _remove(store: Store, import_id: int, *, until: float) -> bool:
+    with store.write() as db:
+        db.execute("UPDATE imports SET state = 'removing' WHERE id = ?", [import_id])
+    count = FIRST_ROWS
+    while time.monotonic() < until:
+        started = time.monotonic()
+        with store.write(durable=False) as db:
+            sql = "DELETE FROM examples WHERE id IN (SELECT id FROM examples WHERE import_id = ? LIMIT ?)"
+            with _merging_little(db, count):
+                removed = db.execute(sql, [import_id, count]).rowcount
+            if removed == 0:
+                _forget(db, import_id)
+                return True
+        count = _next_count(count, time.monotonic() - started)
+        time.sleep(PAUSE_SECONDS)
+    return False
 
 
 def _merge_little_by_little(db: Database) -> None:

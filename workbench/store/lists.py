@@ -9,6 +9,7 @@ import json
 import sqlite3
 import threading
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,14 +29,24 @@ WINDOW_BEFORE, WINDOW_AFTER = 150, 350
 _FEW = 2000
 # SQLite asks this often (in steps of its machine) whether it should go on: every few milliseconds.
 _STEPS = 200_000
-_BY_ID = {"id": ("", ">", "<"), "-id": (" DESC", "<", ">")}
-_EVERYWHERE, _NOWHERE = (0, 2**63 - 1), (1, 0)
+_BY_ID = {"id": "", "-id": " DESC"}
+Span = tuple[int, int]
+_EVERYWHERE: Span = (0, 2**63 - 1)
+_NOWHERE: Span = (1, 0)
 _SPANS = {
     "dataset": "dataset_id = (SELECT id FROM datasets WHERE name = ?)",
     "kind": "kind = ?",
     "label": f"kind = '{Kind.JUDGEMENT.value}' AND ? <> ''",
 }
 _TALLY = ", ".join(f"sum(e.status = '{status.value}')" for status in Status)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some ids of a list, and how many of them have each status."""
+
+    ids: array[int]
+    counts: dict[Status, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,35 +68,39 @@ class Lists:
 
         Empty, and not all, when the place of that row can only be known from the whole list.
         """
-        read = self._reading(query, dataset_id)
-        inside = around is not None and self._has(read, around)
+        read, span = self._reading(query, dataset_id)
+        inside = around is not None and self._has(read, span, around)
         if order not in _BY_ID:
-            return Window(array("q"), False) if inside else self._begin(read, order, WINDOW_AFTER)
+            return Window(array("q"), False) if inside else self._begin(read, span, order, WINDOW_AFTER)
         if not inside or around is None:
-            return self._begin(read, order, WINDOW_AFTER)
-        _, onward, backward = _BY_ID[order]
-        before = self._some(read, "-id" if order == "id" else "id", f"{read.id} {backward} ?", around, WINDOW_BEFORE)
-        after = self._some(read, order, f"{read.id} {onward}= ?", around, WINDOW_AFTER)
-        return Window(before[::-1] + after, len(before) < WINDOW_BEFORE and len(after) < WINDOW_AFTER)
+            return self._begin(read, span, order, WINDOW_AFTER)
+        low, high = (span[0], around - 1), (around, span[1])
+        if order == "id":
+            before, after = self._some(read, low, "-id", WINDOW_BEFORE), self._some(read, high, "id", WINDOW_AFTER)
+        else:
+            low, high = (span[0], around), (around + 1, span[1])
+            before, after = self._some(read, high, "id", WINDOW_BEFORE), self._some(read, low, "-id", WINDOW_AFTER)
+        is_all = len(before.ids) < WINDOW_BEFORE and len(after.ids) < WINDOW_AFTER
+        return Window(before.ids[::-1] + after.ids, is_all)
 
     def pieces(
         self, query: Query, *, dataset_id: int | None, order: str, cancelled: threading.Event | None = None
-    ) -> Iterator[array[int]]:
+    ) -> Iterator[Piece]:
         """All ids of a list, in pieces; ends early, soon, when ``cancelled`` is set."""
-        read = self._reading(query, dataset_id)
+        read, span = self._reading(query, dataset_id)
         with _interrupted_by(self._store.read(), cancelled):
             if order in _BY_ID:
-                yield from self._by_id(read, order)
+                yield from self._by_id(read, span, order)
             else:
-                yield from self._sorted(read, order)
+                yield from self._sorted(read, span, order)
 
     def after(self, query: Query, *, dataset_id: int | None, after: int, limit: int) -> array[int]:
         """At most ``limit`` ids by id, beginning after the id ``after``."""
-        read = self._reading(query, dataset_id)
-        return self._some(read, "id", f"{read.id} > ?", after, limit)
+        read, (low, high) = self._reading(query, dataset_id)
+        return self._some(read, (max(low, after + 1), high), "id", limit).ids
 
-    def counts(self, dataset_id: int | None) -> dict[Status, int]:
-        """How many of a dataset, or of all, have each status."""
+    def counts(self, dataset_id: int | None, cancelled: threading.Event | None = None) -> dict[Status, int]:
+        """How many of a dataset, or of all, have each status; of fewer of them when ``cancelled`` was set."""
         condition = reading(Query(), dataset_id=dataset_id).condition
         # by the index that is in the order of datasets and statuses: nothing is sorted
         sql = (
@@ -93,37 +108,36 @@ class Lists:
             f"WHERE {condition.sql} GROUP BY 1, 2"
         )
         found = dict.fromkeys(Status, 0)
-        for _, status, n in self._store.read().execute(sql, condition.values):
-            found[Status(status)] += n
+        with _interrupted_by(self._store.read(), cancelled):
+            for _, status, n in self._store.read().execute(sql, condition.values):
+                found[Status(status)] += n
         return found
 
-    def statuses(self, ids: Sequence[int]) -> dict[Status, int]:
-        """How many of these examples have each status now."""
+    def statuses(self, ids: Sequence[int], cancelled: threading.Event | None = None) -> dict[Status, int]:
+        """How many of these examples have each status now; of fewer of them when ``cancelled`` was set."""
         found = dict.fromkeys(Status, 0)
         sql = (
             f"SELECT {_TALLY} FROM json_each(?) j CROSS JOIN examples e INDEXED BY examples_facts ON e.id = j.value "
             "WHERE e.deleted_utc IS NULL"
         )
         for chunk in chunks(ids, PIECE):
-            for status, n in zip(Status, self._store.read().execute(sql, [json.dumps(chunk)]).fetchone(), strict=True):
-                found[status] += n or 0
+            if cancelled is not None and cancelled.is_set():
+                break
+            for status, n in _tally(self._store.read().execute(sql, [json.dumps(chunk)]).fetchone()).items():
+                found[status] += n
         return found
 
     def count(self, query: Query, *, dataset_id: int | None) -> int:
         """How many a list has."""
-        read = self._reading(query, dataset_id)
-        sql = f"SELECT count(*) FROM {read.source} WHERE {read.condition.sql}"
-        return int(self._store.read().execute(sql, read.condition.values).fetchone()[0])
+        read, span = self._reading(query, dataset_id)
+        inside = _inside(read, span)
+        sql = f"SELECT count(*) FROM {read.source} WHERE {inside.sql}"
+        return int(self._store.read().execute(sql, inside.values).fetchone()[0])
 
     # --- how it is read ----------------------------------------------------------------------------------------
 
-    def _reading(self, query: Query, dataset_id: int | None) -> Reading:
-        found = reading(query, dataset_id=dataset_id, few=self._few(query))
-        low, high = self._span(query, dataset_id)
-        if (low, high) == _EVERYWHERE:
-            return found
-        condition = Where(f"{found.id} BETWEEN ? AND ? AND {found.condition.sql}", (low, high, *found.condition.values))
-        return Reading(found.source, found.id, condition)
+    def _reading(self, query: Query, dataset_id: int | None) -> tuple[Reading, Span]:
+        return reading(query, dataset_id=dataset_id, few=self._few(query)), self._span(query, dataset_id)
 
     def _few(self, query: Query) -> Filter | None:
         """The rarest tag, flag or model of a query, when few rows have it."""
@@ -135,7 +149,7 @@ class Lists:
         count, rarest = min(counted, key=lambda one: one[0], default=(_FEW, None))
         return rarest if count < _FEW else None
 
-    def _span(self, query: Query, dataset_id: int | None) -> tuple[int, int]:
+    def _span(self, query: Query, dataset_id: int | None) -> Span:
         """Between which ids a dataset, a kind or an import lies: often together, and then the rest is never read."""
         spans = [_EVERYWHERE]
         if dataset_id is not None:
@@ -149,48 +163,64 @@ class Lists:
                 spans.append((row[0], row[1]) if row else _NOWHERE)
         return max(low for low, _ in spans), min(high for _, high in spans)
 
-    def _ends(self, condition: str, value: str | int) -> tuple[int, int]:
+    def _ends(self, condition: str, value: str | int) -> Span:
         ends = ", ".join(f"(SELECT {end}(id) FROM examples WHERE {condition})" for end in ("min", "max"))
         low, high = self._store.read().execute(f"SELECT {ends}", [value, value]).fetchone()
         return _NOWHERE if low is None else (low, high)
 
-    def _has(self, read: Reading, example_id: int) -> bool:
+    def _has(self, read: Reading, span: Span, example_id: int) -> bool:
+        if not span[0] <= example_id <= span[1]:
+            return False
         sql = f"SELECT 1 FROM {read.source} WHERE {read.id} = ? AND {read.condition.sql} LIMIT 1"
         return self._store.read().execute(sql, [example_id, *read.condition.values]).fetchone() is not None
 
-    def _begin(self, read: Reading, order: str, count: int) -> Window:
-        terms = f"{read.id}{_BY_ID[order][0]}" if order in _BY_ID else order_by(order)
-        sql = f"SELECT {read.id} FROM {read.source} WHERE {read.condition.sql} ORDER BY {terms} LIMIT {count}"
-        ids = array("q", (row[0] for row in self._store.read().execute(sql, read.condition.values)))
+    def _begin(self, read: Reading, span: Span, order: str, count: int) -> Window:
+        if order in _BY_ID:
+            ids = self._some(read, span, order, count).ids
+            return Window(ids, len(ids) < count)
+        inside = _inside(read, span)
+        sql = f"SELECT e.id FROM {read.source} WHERE {inside.sql} ORDER BY {order_by(order)} LIMIT {count}"
+        ids = array("q", (row[0] for row in self._store.read().execute(sql, inside.values)))
         return Window(ids, len(ids) < count)
 
-    def _some(self, read: Reading, order: str, place: str, at: int, count: int) -> array[int]:
-        """``count`` ids from a place on. As one JSON text: reading a million rows one by one takes thrice as long,
-        and keeps the other threads of the process waiting."""
+    def _some(self, read: Reading, span: Span, order: str, count: int) -> Piece:
+        """``count`` ids of a span, from its beginning or with ``-id`` from its end. As one JSON text: reading a million
+        rows one by one takes thrice as long, and keeps the other threads of the process waiting."""
+        inside = _inside(read, span)
         sql = (
-            f"SELECT json_group_array(id) FROM (SELECT {read.id} AS id FROM {read.source} WHERE {place} "
-            f"AND {read.condition.sql} ORDER BY {read.id}{_BY_ID[order][0]} LIMIT {count})"
+            f"SELECT json_group_array(id), {_TALLY} FROM (SELECT {read.id} AS id, e.status AS status "
+            f"FROM {read.source} WHERE {inside.sql} ORDER BY {read.id}{_BY_ID[order]} LIMIT {count}) e"
         )
-        row = self._store.read().execute(sql, [at, *read.condition.values]).fetchone()
-        return array("q", json.loads(row[0]))
+        ids, *tally = self._store.read().execute(sql, inside.values).fetchone()
+        return Piece(array("q", json.loads(ids)), _tally(tally))
 
-    def _by_id(self, read: Reading, order: str) -> Iterator[array[int]]:
-        at, onward = (0, ">") if order == "id" else (2**63 - 1, "<")
-        while piece := self._some(read, order, f"{read.id} {onward} ?", at, PIECE):
+    def _by_id(self, read: Reading, span: Span, order: str) -> Iterator[Piece]:
+        low, high = span
+        while True:
+            piece = self._some(read, (low, high), order, PIECE)
             yield piece
-            if len(piece) < PIECE:
+            if len(piece.ids) < PIECE:
                 return
-            at = piece[-1]
+            low, high = (piece.ids[-1] + 1, high) if order == "id" else (low, piece.ids[-1] - 1)
 
-    def _sorted(self, read: Reading, order: str) -> Iterator[array[int]]:
+    def _sorted(self, read: Reading, span: Span, order: str) -> Iterator[Piece]:
+        inside = _inside(read, span)
         cursor = self._store.read().cursor()
         cursor.row_factory = None
-        cursor.execute(
-            f"SELECT e.id FROM {read.source} WHERE {read.condition.sql} ORDER BY {order_by(order)}",
-            read.condition.values,
-        )
+        sql = f"SELECT e.id, e.status FROM {read.source} WHERE {inside.sql} ORDER BY {order_by(order)}"
+        cursor.execute(sql, inside.values)
         while rows := cursor.fetchmany(PIECE):
-            yield array("q", (row[0] for row in rows))
+            counted = Counter(status for _, status in rows)
+            yield Piece(array("q", (row[0] for row in rows)), {status: counted[status.value] for status in Status})
+
+
+def _inside(read: Reading, span: Span) -> Where:
+    # one lower and one upper end: of two lower ones SQLite would look up either, and pass over the rest row by row
+    return Where(f"{read.id} BETWEEN ? AND ? AND {read.condition.sql}", (*span, *read.condition.values))
+
+
+def _tally(found: Sequence[int | None]) -> dict[Status, int]:
+    return {status: n or 0 for status, n in zip(Status, found, strict=True)}
 
 
 @contextmanager

@@ -399,3 +399,33 @@ CREATE TABLE presets (
 @MIGRATIONS(name="0005_chats_kept_and_endpoints")
 def _chats_kept_and_endpoints(db: Database) -> None:
     db.executescript(_CHATS_KEPT)
+
+
+# One more state: 'hiding', for a large import that is being taken back or brought again. SQLite changes no CHECK.
+_HIDING = """
+CREATE TABLE imports_with_hiding (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    file TEXT NOT NULL,
+    format TEXT NOT NULL,
+    dataset TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('staging', 'removing', 'hiding', 'done', 'undone', 'failed')),
+    first_id INTEGER NOT NULL,
+    last_id INTEGER NOT NULL,
+    rows INTEGER NOT NULL DEFAULT 0,
+    duplicates INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    rater TEXT NOT NULL,
+    owner_pid INTEGER NOT NULL,
+    owner_started REAL NOT NULL,
+    created_utc TEXT NOT NULL
+) STRICT;
+INSERT INTO imports_with_hiding SELECT * FROM imports;
+DROP TABLE imports;
+ALTER TABLE imports_with_hiding RENAME TO imports;
+CREATE INDEX imports_state ON imports(state, first_id, last_id);
+"""
+
+
+@MIGRATIONS(name="0006_imports_taken_back")
+def _imports_taken_back(db: Database) -> None:
+    db.executescript(_HIDING)

@@ -9,12 +9,13 @@ from workbench.domain.queries import Filter, Query, comparison
 from workbench.errors import UsageError
 from workbench.store.rows import search_words
 
-# Not deleted, and not of an import that is still coming: those rows have ids in one range (see ``imports.py``). The
-# plus signs keep SQLite from using the range to choose its index.
+# Not deleted, and not of an import that is on its way in or out: those rows have ids in one range (see ``imports.py``
+# and ``hiding.py``). The plus signs keep SQLite from using the range to choose its index.
+ON_ITS_WAY = "state IN ('staging', 'removing', 'hiding')"
 VISIBLE = (
     "e.deleted_utc IS NULL AND NOT (+e.id >= "
-    "(SELECT coalesce(min(first_id), 9223372036854775807) FROM imports WHERE state IN ('staging', 'removing')) "
-    "AND +e.id <= (SELECT coalesce(max(last_id), 0) FROM imports WHERE state IN ('staging', 'removing')))"
+    f"(SELECT coalesce(min(first_id), 9223372036854775807) FROM imports WHERE {ON_ITS_WAY}) "
+    f"AND +e.id <= (SELECT coalesce(max(last_id), 0) FROM imports WHERE {ON_ITS_WAY}))"
 )
 
 ORDERS = {

@@ -5,6 +5,8 @@ A pane posts news; it bubbles to the app, which hands it to every other mounted 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.message import Message
 
 from workbench.domain.serving import EngineStatus
@@ -17,9 +19,9 @@ class News(Message):
 class ExamplesChanged(News):
     """Examples were created, decided on, edited, imported or undone."""
 
-    def __init__(self, example_ids: tuple[int, ...] = ()) -> None:
+    def __init__(self, example_ids: Sequence[int] = ()) -> None:
         super().__init__()
-        self.example_ids = example_ids
+        self.example_ids = tuple(example_ids)
 
 
 class ChatsChanged(News):

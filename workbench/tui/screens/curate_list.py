@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from workbench.domain.examples import Status
 from workbench.flows import curate as flow
 
 if TYPE_CHECKING:
-    from workbench.store.lists import Window
+    from workbench.store.lists import Piece, Window
     from workbench.tui.screens.curate import CuratePane
 
 # The counts are read again at most this often, and never for more than a tenth of the time.
@@ -34,6 +33,7 @@ class CurateList:
         self._counting: Timer | None = None
         self._remembering: Timer | None = None
         self._count_took_s = 0.0
+        self._count_missed = False
         self.counts: dict[Status, int] = {}
         self.is_reading = True
 
@@ -52,6 +52,9 @@ class CurateList:
         self._cancelled.set()
         self._cancelled = cancelled = threading.Event()
         self.is_reading = True
+        if self._counting is not None:  # the counts come with the list
+            self._counting.stop()
+            self._counting = None
 
         def show(window: Window) -> None:
             if cancelled.is_set():
@@ -59,7 +62,8 @@ class CurateList:
             if len(window.ids) or window.is_all:
                 pane.rows.set_ids(window.ids, keep=keep, partial=not window.is_all)
             if window.is_all:
-                self._read_all()
+                self.is_reading = False
+                self.count_soon()
             else:  # paint first: the rest takes a core of its own for a while
                 pane.call_after_refresh(rest)
             pane.show_lines()
@@ -68,20 +72,18 @@ class CurateList:
             if not cancelled.is_set():
                 pane.run_flow(every, show_all, group="rows")
 
-        def every() -> array[int]:
-            return flow.ids(bench, text, dataset=dataset, order=order, cancelled=cancelled)
+        def every() -> Piece:
+            return flow.listed(bench, text, dataset=dataset, order=order, cancelled=cancelled)
 
-        def show_all(ids: array[int]) -> None:
+        def show_all(listed: Piece) -> None:
             if not cancelled.is_set():
-                pane.rows.set_ids(ids, keep=pane.rows.current_id if pane.rows.is_partial else keep)
-                self._read_all()
+                pane.rows.set_ids(listed.ids, keep=pane.rows.current_id if pane.rows.is_partial else keep)
+                self.is_reading, self.counts = False, listed.counts
+                if self._count_missed:  # somebody decided while it was read
+                    self.count_soon()
                 pane.show_lines()
 
         pane.run_flow(lambda: flow.window(bench, text, dataset=dataset, order=order, around=keep), show, group="rows")
-
-    def _read_all(self) -> None:
-        self.is_reading = False
-        self.count_soon()
 
     # --- counting ----------------------------------------------------------------------------------------------
 
@@ -92,16 +94,24 @@ class CurateList:
 
     def _count(self) -> None:
         pane, self._counting = self._pane, None
+        self._count_missed = self.is_reading
+        if self.is_reading:
+            return
         bench, dataset, ids = pane.bench, pane.dataset, pane.rows.ids if pane.filter else None
+        cancelled = self._cancelled
 
         def count() -> tuple[dict[Status, int], float]:
             begun = time.monotonic()
-            found = flow.counts(bench, dataset) if ids is None else flow.statuses(bench, ids)
+            if ids is None:
+                found = flow.counts(bench, dataset, cancelled=cancelled)
+            else:
+                found = flow.statuses(bench, ids, cancelled=cancelled)
             return found, time.monotonic() - begun
 
         def show(found: tuple[dict[Status, int], float]) -> None:
-            self.counts, self._count_took_s = found
-            pane.show_lines()
+            if not cancelled.is_set():
+                self.counts, self._count_took_s = found
+                pane.show_lines()
 
         pane.run_flow(count, show, group="counts", exclusive=True)
 
