@@ -134,6 +134,24 @@ class Labelling:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingDefaults:
+    """``[training]``: what is measured beside the task, to see what a run made the model forget."""
+
+    general: str = field(
+        default="",
+        metadata=_help("general text, a file or dataset, whose loss is measured before and after each run; or none"),
+    )
+    canaries: str = field(
+        default="",
+        metadata=_help("prompts, a file or dataset, that are answered before and after each run; or none"),
+    )
+    retention_limit: float = field(
+        default=10.0,
+        metadata=_help("percent by which the loss on general text may rise before a run is said to forget"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class EngineDefaults:
     """``[engine]``: the model server."""
 
@@ -154,6 +172,7 @@ class Settings:
     chat: ChatDefaults = field(default_factory=ChatDefaults)
     labelling: Labelling = field(default_factory=Labelling)
     engine: EngineDefaults = field(default_factory=EngineDefaults)
+    training: TrainingDefaults = field(default_factory=TrainingDefaults)
     keys: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -185,11 +204,13 @@ class Settings:
         return self.sources.get(key, "default")
 
 
-_GROUPS: dict[str, type[Appearance] | type[ChatDefaults] | type[Labelling] | type[EngineDefaults]] = {
+_Group = Appearance | ChatDefaults | Labelling | EngineDefaults | TrainingDefaults
+_GROUPS: dict[str, type[_Group]] = {
     "appearance": Appearance,
     "chat": ChatDefaults,
     "labelling": Labelling,
     "engine": EngineDefaults,
+    "training": TrainingDefaults,
 }
 
 

@@ -64,7 +64,7 @@ def _take_back_to_first_schema(path: Path) -> None:
         db.execute(f"DROP INDEX examples_{index}")
     for index in FIRST_INDEXES:
         db.execute(f"CREATE INDEX {index} WHERE deleted_utc IS NULL")
-    for table in ("imports", "findings", "redactions", "views"):
+    for table in ("imports", "findings", "redactions", "views", "example_scores"):
         db.execute(f"DROP TABLE {table}")
     for column in ADDED:
         db.execute(f"ALTER TABLE examples DROP COLUMN {column}")

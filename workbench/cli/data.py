@@ -17,6 +17,7 @@ from workbench.errors import NotFoundError, UsageError
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
     from workbench.domain.examples import Example
+    from workbench.domain.runs import ExampleScore
 
 _COLUMNS = ["id", "dataset", "kind", "status", "split", "tags", "prompt", "chosen", "rejected", "label"]
 _UNLOCK = "also in the test split, which is locked: what was measured on it means nothing afterwards"
@@ -31,6 +32,9 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("query", nargs="*", metavar="QUERY", help="such as: status:pending split:train refund")
     sub.add_argument("--dataset", default="", metavar="D")
     sub.add_argument("--view", default="", metavar="NAME", help="a saved view; what else is given narrows it")
+    sub.add_argument(
+        "--order", default="", metavar="O", help="such as --order=-loss@RUN, margin or words; default: by id"
+    )
     sub.add_argument("--limit", type=positive, default=100, metavar="N")
     sub.add_argument("--after", type=int, default=0, metavar="ID")
     add(verbs, common, "show", examples_show, "one example whole, with its history").add_argument("id", type=int)
@@ -90,10 +94,14 @@ def example_row(example: Example) -> dict[str, object]:
 
 
 def examples_list(session: Session, args: argparse.Namespace) -> None:
-    """What a query or a view finds: by id, or in the order of the view."""
+    """What a query or a view finds: by id, or in the order that is named or that of the view."""
     from workbench.domain.queries import parse_query
+    from workbench.flows import run_scores
 
     order = _open_view(session, args) if args.view else "id"
+    if args.order:
+        order = run_scores.named_order(session.bench, args.order)
+        _refuse_after(args, order)
     query, examples = parse_query(" ".join(args.query)), session.bench.store.examples
     if order == "id":
         found = examples.list(query, dataset=args.dataset or None, after=args.after, limit=args.limit)
@@ -102,19 +110,38 @@ def examples_list(session: Session, args: argparse.Namespace) -> None:
         ids = examples.ids(query, dataset=args.dataset or None, order=order)[: args.limit]
         by_id = {example.id: example for example in examples.many(ids)}
         found = [by_id[example_id] for example_id in ids if example_id in by_id]
+    scores = run_scores.newest(session.bench, [e.id for e in found], order=order)
+    rows = [example_row(e) | {"score": _score_row(scores.get(e.id))} for e in found]
     if session.out.as_json:
-        session.out.table([example_row(e) for e in found], _COLUMNS)
+        session.out.table(rows, _COLUMNS)
         return
+    columns = _COLUMNS
+    if "loss" in order or "margin" in order:
+        columns = ["id", "loss", "margin", *_COLUMNS[1:]]
     rows = [
-        example_row(e)
+        row
         | {
+            "loss": scores[e.id].loss if e.id in scores else None,
+            "margin": scores[e.id].margin if e.id in scores else None,
             "prompt": e.prompt_text,
             "chosen": e.answer_text,
             "rejected": e.content.rejected[-1].content if e.content.rejected else None,
         }
-        for e in found
+        for e, row in zip(found, rows, strict=True)
     ]
-    session.out.table(rows, _COLUMNS)
+    session.out.table(rows, columns)
+
+
+def _score_row(score: ExampleScore | None) -> dict[str, object] | None:
+    """What a run measured of an example, as ``--json`` gives it; None when none did."""
+    if score is None:
+        return None
+    return {name: value for name, value in dataclasses.asdict(score).items() if name != "example_id"}
+
+
+def _refuse_after(args: argparse.Namespace, order: str) -> None:
+    if order != "id" and args.after:
+        raise UsageError(f"the rows are in the order {order}", hint="--after goes by ids only")
 
 
 def _open_view(session: Session, args: argparse.Namespace) -> str:

@@ -37,6 +37,8 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
         metavar="CHECK",
         help="train although this check says no; also memory, disk, rows",
     )
+    one.add_argument("--general", default="", metavar="F", help="text or dataset to see what the run forgets; or none")
+    one.add_argument("--canaries", default="", metavar="F", help="prompts answered before and after; or none")
     one.add_argument("--dry-run", action="store_true", help="plan and check, start nothing")
     one.add_argument("--wait", action="store_true", help="follow the run to its end")
 
@@ -72,6 +74,8 @@ def train(session: Session, args: argparse.Namespace) -> int:
         name=args.name,
         eval_dataset=args.eval_dataset,
         allow=args.allow,
+        general=args.general,
+        canaries=args.canaries,
     )
     found = before.look(session.bench, plan, count=args.dry_run)
     if not args.dry_run and found.refusals:

@@ -3,7 +3,8 @@
 ``status:pending split:train tag:refund source:chat kind:preference refund order`` means: all filters hold, and the
 remaining words occur (full text). ``-status:rejected`` negates a filter; quotes keep words together. ``len>100`` and
 ``turns<=2`` compare numbers (words of prompt and answer; turns), ``len<2k`` means 2,000; ``check:NAME``,
-``severity:error`` and ``lang:en`` find what the last check found. The words are split by ``shlex`` from the
+``severity:error`` and ``lang:en`` find what the last check found. ``loss>2.5`` and ``margin<0`` find what the newest
+run measured of single examples, ``has:loss`` those of which any did. The words are split by ``shlex`` from the
 standard library; what they mean in SQL is the store's business.
 """
 
@@ -23,15 +24,17 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "kind": tuple(kind.value for kind in Kind),
     "split": tuple(split.value for split in Split),
     "source": (*(s.value for s in SourceKind), "chat"),
-    "has": ("note", "rating", "tag", "flag", "finding"),
+    "has": ("note", "rating", "tag", "flag", "finding", "loss"),
     "label": ("true", "false"),
     "severity": tuple(severity.value for severity in Severity),
 }
 _FREE = ("tag", "dataset", "rater", "model", "flag", "import", "check", "lang")
 NUMBERS = ("len", "turns")
-FILTERS = (*_CHOICES, *_FREE, *NUMBERS)
+SCORES = ("loss", "margin")
+FILTERS = (*_CHOICES, *_FREE, *NUMBERS, *SCORES)
 _COMPARED = re.compile(r"(-?)(\w+)(<=|>=|<|>|=)(.*)")
 _NUMBER = re.compile(r"(<=|>=|<|>|=)?(\d{1,12}(?:\.\d+)?)([kKmM]?)")
+_DECIMAL = re.compile(r"(<=|>=|<|>|=)?(-?\d{1,12}(?:\.\d+)?)")
 _TIMES = {"": 1, "k": 1000, "m": 1_000_000}
 
 
@@ -71,7 +74,7 @@ def parse_query(text: str) -> Query:
     filters: list[Filter] = []
     words: list[str] = []
     for part in parts:
-        if (compared := _COMPARED.fullmatch(part)) and compared[2] in NUMBERS:
+        if (compared := _COMPARED.fullmatch(part)) and compared[2] in (*NUMBERS, *SCORES):
             filters.append(_filter(compared[2], compared[3] + compared[4], negated=bool(compared[1])))
             continue
         field, colon, value = part.partition(":")
@@ -93,6 +96,8 @@ def _filter(name: str, value: str, *, negated: bool) -> Filter:
         raise UsageError(f"{name}: needs a value", hint=f"for example {name}:{(choices or ('name',))[0]}")
     if name in NUMBERS:
         comparison(value)
+    if name in SCORES:
+        score_comparison(value)
     if name == "import" and not (value.isascii() and value.isdigit() and len(value) < 19):
         raise UsageError(f"import:{value} is not an import's number", hint="for example import:3")
     return Filter(name, value, negated)
@@ -104,3 +109,11 @@ def comparison(value: str) -> tuple[str, int]:
     if found is None:
         raise UsageError(f"{value!r} is not a number to compare with", hint="for example len>100, len<2k or turns>=4")
     return found[1] or "=", round(float(found[2]) * _TIMES[found[3].lower()])
+
+
+def score_comparison(value: str) -> tuple[str, float]:
+    """The sign and number of a value such as ``>2.5``; without a sign it is ``=``. Raises ``UsageError``."""
+    found = _DECIMAL.fullmatch(value)
+    if found is None:
+        raise UsageError(f"{value!r} is not a number to compare with", hint="for example loss>2.5 or margin<0")
+    return found[1] or "=", float(found[2])

@@ -5,11 +5,13 @@ Owns the words of the protocol between bench, runner and trainer. Knows no files
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
+from math import fsum
 from statistics import median
+from typing import Any
 
 from workbench.domain.methods import KnobValue
 
@@ -56,7 +58,8 @@ class RunSpec:
     a value for every knob of the method. ``row_hash`` is the SHA-256 of ``train.jsonl`` followed by ``eval.jsonl``;
     ``example_ids`` are the stored examples behind the training rows, in their order. ``reward`` is what the model's own
     answers are rewarded by: a reward model, with ``reward_path`` and ``reward_base_path`` as for an adapter and its
-    base, or the name of a function in the file that was frozen beside the rows, with its hash.
+    base, or the name of a function in the file that was frozen beside the rows, with its hash. ``general`` says where
+    the texts came from on which it is measured what the run made the model forget ("" for none).
     """
 
     name: str
@@ -81,6 +84,7 @@ class RunSpec:
     reward_path: str = ""
     reward_base_path: str = ""
     reward_sha256: str = ""
+    general: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,63 @@ class Run:
     created_utc: str = ""
     started_utc: str = ""
     ended_utc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleScore:
+    """How well a run's model knows one example: the loss per token of its (better) answer before and after.
+
+    Margins are of pairs only: by how much, in the logarithm, the better answer is likelier than the worse one; of a
+    reward model by how much it scores it higher. None is what could not be measured. ``run`` is the run's name.
+    """
+
+    run_id: int
+    example_id: int
+    held_out: bool
+    tokens: int
+    base_loss: float | None
+    loss: float | None
+    base_margin: float | None = None
+    margin: float | None = None
+    run: str = ""
+
+
+def example_scores(run_id: int, rows: Iterable[Mapping[str, Any]]) -> list[ExampleScore]:
+    """The figures of a run directory's single rows, by example: rows of one example are taken together by tokens.
+
+    Of an example that gave rows with both labels those with the thumb up count.
+    """
+    of_each: dict[int, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if isinstance(row.get("example"), int):
+            of_each.setdefault(row["example"], []).append(row)
+    return [_together(run_id, example_id, found) for example_id, found in of_each.items()]
+
+
+def _together(run_id: int, example_id: int, rows: Sequence[Mapping[str, Any]]) -> ExampleScore:
+    liked = [row for row in rows if row.get("label", True)] or rows
+    tokens = sum(int(row.get("tokens", 0)) for row in liked)
+    held_out = any(row.get("split") == "held_out" for row in liked)
+    return ExampleScore(
+        run_id,
+        example_id,
+        held_out,
+        tokens,
+        base_loss=_figure(liked, "base", "loss"),
+        loss=_figure(liked, "tuned", "loss"),
+        base_margin=_figure(liked, "base", "margin"),
+        margin=_figure(liked, "tuned", "margin"),
+    )
+
+
+def _figure(rows: Sequence[Mapping[str, Any]], which: str, name: str) -> float | None:
+    """Losses as their mean by tokens, margins as their sum; None when no row has one."""
+    found = [(row[which].get(name), int(row.get("tokens", 0))) for row in rows if isinstance(row.get(which), Mapping)]
+    values = [(float(value), tokens) for value, tokens in found if isinstance(value, int | float)]
+    if name == "margin" or len(values) == 1:
+        return fsum(value for value, _ in values) if values else None
+    total = sum(tokens for _, tokens in values)
+    return fsum(value * tokens for value, tokens in values) / total if total else None
 
 
 def smaller_batch(batch: int, accumulation: int, *, fewest: int = 1) -> tuple[int, int] | None:

@@ -100,7 +100,12 @@ def training_rows(examples: Iterable[Example], own: Kind) -> list[TrainingRow]:
     Trainers learn every answer of a completion, so a demonstration becomes several rows where answers between have
     weight 0: those are in the prompt of what follows, and of no row's completion.
     """
-    return [TrainingRow(e.id, row | _tools(e.content)) for e in examples for row in _rows(e.content, own)]
+    return [TrainingRow(e.id, row) for e in examples for row in content_rows(e.content, own)]
+
+
+def content_rows(content: Content, own: Kind) -> list[Row]:
+    """The rows of one example, with the tools that its prompt offers."""
+    return [row | _tools(content) for row in _rows(content, own)]
 
 
 def shuffled(rows: Sequence[TrainingRow], *, seed: int) -> list[TrainingRow]:

@@ -16,7 +16,7 @@ from workbench import methods as training_methods
 from workbench.domain.methods import Task
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus, observed_state
-from workbench.flows import registry
+from workbench.flows import registry, run_scores
 from workbench.jobs.launch import runner_is_running
 from workbench.jobs.run_directory import Event, RunDirectory
 from workbench.jobs.runner import is_at_work, settle
@@ -44,6 +44,7 @@ def take_over(bench: Bench, run: Run) -> Run:
     if _differs(store.get(run.id), status):
         store.update(run.id, status)
     if status.state is RunState.FINISHED and not run.adapter:
+        run_scores.take_over(bench, run, directory)
         _register(bench, run, directory)
     return store.get(run.id)
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from itertools import count
 from pathlib import Path
@@ -28,6 +28,8 @@ from workbench.domain.training import TrainingRow, training_rows
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
 from workbench.flows.gate import gate
+from workbench.flows.origins import origin_text
+from workbench.flows.retention import aside_of
 from workbench.flows.rewards import reward_of
 from workbench.flows.run_news import GAINS, take_over
 from workbench.flows.run_rows import examples_of, findings_of, refuse_one_sided, rows_of
@@ -59,6 +61,8 @@ class RunPlan:
     findings: tuple[str, ...]
     command: str
     reward_source: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Further files to freeze beside the rows: where they came from, general text, canary prompts."""
 
 
 def methods() -> dict[str, Method]:
@@ -77,13 +81,16 @@ def plan(
     name: str = "",
     eval_dataset: str = "",
     allow: Sequence[str] = (),
+    general: str = "",
+    canaries: str = "",
 ) -> RunPlan:
     """What a run would do; starts nothing and writes nothing.
 
     ``model`` is a base, or an adapter to go on from (default: the workspace's default model). Only accepted examples
-    count, and none of the test split. ``allow`` names checks whose errors are meant so. Raises ``UsageError`` for a
-    setting, ``NotFoundError`` for a name, and ``RefusedError`` when there is nothing to train on or a check finds rows
-    that must not be trained on, with what to do about it.
+    count, and none of the test split. ``allow`` names checks whose errors are meant so; ``general`` and ``canaries``
+    are what is measured beside the task, as ``retention.aside_of`` takes them. Raises ``UsageError`` for a setting,
+    ``NotFoundError`` for a name, and ``RefusedError`` when there is nothing to train on or a check finds rows that must
+    not be trained on, with what to do about it.
     """
     chosen = training_methods.get(method)
     given = training_methods.with_arguments(chosen, overrides or {})
@@ -93,6 +100,7 @@ def plan(
     taken = _preset(preset, facts)
     knobs = _fitted(knobs_from(beginning, chosen, taken, given), facts, given)
     reward = reward_of(bench, chosen, knobs)
+    aside = aside_of(bench, base, general=general, canaries=canaries)
     dealt = examples_of(bench, chosen, knobs, dataset, eval_dataset)
     rows = rows_of(chosen, dealt.train, int(knobs["seed"]))
     held_out = training_rows(dealt.held_out, chosen.kinds[0])
@@ -108,6 +116,8 @@ def plan(
             "--preset": taken,
             "--eval-dataset": eval_dataset,
             "--name": run_name,
+            "--general": general,
+            "--canaries": canaries,
         },
         given,
         allow,
@@ -135,9 +145,12 @@ def plan(
         reward_path=reward.path,
         reward_base_path=reward.base_path,
         reward_sha256=reward.sha256,
+        general=aside.source,
     )
     findings = (*found, *findings_of(rows, held_out))
-    return RunPlan(spec, tuple(rows), tuple(held_out), findings, command, reward.source)
+    origin = origin_text(base, start, dealt, limit=bench.settings.training.retention_limit)
+    beside = {**aside.files, "origin.json": origin}
+    return RunPlan(spec, tuple(rows), tuple(held_out), findings, command, reward.source, beside)
 
 
 def launch(bench: Bench, planned: RunPlan, *, start_runner: StartRunner = ensure_runner) -> Run:
@@ -152,6 +165,8 @@ def launch(bench: Bench, planned: RunPlan, *, start_runner: StartRunner = ensure
         directory = RunDirectory.create(folder, planned.spec, _lines(planned.train_rows), _lines(planned.eval_rows))
         if planned.reward_source:
             directory.reward_file.write_text(planned.reward_source, encoding="utf-8")
+        for name, text in planned.beside.items():
+            (folder / name).write_text(text, encoding="utf-8")
         run = bench.store.runs.add(planned.spec, str(folder))
     directory.enqueue()
     start_runner(runs_folder)

@@ -82,6 +82,36 @@ class RunDirectory:
         return self.root / "reward.py"
 
     @property
+    def general_file(self) -> Path:
+        """Frozen rows that have nothing to do with the task, to see what it costs; there for runs that have some."""
+        return self.root / "general.jsonl"
+
+    @property
+    def canary_file(self) -> Path:
+        """Frozen prompts whose answers are shown before and after; there for runs that have some."""
+        return self.root / "canaries.jsonl"
+
+    @property
+    def origin_file(self) -> Path:
+        """Where the run and its rows came from: sources, hashes, git, machine; written once, when it is made."""
+        return self.root / "origin.json"
+
+    @property
+    def start_figures(self) -> Path:
+        """What was measured on single rows before the first step, until the run's end takes it over."""
+        return self.root / "start-figures.json"
+
+    @property
+    def rows_file(self) -> Path:
+        """The loss of single rows before and after, one JSON object a line; there once a run is finished."""
+        return self.root / "rows.jsonl"
+
+    @property
+    def retention_file(self) -> Path:
+        """The loss on general text and the canaries' answers, before and after; there once a run is finished."""
+        return self.root / "retention.json"
+
+    @property
     def start_adapter(self) -> Path:
         """The adapter before its first step, for kinds whose result is told by the difference to it."""
         return self.root / "start-adapter"
@@ -153,15 +183,39 @@ class RunDirectory:
 
     def adjusted(self) -> dict[str, Any]:
         """The knobs that the trainer had to change after the run was made, such as a smaller batch; mostly none."""
-        try:
-            values = json.loads((self.root / "adjusted.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return values if isinstance(values, dict) else {}
+        return self.read_json(self.root / "adjusted.json")
 
     def adjust(self, knobs: Mapping[str, Any]) -> None:
         """Note changed knobs for this and every later start of the run; ``spec.json`` stays as a person made it."""
         _write_whole(self.root / "adjusted.json", self.adjusted() | dict(knobs))
+
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """The object in a file of this run; empty when there is none."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def write_json(self, path: Path, values: Mapping[str, Any]) -> None:
+        """Replace a file of this run whole."""
+        _write_whole(path, dict(values))
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Replace a file of this run whole."""
+        _write_text(path, text)
+
+    def write_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the figures of single rows whole."""
+        _write_text(self.rows_file, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def row_figures(self) -> list[dict[str, Any]]:
+        """The figures of single rows; empty for a run that measured none."""
+        try:
+            text = self.rows_file.read_text(encoding="utf-8")
+        except OSError:
+            return []
+        return [row for line in text.splitlines() if isinstance(row := json.loads(line), dict)]
 
     def request(self, what: str) -> None:
         """Ask the trainer to ``STOP`` (finish the step, save, end), or note that it is being ``KILL``-ed."""

@@ -429,3 +429,25 @@ CREATE INDEX imports_state ON imports(state, first_id, last_id);
 @MIGRATIONS(name="0006_imports_taken_back")
 def _imports_taken_back(db: Database) -> None:
     db.executescript(_HIDING)
+
+
+# What runs measured of single examples. A score goes with its run, and with its example.
+_SCORES = """
+CREATE TABLE example_scores (
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    example_id INTEGER NOT NULL REFERENCES examples(id) ON DELETE CASCADE,
+    held_out INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    base_loss REAL,
+    loss REAL,
+    base_margin REAL,
+    margin REAL,
+    PRIMARY KEY (run_id, example_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX example_scores_example ON example_scores(example_id, run_id, loss, margin);
+"""
+
+
+@MIGRATIONS(name="0007_scores")
+def _scores(db: Database) -> None:
+    db.executescript(_SCORES)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from workbench.domain.chats import storable
-from workbench.domain.queries import Filter, Query, comparison
+from workbench.domain.queries import SCORES, Filter, Query, comparison, score_comparison
 from workbench.errors import UsageError
 from workbench.store.rows import search_words
 
@@ -35,7 +36,12 @@ ORDERS = {
     "-rating": "e.rating IS NULL, e.rating DESC, e.id",
     "status": "e.status, e.id",
     "-status": "e.status DESC, e.id DESC",
+    "loss": "",
+    "-loss": "",
+    "margin": "",
+    "-margin": "",
 }
+_SCORED = re.compile(r"(-?)(loss|margin)(?:@(\d{1,18}))?")
 
 _EQUALS = {"status": "e.status", "kind": "e.kind", "split": "e.split", "rater": "e.rater", "lang": "e.lang"}
 # Fields with any number of values for an example: the table of each, and its column.
@@ -60,7 +66,12 @@ _HAS = {
     "rating": "e.rating IS NOT NULL",
     **{field: f"EXISTS (SELECT 1 FROM {LISTED[field][0]} l WHERE l.example_id = e.id)" for field in ("tag", "flag")},
     "finding": "e.id IN (SELECT example_id FROM findings)",
+    "loss": "e.id IN (SELECT example_id FROM example_scores)",
 }
+_SCORE = (
+    "e.id IN (SELECT s.example_id FROM example_scores s WHERE s.{name} {sign} ? AND s.run_id = "
+    "(SELECT max(o.run_id) FROM example_scores o WHERE o.example_id = s.example_id))"
+)
 _TEXTS = ("prompt_text", "answer_text", "context_text", "rejected_text", "note")
 _FACTS = "examples e INDEXED BY examples_facts"
 # Scripts written without spaces, and everything the tokenizer drops (signs, emoji), begin here or are no letters.
@@ -72,7 +83,7 @@ class Where:
     """A condition on ``examples e`` and the values bound in it."""
 
     sql: str
-    values: tuple[str | int, ...] = ()
+    values: tuple[str | float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +152,31 @@ def _match(words: tuple[str, ...]) -> Where | None:
     return Where("examples_fts MATCH ?", (search_words(indexed),)) if indexed else None
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreOrder:
+    """An order by what runs measured: ``loss`` or ``margin``, of one run or (None) of the newest of each example."""
+
+    name: str
+    run_id: int | None
+    is_descending: bool
+
+
+def score_order(order: str) -> ScoreOrder | None:
+    """The order by a score that a text such as ``-loss@12`` names; None for another order."""
+    found = _SCORED.fullmatch(order)
+    return ScoreOrder(found[2], int(found[3]) if found[3] else None, found[1] == "-") if found else None
+
+
 def order_by(order: str) -> str:
-    """The ORDER BY terms of a named order; raises ``UsageError`` for one that is not known."""
+    """The ORDER BY terms of a named order; raises ``UsageError`` for one that is not known.
+
+    ``loss`` and ``margin`` are those that the newest run measured of each example; ``loss@12`` those of the run 12.
+    """
+    if scored := score_order(order):
+        only = "" if scored.run_id is None else f"AND s.run_id = {scored.run_id} "
+        newest = f"WHERE s.example_id = e.id {only}ORDER BY s.run_id DESC LIMIT 1"
+        value = f"(SELECT s.{scored.name} FROM example_scores s {newest})"
+        return f"{value} IS NULL, {value}{' DESC' if scored.is_descending else ''}, e.id"
     if order not in ORDERS:
         raise UsageError(f"there is no order {order!r}", hint=f"known: {', '.join(ORDERS)}")
     return ORDERS[order]
@@ -150,10 +184,14 @@ def order_by(order: str) -> str:
 
 def _filter(found: Filter) -> Where:
     value = storable(found.value)
-    values: tuple[str | int, ...] = (value,)
+    values: tuple[str | float, ...] = (value,)
+    number: float
     if found.field in _NUMBERS:
         sign, number = comparison(value)
         test, values = f"{_NUMBERS[found.field]} {sign} ?", (number,)
+    elif found.field in SCORES:
+        sign, number = score_comparison(value)
+        test, values = _SCORE.format(name=found.field, sign=sign), (number,)
     elif found.field == "import":
         test, values = "e.import_id IS ?", (int(value),)
     elif found.field == "has":

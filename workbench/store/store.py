@@ -31,6 +31,7 @@ from workbench.store.imports import Imports
 from workbench.store.models import Models
 from workbench.store.presets import Presets
 from workbench.store.runs import Runs
+from workbench.store.scores import Scores
 from workbench.store.views import Views
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Store:
         self.findings = Findings(self)
         self.models = Models(self)
         self.runs = Runs(self)
+        self.scores = Scores(self)
         self.comparisons = Comparisons(self)
         self.views = Views(self)
         self.presets = Presets(self)

@@ -77,11 +77,11 @@ class ModelTokens:
         examples = [Example(row.id, row.dataset, row.content, Source(SourceKind.IMPORT)) for row in padded]
         of_each = [[row.row for row in training_rows([example], kind)] for example in examples]
         lines = list(chain.from_iterable(of_each))
-        prepared = _prepared(name, lines, self._path, self._tokenizer) if lines else []
-        if len(prepared) != len(lines):
-            raise RefusedError(f"the trainer made {len(prepared)} rows of {len(lines)}")
+        ready = prepared(name, lines, self._path, self._tokenizer) if lines else []
+        if len(ready) != len(lines):
+            raise RefusedError(f"the trainer made {len(ready)} rows of {len(lines)}")
         made = iter(range(len(lines)))
-        found = [[one for _ in parts for one in _sequences(prepared[next(made)])] for parts in of_each]
+        found = [[one for _ in parts for one in sequences_of(ready[next(made)])] for parts in of_each]
         return found[: len(rows)]
 
     def prompt_ids(self, turns: Sequence[Turn], tools: str) -> list[int]:
@@ -126,7 +126,7 @@ def _spec(method: str, path: str, count: int) -> RunSpec:
     return RunSpec("tokens", method, path, path, "", knobs, count, 0, "")
 
 
-def _prepared(name: str, lines: list[dict[str, Any]], path: str, tokenizer: PreTrainedTokenizerBase) -> Any:
+def prepared(name: str, lines: list[dict[str, Any]], path: str, tokenizer: PreTrainedTokenizerBase) -> Any:
     """The rows as the method's trainer keeps them, nothing cut off or left out."""
     import inspect
 
@@ -172,7 +172,8 @@ def _stand_in(path: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     return model
 
 
-def _sequences(row: dict[str, Any]) -> list[TokenSequence]:
+def sequences_of(row: dict[str, Any]) -> list[TokenSequence]:
+    """The sequences of a row that ``prepared`` gave."""
     if "input_ids" in row:
         learnt = [label != _IGNORED for label in row["labels"]]
         start = learnt.index(True) if True in learnt else len(learnt)

@@ -18,11 +18,11 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from workbench.domain.checks import Finding
-from workbench.domain.decisions import Action, Decision, Newest, Undone
+from workbench.domain.decisions import Action, Newest, Undone
 from workbench.domain.examples import Example, ExampleRow, judged
 from workbench.domain.queries import View
 from workbench.errors import DataError, WorkbenchError
-from workbench.flows import check
+from workbench.flows import check, run_scores
 from workbench.flows import curate as flow
 from workbench.tui.messages import ExamplesChanged, News
 from workbench.tui.pane import Pane
@@ -31,7 +31,7 @@ from workbench.tui.safety import cell
 from workbench.tui.screens.curate_asks import CurateAsks
 from workbench.tui.screens.curate_checks import CheckProgress, CurateChecks
 from workbench.tui.screens.curate_edit import CurateEdit
-from workbench.tui.screens.curate_entries import Pace, columns, detail, headline, session_line
+from workbench.tui.screens.curate_entries import Pace, Seen, columns, detail, headline, session_line
 from workbench.tui.screens.curate_files import CurateFiles
 from workbench.tui.screens.curate_keys import KEYS, SINGLE_KEYS
 from workbench.tui.screens.curate_list import CurateList
@@ -170,13 +170,18 @@ class CuratePane(Pane):
             return
         bench = self.bench
 
-        def read() -> tuple[Example, list[Decision], list[Finding]]:
-            return flow.get(bench, row_id), flow.history(bench, row_id), check.of(bench, row_id)
+        def read() -> Seen:
+            return Seen(
+                flow.get(bench, row_id),
+                flow.history(bench, row_id),
+                check.of(bench, row_id),
+                run_scores.of_example(bench, row_id),
+            )
 
-        def show(found: tuple[Example, list[Decision], list[Finding]]) -> None:
+        def show(seen: Seen) -> None:
             if self.rows.current_id == row_id:
-                self.example, _, self.findings = found
-                self.detail.set_entries(detail(*found))
+                self.example, self.findings = seen.example, seen.findings
+                self.detail.set_entries(detail(seen))
 
         self.run_flow(read, show, group="detail", exclusive=True)
 

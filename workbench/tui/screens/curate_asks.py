@@ -12,7 +12,7 @@ from workbench import checks
 from workbench.domain.examples import Split
 from workbench.domain.queries import View
 from workbench.flows import curate as flow
-from workbench.flows import datasets, views
+from workbench.flows import datasets, run_scores, views
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, TextDialog
 
 if TYPE_CHECKING:
@@ -108,8 +108,12 @@ class CurateAsks:
             if order and order != pane.order:
                 pane.show_order(order)
 
-        choices = [Choice(name, name, _ORDERS.get(name.removeprefix("-"), "")) for name in flow.orders()]
-        pane.app.push_screen(ChooseDialog("Order", choices, current=pane.order), chosen)
+        def ask(scored: list[tuple[str, str]]) -> None:
+            choices = [Choice(name, name, _ORDERS.get(name.removeprefix("-"), "")) for name in flow.orders()]
+            choices += [Choice(name, name, said) for name, said in scored]
+            pane.app.push_screen(ChooseDialog("Order", choices, current=pane.order), chosen)
+
+        pane.run_flow(lambda: run_scores.orders(pane.bench), ask)
 
     def views(self) -> None:
         """Which saved list is shown; or save this one, or forget one."""
@@ -155,4 +159,6 @@ _ORDERS = {
     "updated": "when somebody last changed them",
     "words": "words of prompt and answer",
     "length": "letters of the answer",
+    "loss": "how badly the newest run's model knows the answer",
+    "margin": "how much likelier the newest run's model finds the better answer",
 }

@@ -11,6 +11,8 @@ from workbench.domain.chats import Turn
 from workbench.domain.checks import Finding, Severity
 from workbench.domain.decisions import Decision
 from workbench.domain.examples import Example, ExampleRow, Kind, Source, Status
+from workbench.domain.runs import ExampleScore
+from workbench.flows import run_scores
 from workbench.flows.check import fix_said
 from workbench.tui.safety import has_controls
 from workbench.tui.widgets.rows import Column
@@ -27,7 +29,8 @@ _KINDS = {
 }
 _SPLITS = {"none": "", "train": "train", "validation": "valid", "test": "test"}
 _KEYS = {"prompt": 10_000, "chosen": 20_000, "rejected": 30_000}
-_NOTE, _HISTORY = 40_000, 50_000
+_NOTE, _HISTORY, _SCORES = 40_000, 50_000, 60_000
+_SHOWN_SCORES = 5
 _FINDING = 1_000
 _SEVERITIES = {Severity.ERROR: "✗ ERROR", Severity.WARNING: "⚠ WARNING", Severity.INFO: "· NOTE"}
 PACE_OVER = 20
@@ -53,10 +56,21 @@ def columns(*, wide: bool) -> list[Column[ExampleRow]]:
     return shown
 
 
-def detail(example: Example, history: Sequence[Decision], findings: Sequence[Finding] = ()) -> list[Entry]:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An example with what was decided about it, what checks found in it, and what runs measured of it."""
+
+    example: Example
+    history: Sequence[Decision] = ()
+    findings: Sequence[Finding] = ()
+    scores: Sequence[ExampleScore] = ()
+
+
+def detail(seen: Seen) -> list[Entry]:
     """Everything there is to say about an example, top to bottom, texts exactly as they are."""
+    example, history = seen.example, seen.history
     entries = [Entry(1, _title(example), _facts(example), tone="quiet", markdown=False)]
-    entries += [_finding(_FINDING + at, finding) for at, finding in enumerate(findings)]
+    entries += [_finding(_FINDING + at, finding) for at, finding in enumerate(seen.findings)]
     content = example.content
     entries += [_turn(_KEYS["prompt"] + at, turn, "PROMPT", "user") for at, turn in enumerate(content.prompt)]
     chosen = "CHOSEN" if content.kind is Kind.PREFERENCE else "ANSWER"
@@ -67,6 +81,9 @@ def detail(example: Example, history: Sequence[Decision], findings: Sequence[Fin
     entries += [_turn(_KEYS["rejected"] + at, turn, "REJECTED", "bad") for at, turn in enumerate(content.rejected)]
     if example.note:
         entries.append(Entry(_NOTE, "NOTE", example.note, markdown=False))
+    if seen.scores:
+        lines = [run_scores.sentence(score) for score in seen.scores[:_SHOWN_SCORES]]
+        entries.append(Entry(_SCORES, "LOSS", "\n".join(lines), markdown=False))
     if history:
         lines = [_decision(decision) for decision in reversed(history)]
         entries.append(Entry(_HISTORY, "HISTORY", "\n".join(lines[:30]), markdown=False))

@@ -179,11 +179,7 @@ class HeldOut:
         return Batch(numbers, inputs, labels, thumbs)
 
     def _log_probs(self, model: Any, batch: Batch) -> tuple[list[float], list[int]]:
-        # TRL's fused head, which its trainers put on the model: the logits (sequences, length, vocab) are never whole.
-        output = model(**batch.inputs, labels=batch.labels, use_cache=False, fused_lm_head=True)
-        learnt = batch.labels[:, 1:] != IGNORED
-        sums = (output.log_probs[:, -learnt.size(1) :].double() * learnt).sum(dim=1)
-        return sums.tolist(), learnt.sum(dim=1).tolist()
+        return summed_log_probs(model, batch.inputs, batch.labels)
 
     def _reference_sums(self, batch: Batch) -> list[float]:
         key = batch.rows[0]
@@ -200,6 +196,20 @@ class HeldOut:
         model = trainer.accelerator.unwrap_model(trainer.model)
         with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
             return self._log_probs(trainer.model, batch)[0]
+
+
+def summed_log_probs(
+    model: Any, inputs: dict[str, torch.Tensor], labels: torch.Tensor
+) -> tuple[list[float], list[int]]:
+    """For each sequence the log-probability of its labelled tokens, summed, and how many those are.
+
+    ``inputs`` and ``labels`` are ``(sequences, length)``; -100 stands where a token does not count. Through the fused
+    head that TRL's trainers put on the model: the logits ``(sequences, length, vocab)`` are never whole.
+    """
+    output = model(**inputs, labels=labels, use_cache=False, fused_lm_head=True)
+    learnt = labels[:, 1:] != IGNORED
+    sums = (output.log_probs[:, -learnt.size(1) :].double() * learnt).sum(dim=1)
+    return sums.tolist(), learnt.sum(dim=1).tolist()
 
 
 def _has_learnt_prompt(model: Any) -> bool:

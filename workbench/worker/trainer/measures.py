@@ -9,6 +9,7 @@ import torch
 from trl.trainer.utils import add_fused_lm_head
 
 from workbench.domain.methods import Measure
+from workbench.worker.generating import greedy, prompt_ids
 from workbench.worker.trainer.held_out import IGNORED, Batch, HeldOut, PairedRewards
 
 
@@ -79,26 +80,15 @@ class HeldOutRewards(HeldOut):
         return scores | ({"reward": math.fsum(rewards) / len(rewards)} if rewards else {})
 
     def _answers(self, rows: list[dict[str, Any]]) -> list[list[int]]:
-        from transformers import GenerationConfig
-
         trainer = self._trainer
         tokenizer = trainer.processing_class
-        prompts = [
-            tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
-            for row in rows
-        ]
-        width = max(map(len, prompts))
-        filler = tokenizer.pad_token_id
-        device = trainer.args.device
-        ids = torch.tensor([[filler] * (width - len(p)) + p for p in prompts], device=device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-        ends = list(trainer.eos_token_ids)
-        config = GenerationConfig(
-            do_sample=False, max_new_tokens=trainer.max_completion_length, pad_token_id=filler, eos_token_id=ends
+        return greedy(
+            trainer.accelerator.unwrap_model(trainer.model),
+            [prompt_ids(tokenizer, row["prompt"]) for row in rows],
+            ends=trainer.eos_token_ids,
+            filler=tokenizer.pad_token_id,
+            max_new_tokens=trainer.max_completion_length,
         )
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        told = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)[:, width:].tolist()
-        return [_until_end(tokens, set(ends)) for tokens in told]
 
 
 MEASURES: dict[Measure, type[HeldOut]] = {
@@ -107,10 +97,6 @@ MEASURES: dict[Measure, type[HeldOut]] = {
     Measure.SCORES: HeldOutScores,
     Measure.REWARDS: HeldOutRewards,
 }
-
-
-def _until_end(tokens: list[int], ends: set[int]) -> list[int]:
-    return next((tokens[: i + 1] for i, token in enumerate(tokens) if token in ends), tokens)
 
 
 def _padded(rows: list[list[int]], filler: int) -> torch.Tensor:

@@ -77,7 +77,7 @@ def rehearse(trainer: Trainer, batch: Sequence[dict[str, Any]]) -> Rehearsed:
     """Take one batch forward and back with everything in memory that a step has there, then take it all back."""
     model = trainer.model_wrapped
     was_training = model.training
-    with _unlogged(trainer), _same_random_numbers():
+    with _unlogged(trainer), same_random_numbers():
         try:
             inputs = trainer.data_collator(list(batch))
             sizes = [value.shape for name, value in inputs.items() if name.endswith("input_ids")]
@@ -162,7 +162,8 @@ def _unlogged(trainer: Trainer) -> Iterator[None]:
 
 
 @contextmanager
-def _same_random_numbers() -> Iterator[None]:
+def same_random_numbers() -> Iterator[None]:
+    """What is drawn in the block changes nothing of what is drawn after it."""
     state, numbers = random.getstate(), numpy.random.get_state()
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 import traceback
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench import methods
 from workbench.domain.runs import RunSpec, RunState
-from workbench.errors import BusyError, RefusedError, WorkbenchError
+from workbench.errors import BusyError, RefusedError, RunError, WorkbenchError
 from workbench.jobs.run_directory import RunDirectory, step_of
 from workbench.worker.trainer import environment
 from workbench.worker.trainer.failures import FolderGone, Stopped, explain, is_out_of_memory
@@ -29,6 +30,7 @@ from workbench.worker.trainer.room import (
 
 if TYPE_CHECKING:
     from workbench.worker.trainer.building import Built
+    from workbench.worker.trainer.examining import Examiner
     from workbench.worker.trainer.held_out import HeldOut
 
 
@@ -47,11 +49,22 @@ def train(root: Path) -> int:
             reporter = Reporter(directory)
             try:
                 with reporter.alive():
-                    return _told(reporter, spec)
+                    code = _told(reporter, spec)
+                    _write_page(directory, code)
+                    return code
             finally:
                 reporter.close()
     except Timeout:
         raise BusyError(f"another trainer is at work in {root}") from None
+
+
+def _write_page(directory: RunDirectory, code: int) -> None:
+    """The run's page for keeping. One that cannot be written now is written when somebody asks for it."""
+    from workbench.jobs.run_page import write_page
+
+    if code != AGAIN:
+        with suppress(OSError, RunError):
+            write_page(directory)
 
 
 def _told(reporter: Reporter, spec: RunSpec) -> int:
@@ -90,8 +103,10 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
         reporter.note(f"removed unfinished checkpoints: {', '.join(p.name for p in torn)}")
     _check_stop(reporter)
     built, held_out = _build(reporter, spec)
+    examiner = _examiner(reporter, built, spec)
     if not _has_base_measurement(directory):
         _measure(reporter, held_out, "base", 0)
+    examiner.measure_start()
     checkpoints = directory.complete_checkpoints()
     if checkpoints:
         reporter.note(f"resumed from step {step_of(checkpoints[-1])}")
@@ -106,7 +121,28 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
     _measure(reporter, held_out, "tuned", state.global_step)
     save_when_there_is_room(reporter, lambda: _save(built, spec, directory))
     reporter.event("saved", step=state.global_step, path="model" if directory.model.is_dir() else "adapter")
+    _examine(reporter, examiner)
     return RunState.FINISHED
+
+
+def _examiner(reporter: Reporter, built: Built, spec: RunSpec) -> Examiner:
+    from workbench.worker.trainer.examining import Examiner  # torch
+
+    return Examiner(built, spec, reporter.directory, check=lambda: _check_stop(reporter))
+
+
+def _examine(reporter: Reporter, examiner: Examiner) -> None:
+    """Single rows, general text and canaries, now that nothing can be lost any more; a stop ends it early."""
+    summaries: list[dict[str, Any]] = []
+    try:
+        save_when_there_is_room(reporter, lambda: summaries.append(examiner.measure_end()))
+    except Stopped:
+        reporter.note("stopped before the loss of single rows was measured")
+        return
+    summary = summaries[-1]
+    reporter.event("retention", step=reporter.step, **summary.get("general", {}))
+    counts = f"{summary['held_out_rows']} held-out and {summary['train_rows']} training rows"
+    reporter.note(f"measured one by one, before and after: {counts}")
 
 
 def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut]:

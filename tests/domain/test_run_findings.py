@@ -1,0 +1,122 @@
+"""What is said of synthetic curves whose truth is known."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from workbench.domain.run_findings import (
+    LIMITS,
+    Canary,
+    Level,
+    Retention,
+    RunNumbers,
+    canary_findings,
+    findings,
+    forgetting,
+    held_out_result,
+    is_looping,
+    length_drift,
+    overfitting,
+    plateau,
+)
+
+
+def decaying(steps: int, *, until: int, noise: float = 0.0, seed: int = 1) -> list[tuple[int, float]]:
+    """A loss that falls in a straight line from 3 to 1 by the step ``until``, and stays there."""
+    draw = random.Random(seed)
+    return [(s, max(1.0, 3.0 - 2.0 * s / until) + draw.gauss(0, noise)) for s in range(1, steps + 1)]
+
+
+def names(found: object) -> list[str]:
+    return [one.name for one in found]  # type: ignore[attr-defined]
+
+
+def test_a_held_out_loss_that_rises_after_its_lowest_point_is_overfitting_and_the_step_is_named() -> None:
+    found = list(overfitting([(0, 2.0), (100, 1.2), (200, 1.0), (300, 1.1), (400, 1.4)]))
+    assert names(found) == ["overfitting"]
+    assert "lowest at step 200" in found[0].said and "+40 %" in found[0].said
+
+
+@pytest.mark.parametrize(
+    "held_out",
+    [
+        [(0, 2.0), (100, 1.2), (200, 1.0)],
+        [(0, 2.0), (100, 1.0), (200, 1.0 * (1 + LIMITS["overfit_rise"].value))],
+        [(0, 1.0), (100, 1.2), (200, 1.4)],
+        [(0, 2.0), (200, 1.0)],
+        [],
+    ],
+    ids=["still falling", "rose no more than the limit", "worse from the start", "no point between", "not measured"],
+)
+def test_no_overfitting_is_told_of_other_curves(held_out: list[tuple[int, float]]) -> None:
+    assert list(overfitting(held_out)) == []
+
+
+def test_better_and_worse_are_told_by_the_held_out_loss_before_and_after() -> None:
+    assert names(held_out_result([(0, 2.0), (10, 1.5)])) == ["better"]
+    assert names(held_out_result([(0, 2.0), (10, 2.1)])) == ["worse"]
+    assert names(held_out_result([(0, 2.0), (10, 2.0)])) == []
+    assert names(held_out_result([(0, 2.0)])) == []
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05, 0.2])
+def test_a_loss_that_stands_still_for_the_last_half_is_a_plateau(noise: float) -> None:
+    found = list(plateau(decaying(400, until=200, noise=noise)))
+    assert names(found) == ["plateau"]
+    assert found[0].level is Level.NOTE
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_a_loss_that_falls_to_the_end_is_no_plateau(noise: float) -> None:
+    assert list(plateau(decaying(400, until=400, noise=noise))) == []
+
+
+def test_a_loss_that_never_moved_is_flat() -> None:
+    assert names(plateau([(s, 2.0 + 0.01 * math.sin(s)) for s in range(100)])) == ["flat"]
+
+
+def test_a_rising_loss_is_no_plateau() -> None:
+    assert list(plateau([(s, 1.0 + s / 100) for s in range(100)])) == []
+
+
+def test_a_short_curve_is_not_judged() -> None:
+    assert list(plateau(decaying(int(LIMITS["plateau_points"].value) - 1, until=5))) == []
+
+
+def test_answers_that_become_twice_as_long_are_told_and_small_changes_are_not() -> None:
+    drifted = [(s, 20.0 + 20.0 * s / 100) for s in range(101)]
+    found = list(length_drift(drifted))
+    assert names(found) == ["length"] and "longer" in found[0].said
+    assert list(length_drift([(s, 20.0 + 5.0 * s / 100) for s in range(101)])) == []
+    assert list(length_drift([(0, 2.0), (1, 4.0)])) == []
+    assert "shorter" in next(length_drift([(0, 60.0), (1, 12.0)])).said
+
+
+def test_forgetting_is_told_beyond_the_limit_and_keeping_within() -> None:
+    forgot = next(forgetting(Retention(1.0, 1.2, limit=0.1)))
+    assert (forgot.name, forgot.level) == ("forgot", Level.WARNING)
+    assert "+20 %" in forgot.said and "10 %" in forgot.said
+    assert names(forgetting(Retention(1.0, 1.2, limit=0.25))) == ["kept"]
+    assert names(forgetting(Retention(1.0, 0.9))) == ["kept"]
+    assert names(forgetting(Retention())) == []
+
+
+def test_canaries_tell_silence_circles_and_how_many_changed() -> None:
+    circle = "the tea is the tea is the tea is the tea is the tea"
+    canaries = [Canary("hello", "Hello.", ""), Canary("tea?", "Tea is fine.", circle), Canary("sea?", "Blue.", "Blue.")]
+    found = {one.name: one.said for one in canary_findings(canaries)}
+    assert set(found) == {"silent", "loops", "canaries"}
+    assert "1 of 3" in found["silent"] and "2 of 3" in found["canaries"]
+
+
+def test_an_ordinary_text_does_not_run_in_circles() -> None:
+    assert not is_looping("Boil the potatoes for twenty minutes, then mash them with butter, milk and a pinch of salt.")
+    assert is_looping("a b c " * 10)
+
+
+def test_the_loudest_comes_first() -> None:
+    numbers = RunNumbers(held_out=[(0, 2.0), (10, 1.0)], retention=Retention(1.0, 2.0))
+    assert [one.level for one in findings(numbers)] == [Level.WARNING, Level.GOOD]

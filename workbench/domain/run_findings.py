@@ -1,0 +1,264 @@
+"""What a run's own numbers say about it, a sentence each: overfitting, a plateau, answers that drift in length, and
+forgetting.
+
+Pure functions over curves and measurements. Every threshold stands in ``LIMITS`` with what it means. Knows no files.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+from statistics import fmean
+
+Point = tuple[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One threshold: its value, and what is said when it is passed."""
+
+    value: float
+    means: str
+
+
+LIMITS = {
+    "overfit_rise": Limit(0.02, "held-out loss at the end, this share above its lowest point: it overfits"),
+    "worse": Limit(0.0, "held-out loss at the end, this share above the one before training: it did not help"),
+    "plateau_blocks": Limit(8, "a curve is looked at in so many equal parts"),
+    "plateau_points": Limit(24, "and only when it has so many points"),
+    "plateau_tail": Limit(0.375, "the part of the steps at the end that must be flat"),
+    "plateau_fall": Limit(
+        0.03, "flat: no part further from the mean of all at the end than this share of the whole fall"
+    ),
+    "plateau_noise": Limit(4.0, "or than so many standard errors of a part's mean"),
+    "plateau_change": Limit(0.1, "and it changed there by no more than this share of itself"),
+    "length_share": Limit(0.5, "answers this share longer or shorter than before: they drift"),
+    "length_tokens": Limit(8, "and by at least so many tokens"),
+    "loop_share": Limit(0.5, "share of three-word sequences in an answer that are repetitions: it runs in circles"),
+    "retention": Limit(0.10, "loss on general text this share above the one before: it forgot"),
+}
+"""The thresholds in one place; ``retention`` is only the default of the setting ``training.retention_limit``."""
+
+
+class Level(StrEnum):
+    """How loud a finding is."""
+
+    GOOD = "good"
+    NOTE = "note"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinding:
+    """One thing that the numbers say: a short name, how loud, and the sentence for the person."""
+
+    name: str
+    level: Level
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What a run did to the rest: the loss on general text before and after (None: not measured), over so many tokens,
+    and the answers to the canary prompts before and after.
+    """
+
+    base_loss: float | None = None
+    loss: float | None = None
+    rows: int = 0
+    tokens: int = 0
+    source: str = ""
+    limit: float = LIMITS["retention"].value
+    canaries: tuple[Canary, ...] = ()
+
+    @property
+    def change(self) -> float | None:
+        """The loss after, as share above the loss before; None when it was not measured."""
+        if self.base_loss is None or self.loss is None or self.base_loss <= 0:
+            return None
+        return self.loss / self.base_loss - 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """One prompt that has nothing to do with the task, and what was answered before and after."""
+
+    prompt: str
+    base: str
+    tuned: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunNumbers:
+    """What a run measured. Curves are (step, value) in order; ``held_out`` begins with the loss before training.
+
+    ``answer_tokens`` are the mean lengths of its own answers over the steps, for methods that draw them.
+    """
+
+    loss: Sequence[Point] = ()
+    held_out: Sequence[Point] = ()
+    answer_tokens: Sequence[Point] = ()
+    retention: Retention = field(default_factory=Retention)
+    gains: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def findings(numbers: RunNumbers) -> list[RunFinding]:
+    """All that the numbers say, the loudest first; empty when there is nothing to say."""
+    found = [
+        *held_out_result(numbers.held_out),
+        *overfitting(numbers.held_out),
+        *not_a_number(numbers.loss),
+        *plateau(numbers.loss),
+        *length_drift(numbers.answer_tokens),
+        *forgetting(numbers.retention),
+        *canary_findings(numbers.retention.canaries),
+    ]
+    order = [Level.WARNING, Level.NOTE, Level.GOOD]
+    return sorted(found, key=lambda one: order.index(one.level))
+
+
+def held_out_result(held_out: Sequence[Point]) -> Iterator[RunFinding]:
+    """Whether the loss on rows that it was not trained on is lower than before."""
+    points = _finite(held_out)
+    if len(points) < 2:
+        return
+    before, after = points[0][1], points[-1][1]
+    change = _percent(before, after)
+    if after > before * (1 + LIMITS["worse"].value):
+        said = f"It got worse on rows it was not trained on: held-out loss {before:.3g} → {after:.3g} ({change})."
+        yield RunFinding("worse", Level.WARNING, f"{said} A lower learning_rate or fewer epochs lose less.")
+    elif after < before:
+        said = f"It got better on rows it was not trained on: held-out loss {before:.3g} → {after:.3g} ({change})."
+        yield RunFinding("better", Level.GOOD, said)
+
+
+def overfitting(held_out: Sequence[Point]) -> Iterator[RunFinding]:
+    """Whether the held-out loss rose again after its lowest point; needs a measurement between start and end."""
+    points = _finite(held_out)
+    if len(points) < 3:
+        return
+    best_step, best = min(points, key=lambda point: point[1])
+    last_step, last = points[-1]
+    if best_step in {points[0][0], last_step} or last <= best * (1 + LIMITS["overfit_rise"].value):
+        return
+    said = (
+        f"It overfits: the held-out loss was lowest at step {best_step} ({best:.3g}) and is {last:.3g} at step "
+        f"{last_step} ({_percent(best, last)}). About {best_step} steps would have been enough."
+    )
+    yield RunFinding("overfitting", Level.WARNING, said)
+
+
+def not_a_number(loss: Sequence[Point]) -> Iterator[RunFinding]:
+    """Where the loss stopped being a number."""
+    if bad := next((step for step, value in loss if not math.isfinite(value)), None):
+        yield RunFinding("nan", Level.WARNING, f"The loss was not a number at step {bad}: lower learning_rate.")
+
+
+def plateau(loss: Sequence[Point]) -> Iterator[RunFinding]:
+    """Whether the training loss stood still over the last part of the run, or never moved at all."""
+    points = _finite(loss)
+    blocks = int(LIMITS["plateau_blocks"].value)
+    if len(points) < max(blocks, LIMITS["plateau_points"].value):
+        return
+    edges = [round(i * len(points) / blocks) for i in range(blocks + 1)]
+    means = [fmean(v for _, v in points[a:b]) for a, b in pairwise(edges)]
+    fall = means[0] - means[-1]
+    if abs(fall) <= LIMITS["plateau_fall"].value * abs(means[0]):
+        said = f"The training loss did not move: {means[0]:.3g} at the beginning, {means[-1]:.3g} at the end."
+        yield RunFinding("flat", Level.WARNING, f"{said} A higher learning_rate, or a look at the rows.")
+        return
+    noise = _noise([v for _, v in points]) / math.sqrt(len(points) / blocks)
+    near = max(LIMITS["plateau_fall"].value * abs(fall), LIMITS["plateau_noise"].value * noise)
+    first = next(k for k in range(blocks) if all(abs(m - fmean(means[k:])) <= near for m in means[k:]))
+    if fall <= 0 or (blocks - first) / blocks < LIMITS["plateau_tail"].value:
+        return
+    if abs(means[first] - means[-1]) > LIMITS["plateau_change"].value * abs(means[first]):
+        return
+    step, last = points[edges[first]][0], points[-1][0]
+    said = f"The training loss hardly moved from step {step} to {last} ({means[first]:.3g} → {means[-1]:.3g})."
+    yield RunFinding("plateau", Level.NOTE, f"{said} Fewer steps would have done.")
+
+
+def length_drift(answer_tokens: Sequence[Point]) -> Iterator[RunFinding]:
+    """Whether the model's own answers became much longer or shorter over the run."""
+    points = _finite(answer_tokens)
+    if len(points) < 2:
+        return
+    end = max(1, len(points) // 10)
+    before = fmean(v for _, v in points[:end])
+    after = fmean(v for _, v in points[-end:])
+    yield from _drift(before, after, "Its answers")
+
+
+def forgetting(retention: Retention) -> Iterator[RunFinding]:
+    """Whether the loss on general text rose beyond the limit."""
+    change = retention.change
+    if change is None or retention.base_loss is None or retention.loss is None:
+        return
+    figures = f"loss on general text {retention.base_loss:.3g} → {retention.loss:.3g} ({100 * change:+.0f} %)"
+    if change <= retention.limit:
+        said = f"It kept what it could do: {figures}, within the limit of {100 * retention.limit:.3g} %."
+        yield RunFinding("kept", Level.GOOD, said)
+        return
+    said = (
+        f"It forgot: {figures}, beyond the limit of {100 * retention.limit:.3g} %. "
+        "Fewer epochs, a lower learning_rate, or general rows among the training data keep more."
+    )
+    yield RunFinding("forgot", Level.WARNING, said)
+
+
+def canary_findings(canaries: Sequence[Canary]) -> Iterator[RunFinding]:
+    """What became of the answers to prompts that have nothing to do with the task."""
+    if not canaries:
+        return
+    silent = [c for c in canaries if c.base.strip() and not c.tuned.strip()]
+    loops = [c for c in canaries if is_looping(c.tuned) and not is_looping(c.base)]
+    for name, found, what in (("silent", silent, "is not answered any more"), ("loops", loops, "runs in circles")):
+        if found:
+            said = f"{len(found)} of {len(canaries)} canary prompts {what}, such as {found[0].prompt!r}."
+            yield RunFinding(name, Level.WARNING, said)
+    words = [fmean(len(text.split()) for text in texts) for texts in _texts(canaries)]
+    yield from _drift(words[0], words[1], "Its answers to the canary prompts", unit="words")
+    changed = sum(c.base != c.tuned for c in canaries)
+    yield RunFinding("canaries", Level.NOTE, f"{changed} of {len(canaries)} canary prompts are answered otherwise.")
+
+
+def is_looping(text: str) -> bool:
+    """True when most sequences of three words in the text were there before."""
+    words = re.findall(r"\w+", text.lower())
+    threes = Counter(zip(words, words[1:], words[2:], strict=False))
+    total = threes.total()
+    return total >= 8 and (total - len(threes)) / total > LIMITS["loop_share"].value
+
+
+def _texts(canaries: Sequence[Canary]) -> tuple[list[str], list[str]]:
+    return [c.base for c in canaries], [c.tuned for c in canaries]
+
+
+def _drift(before: float, after: float, whose: str, *, unit: str = "tokens") -> Iterator[RunFinding]:
+    if before <= 0 or abs(after - before) < LIMITS["length_tokens"].value:
+        return
+    if abs(after / before - 1) < LIMITS["length_share"].value:
+        return
+    how = "longer" if after > before else "shorter"
+    said = f"{whose} became much {how}: {before:.0f} → {after:.0f} {unit} on average."
+    yield RunFinding("length", Level.WARNING, said)
+
+
+def _noise(values: Sequence[float]) -> float:
+    """The spread of single values around a smooth curve: from the differences of neighbours, by their median."""
+    steps = sorted(abs(b - a) for a, b in pairwise(values))
+    return steps[len(steps) // 2] / (0.6745 * math.sqrt(2)) if steps else 0.0
+
+
+def _finite(points: Sequence[Point]) -> list[Point]:
+    return [(step, value) for step, value in points if math.isfinite(value)]
+
+
+def _percent(before: float, after: float) -> str:
+    return f"{100 * (after - before) / before:+.0f} %" if before else "from 0"

@@ -1,0 +1,153 @@
+"""All that a run's folder says of the run, read at once: its page, its findings and its differences come from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from workbench.domain.run_findings import LIMITS, Canary, Point, Retention, RunFinding, RunNumbers, findings
+from workbench.domain.runs import ExampleScore, RunSpec, RunState, RunStatus, example_scores
+from workbench.jobs.run_directory import Event, RunDirectory
+
+_ANSWER_LENGTH = "completions/mean_length"
+_GAINS = ("accuracy", "margin", "reward")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A run as its folder tells it. ``curves`` are by name, a step that was repeated after a resume once.
+
+    ``evals`` are the measurements on held-out rows, in order, with ``which`` one of base, during, tuned.
+    """
+
+    directory: RunDirectory
+    spec: RunSpec
+    status: RunStatus
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[Point]] = field(default_factory=dict)
+    evals: Sequence[Event] = ()
+    notes: Sequence[str] = ()
+    retention: Retention = field(default_factory=Retention)
+    scores: Sequence[ExampleScore] = ()
+
+    @property
+    def held_out(self) -> list[Point]:
+        """The held-out loss by step, beginning with the one before training."""
+        points = {e["step"]: float(e["loss"]) for e in self.evals if _is_number(e.get("loss"))}
+        return sorted(points.items())
+
+    @property
+    def before(self) -> Event:
+        """The last measurement on held-out rows before training; empty without one."""
+        return next((e for e in reversed(self.evals) if e.get("which") == "base"), {})
+
+    @property
+    def after(self) -> Event:
+        """The last measurement on held-out rows after training; empty without one."""
+        return next((e for e in reversed(self.evals) if e.get("which") == "tuned"), {})
+
+    @property
+    def numbers(self) -> RunNumbers:
+        """What is judged."""
+        lengths = self.curves.get(_ANSWER_LENGTH, ())
+        if not lengths and all("answer_tokens" in event for event in (self.before, self.after)):
+            lengths = [(e["step"], float(e["answer_tokens"])) for e in (self.before, self.after)]
+        loss = self.curves.get("loss", ())
+        return RunNumbers(loss, self.held_out, lengths, self.retention)
+
+    @property
+    def findings(self) -> list[RunFinding]:
+        """What the numbers say, the loudest first."""
+        return findings(self.numbers)
+
+    @property
+    def figures(self) -> dict[str, tuple[float | None, float | None]]:
+        """What was measured on held-out rows before and after, by name."""
+        names = ("loss", "perplexity", *_GAINS)
+        found = {name: (_number(self.before.get(name)), _number(self.after.get(name))) for name in names}
+        return {name: pair for name, pair in found.items() if pair != (None, None)}
+
+
+def read_facts(directory: RunDirectory) -> RunFacts:
+    """Read a run's folder; raises ``RunError`` when it is none."""
+    told = directory.spec()
+    spec = replace(told, knobs={**told.knobs, **directory.adjusted()})
+    events, _ = directory.events()
+    origin = directory.read_json(directory.origin_file)
+    return RunFacts(
+        directory,
+        spec,
+        directory.status() or RunStatus(RunState.QUEUED),
+        origin,
+        _curves(events),
+        [e for e in events if e["event"] == "eval" and isinstance(e.get("step"), int)],
+        [str(e.get("text", "")) for e in events if e["event"] == "note"],
+        _retention(directory, spec, origin),
+        example_scores(0, _numbered(directory)),
+    )
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; empty when it is not there."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _curves(events: Sequence[Event]) -> dict[str, list[Point]]:
+    found: dict[str, dict[int, float]] = {}
+    for event in events:
+        step, values = event.get("step"), event.get("values")
+        if event["event"] in {"metrics", "device"} and isinstance(step, int) and isinstance(values, Mapping):
+            for name, value in values.items():
+                found.setdefault(name, {})[step] = float(value) if _is_number(value) else math.nan
+    return {name: sorted(points.items()) for name, points in found.items()}
+
+
+def _retention(directory: RunDirectory, spec: RunSpec, origin: Mapping[str, Any]) -> Retention:
+    measured = directory.read_json(directory.retention_file)
+    general = measured.get("general", {})
+    limit = _number(origin.get("retention_limit"))
+    return Retention(
+        _number(general.get("base_loss")),
+        _number(general.get("loss")),
+        int(general.get("rows", 0)),
+        int(general.get("tokens", 0)),
+        spec.general,
+        LIMITS["retention"].value if limit is None else limit,
+        tuple(Canary(str(c["prompt"]), str(c["base"]), str(c["tuned"])) for c in measured.get("canaries", ())),
+    )
+
+
+def _numbered(directory: RunDirectory) -> list[dict[str, Any]]:
+    """The figures of single rows; those without an example's id get one of their own, below zero."""
+    rows = directory.row_figures()
+    return [row if isinstance(row.get("example"), int) else {**row, "example": -i} for i, row in enumerate(rows, 1)]
+
+
+def row_text(directory: RunDirectory, split: str, number: int) -> str:
+    """A frozen row as text, by its place in its file from 1; empty when it is not there."""
+    path = directory.eval_file if split == "held_out" else directory.train_file
+    try:
+        with path.open(encoding="utf-8") as file:
+            row = json.loads(next(line for i, line in enumerate(file, 1) if i == number))
+    except (OSError, ValueError, StopIteration):
+        return ""
+    if "text" in row:
+        return str(row["text"])
+    turns = [*row.get("prompt", ()), *row.get("completion", row.get("chosen", ()))]
+    return "\n".join(f"{turn.get('role')}: {turn.get('content')}" for turn in turns)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
