@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from workbench.domain.chats import Sampling, StopReason, Turn
 from workbench.domain.serving import (
     AnswerEnd,
     AnswerEvent,
+    AnswerNotice,
     ChatRequest,
     EngineState,
     EngineStatus,
     ModelPlace,
     TextPiece,
+    TokenChance,
 )
 from workbench.errors import EngineError
 from workbench.jobs import engine as module
@@ -172,6 +175,21 @@ def test_a_question_registers_its_model_and_says_all_it_needs(server: ScriptedSe
         "stop": ["END"],
         "stream": True,
     }
+
+
+def test_a_notice_and_the_chances_of_tokens_are_passed_on(server: ScriptedServer, client: EngineClient) -> None:
+    told = {"choices": [{"index": 0, "delta": {}, "finish_reason": None}], "workbench": {"notice": "two turns went"}}
+    top = [{"token": "Hi", "logprob": -0.1, "bytes": None}, {"token": "Ho", "logprob": -2.5, "bytes": None}]
+    logprobs = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": top}]}
+    delta = {"index": 0, "delta": {"content": "Hi"}, "logprobs": logprobs, "finish_reason": None}
+    server.script = [told, {"choices": [delta]}, LAST_CHUNK]
+    request = replace(REQUEST, trim=True, top_logprobs=2)
+    notice, piece, end = client.stream(request, cancelled=threading.Event())
+    assert notice == AnswerNotice("two turns went")
+    assert piece == TextPiece("Hi", (TokenChance("Hi", -0.1, (("Hi", -0.1), ("Ho", -2.5))),))
+    assert isinstance(end, AnswerEnd)
+    asked = server.posted[-1][1]
+    assert (asked["truncation"], asked["logprobs"], asked["top_logprobs"]) == ("auto", True, 2)
 
 
 def test_load_progress_in_the_comments_is_passed_on(server: ScriptedServer, client: EngineClient) -> None:

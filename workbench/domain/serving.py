@@ -8,6 +8,9 @@ from enum import StrEnum
 from workbench.domain.chats import Sampling, StopReason, Turn
 from workbench.domain.endpoints import Endpoint
 
+PRECISIONS = ("auto", "float32", "bfloat16", "float16", "8bit", "4bit")
+MAX_TOP_LOGPROBS = 20
+
 
 class EngineState(StrEnum):
     """What the engine is doing. ``OFF`` was never started or ended as it should; ``DIED`` ended by itself.
@@ -27,7 +30,9 @@ class EngineState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """The engine as seen from outside: ``detail`` is one plain sentence (progress, or what went wrong)."""
+    """The engine as seen from outside: ``detail`` is one plain sentence (progress, or what went wrong), ``note`` one
+    about how the base was loaded when that is not the usual way ("" when it is).
+    """
 
     state: EngineState
     detail: str = ""
@@ -38,6 +43,7 @@ class EngineStatus:
     pid: int | None = None
     active: int = 0
     memory_bytes: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +67,40 @@ class ModelPlace:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One answer to ask for. ``sampling.seed`` must be set; ``stop`` are texts that end the answer (not included)."""
+    """One answer to ask for. ``sampling.seed`` must be set; ``stop`` are texts that end the answer (not included).
+
+    With ``trim`` a chat that is longer than the model reads loses its oldest turns, which an ``AnswerNotice`` tells;
+    without, it is refused. ``top_logprobs`` asks for each token's log-probability and that many others (0 to 20).
+    """
 
     model: ModelPlace
     turns: tuple[Turn, ...]
     sampling: Sampling
     stop: tuple[str, ...] = field(default=())
+    trim: bool = False
+    top_logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChance:
+    """A token of an answer with its log-probability, and the most likely tokens at its place with theirs."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """Some more text of an answer, as it is made."""
+    """Some more text of an answer, as it is made; ``chances`` has its tokens when they were asked for."""
+
+    text: str
+    chances: tuple[TokenChance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerNotice:
+    """One sentence to show beside an answer: what happened to the prompt. Comes before the text."""
 
     text: str
 
@@ -87,4 +116,4 @@ class AnswerEnd:
     duration_ms: int
 
 
-AnswerEvent = TextPiece | AnswerEnd
+AnswerEvent = TextPiece | AnswerNotice | AnswerEnd

@@ -17,11 +17,13 @@ from workbench.domain.chats import StopReason
 from workbench.domain.serving import (
     AnswerEnd,
     AnswerEvent,
+    AnswerNotice,
     ChatRequest,
     EngineState,
     EngineStatus,
     ModelPlace,
     TextPiece,
+    TokenChance,
 )
 from workbench.errors import EngineError
 from workbench.jobs.processes import ProcessIdentity, child_environment, log_tail, module_argv, spawn_detached
@@ -289,13 +291,26 @@ def _events(
         if "error" in data:
             raise _refusal(data)
         choice, own = data["choices"][0], data.get("workbench", {})
-        if text := choice["delta"].get("content"):
+        if notice := own.get("notice"):
+            yield AnswerNotice(notice)
+        chances = _chances(choice.get("logprobs"))
+        if (text := choice["delta"].get("content")) or chances:
             clock.piece(own.get("tokens", 0))
-            yield TextPiece(text)
+            yield TextPiece(text or "", chances)
         if choice["finish_reason"] is not None:
             yield _end(data["usage"], own)
             return
     raise EngineError("the engine ended the answer without an end", hint="ask again")
+
+
+def _chances(logprobs: dict[str, Any] | None) -> tuple[TokenChance, ...]:
+    content = (logprobs or {}).get("content") or ()
+    return tuple(
+        TokenChance(
+            each["token"], each["logprob"], tuple((top["token"], top["logprob"]) for top in each["top_logprobs"])
+        )
+        for each in content
+    )
 
 
 def _end(usage: dict[str, int], own: dict[str, Any]) -> AnswerEnd:
@@ -324,11 +339,15 @@ def _status(health: dict[str, Any]) -> EngineStatus:
         pid=health["pid"],
         active=health["active"],
         memory_bytes=health["memory_bytes"],
+        note=health.get("note", ""),  # an engine from before an update may still be running
     )
 
 
 def _body(request: ChatRequest) -> dict[str, Any]:
-    sampling = request.sampling
+    sampling, top = request.sampling, request.top_logprobs
+    asked: dict[str, Any] = {} if top is None else {"logprobs": True, "top_logprobs": top}
+    if request.trim:
+        asked["truncation"] = "auto"
     return {
         "model": request.model.name,
         "messages": [turn.as_dict() for turn in request.turns],
@@ -338,6 +357,7 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         "seed": sampling.seed,
         "stop": list(request.stop),
         "stream": True,
+        **asked,
     }
 
 

@@ -62,7 +62,12 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
         "ia3": peft.IA3Config(
             target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"], init_ia3_weights=False
         ),
+        "prefix": peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
         "prompt": peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
+        "encoder": peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, encoder_hidden_size=24),
+        "dora_head": peft.LoraConfig(
+            r=4, lora_alpha=64, target_modules=["embed_tokens", "v_proj"], use_dora=True, init_lora_weights=False
+        ),
         "pissa": peft.LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights="pissa"),
     }
     for number, (name, config) in enumerate(shapes.items()):
@@ -133,6 +138,9 @@ def _save_adapter(root: Path, name: str, config: Any, *, seed: int) -> None:
         for parameter_name, parameter in model.named_parameters():
             if "ia3_l" in parameter_name:
                 torch.nn.init.uniform_(parameter, 0.2, 2.0)
+    if name in {"prompt", "encoder"}:  # else the learnt words are as small as the embeddings, and change little
+        for parameter in model.prompt_encoder.parameters():
+            parameter.data *= 10
     model.save_pretrained(root / name, save_embedding_layers=False)
 
 
@@ -166,7 +174,7 @@ class Asked:
         text = ""
         while True:
             match self.events.get(timeout=60):
-                case Piece(piece, _):
+                case Piece(piece):
                     text += piece
                 case Done() as done:
                     return text, done
@@ -177,13 +185,13 @@ class Asked:
 class InProcess:
     """A desk with a scheduler thread behind it."""
 
-    def __init__(self, models: TinyModels) -> None:
+    def __init__(self, models: TinyModels, precision: str = "auto") -> None:
         from workbench.worker.engine.desk import Desk
         from workbench.worker.engine.scheduler import Scheduler
 
         self.models = models
         self.desk = Desk()
-        self.scheduler = Scheduler(self.desk)
+        self.scheduler = Scheduler(self.desk, precision)
         for folder in models.root.iterdir():
             self.register(folder.name)
         threading.Thread(target=self.scheduler.run, daemon=True).start()
@@ -211,6 +219,11 @@ class InProcess:
 @pytest.fixture(scope="session")
 def in_process(tiny_models: TinyModels) -> InProcess:
     return InProcess(tiny_models)
+
+
+@pytest.fixture(scope="session")
+def in_four_bits(tiny_models: TinyModels) -> InProcess:
+    return InProcess(tiny_models, "4bit")
 
 
 @pytest.fixture(scope="session")

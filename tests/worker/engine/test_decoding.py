@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bare import TOKENS, Bare
 from workbench.domain.chats import StopReason
 from workbench.worker.engine.desk import Done
 from workbench.worker.engine.wire import Refusal
@@ -17,36 +17,6 @@ pytestmark = pytest.mark.ml
 
 SHORT = "Hi"
 LONG = "Tell me everything about the history of the wooden spoon, please, and then some more."
-TOKENS = 24
-
-
-class Bare:
-    """Greedy answers by transformers' and PEFT's own generate, one prompt at a time."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self.answer = cache(self._answer)
-
-    def model(self, name: str) -> Any:
-        from peft import PeftModel
-        from transformers import AutoModelForCausalLM
-
-        is_base = name in {"base", "second"}
-        model = AutoModelForCausalLM.from_pretrained(self._root / (name if is_base else "base"))
-        return (model if is_base else PeftModel.from_pretrained(model, self._root / name)).eval()
-
-    def _answer(self, name: str, text: str, tokens: int = TOKENS) -> str:
-        import torch
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(self._root / "base")
-        turns = [{"role": "user", "content": text}]
-        prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt")
-        with torch.no_grad():
-            whole = self.model(name).generate(**prompt, max_new_tokens=tokens, do_sample=False)
-        new = whole[0, prompt["input_ids"].shape[1] :]
-        # The engine never gives out a character that was cut in half at the end.
-        return tokenizer.decode(new, skip_special_tokens=True).rstrip("\ufffd")
 
 
 @pytest.fixture(scope="module")
@@ -169,14 +139,14 @@ def test_the_same_seed_gives_the_same_answer_alone_and_in_a_batch(in_process: An
 def test_sampling_draws_tokens_as_often_as_their_probabilities_say() -> None:
     import torch
 
-    from workbench.worker.engine.group import draw
+    from workbench.worker.engine.drawing import draw
 
     logits = torch.tensor([[2.0, 1.0, 0.0, -1.0, -30.0]])
     draws = 4000
     lane = _lane(temperature=0.7, top_p=1.0)
     counts = torch.zeros(5)
     for _ in range(draws):
-        counts[draw(logits, [lane])] += 1
+        counts[draw(logits, [lane])[0]] += 1
     expected = torch.softmax(logits[0] / 0.7, dim=0)
     # Four standard deviations of a binomial share.
     assert torch.all((counts / draws - expected).abs() <= 4 * (expected * (1 - expected) / draws).sqrt() + 1e-9)
@@ -185,22 +155,23 @@ def test_sampling_draws_tokens_as_often_as_their_probabilities_say() -> None:
 def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
     import torch
 
-    from workbench.worker.engine.group import draw
+    from workbench.worker.engine.drawing import draw
 
     probabilities = torch.tensor([[0.15, 0.5, 0.05, 0.3]])
     lane = _lane(temperature=1.0, top_p=0.7)  # 0.5 alone is short of it, 0.5 + 0.3 reaches it
-    assert {draw(probabilities.log(), [lane]).item() for _ in range(300)} == {1, 3}
+    assert {draw(probabilities.log(), [lane])[0] for _ in range(300)} == {1, 3}
 
 
 def _lane(**options: float) -> Any:
+    from workbench.worker.engine.adapters import Loaded
     from workbench.worker.engine.desk import Place, Row
-    from workbench.worker.engine.group import Lane
-    from workbench.worker.engine.resident import Loaded, Speaker
+    from workbench.worker.engine.lane import Lane
+    from workbench.worker.engine.speaker import Speaker
     from workbench.worker.engine.wire import parse_request
 
     asked = parse_request({"model": "m", "messages": [{"role": "user", "content": "x"}], "seed": 1, **options})
     place = Place("m", "/nowhere")
-    return Lane(Row(asked, place, lambda event: None), Loaded(place, None, Speaker(None, frozenset())), [1], None)
+    return Lane(Row(asked, place, lambda event: None), Loaded(place, Speaker(None, frozenset())), [1], None)
 
 
 # Ends
@@ -264,7 +235,7 @@ def test_the_chat_template_may_refuse(in_process: Any) -> None:
     assert "Unknown role: wizard" in refusal.message
 
 
-@pytest.mark.parametrize("name", ["prompt", "pissa"])
+@pytest.mark.parametrize("name", ["pissa"])
 def test_adapters_that_would_answer_wrongly_are_refused(in_process: Any, name: str) -> None:
     assert refusal_of(in_process, name, SHORT).code == "unsupported_adapter"
 

@@ -22,6 +22,13 @@ def fresh(in_process: Any, name: str, text: str, **options: Any) -> str:
     return str(in_process.ask(name, text, **options).result()[0])
 
 
+def chunks_of(tokens: int, in_process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have prompts read so many tokens at a time."""
+    from workbench.worker.engine.pace import Pace
+
+    monkeypatch.setattr(Pace, "columns", lambda self, rows, is_alone: tokens)
+
+
 @pytest.mark.parametrize("name", ["base", "tuned", "dora", "ia3"])
 def test_a_next_turn_reads_only_what_is_new_and_answers_as_if_it_had_read_all(in_process: Any, name: str) -> None:
     said, first = in_process.ask(name, LONG).result()
@@ -76,7 +83,7 @@ def test_a_prompt_in_many_chunks_gives_the_same_answers(in_process: Any, monkeyp
     rows = [("base", LONG), ("tuned", OTHER), ("wide", LONG)]
     whole = [fresh(in_process, *row) for row in rows]
     in_process.unload()
-    monkeypatch.setattr(in_process.scheduler._resident, "chunk_tokens", 7)
+    chunks_of(7, in_process, monkeypatch)
     assert [asked.result()[0] for asked in in_process.together(*rows)] == whole
 
 
@@ -84,7 +91,7 @@ def test_a_row_is_stopped_while_its_prompt_is_still_being_read(
     in_process: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_process.unload()
-    monkeypatch.setattr(in_process.scheduler._resident, "chunk_tokens", 1)
+    chunks_of(1, in_process, monkeypatch)
     forward, reads = in_process.scheduler._resident.forward, 0
     asked: list[Any] = []
 
@@ -98,30 +105,27 @@ def test_a_row_is_stopped_while_its_prompt_is_still_being_read(
     with in_process.desk.changed:
         asked.append(in_process.ask("base", LONG))
         monkeypatch.setattr(in_process.scheduler._resident, "forward", counted)
-    monkeypatch.setattr(in_process.scheduler._resident, "chunk_tokens", 1)
     in_process.unload()
     assert reads == 3 and asked[0].events.empty()
 
 
 def states(tokens: int, seed: int) -> Any:
-    """A cache of two layers with one row."""
+    """A past of two layers."""
     import torch
-    from transformers import DynamicCache
+
+    from workbench.worker.engine.sheet import Past
 
     generator = torch.Generator().manual_seed(seed)
-    cache = DynamicCache()
-    for layer in range(2):
-        keys, values = (torch.rand(1, 2, tokens, 4, generator=generator) for _ in range(2))
-        cache.update(keys, values, layer)
-    return cache
+    return Past(
+        [tuple(torch.rand(2, tokens, 4, generator=generator) for _ in range(2)) for _ in range(2)],  # type: ignore[misc]
+        tokens,
+    )
 
 
 def keep(memory: Any, owner: str, ids: list[int]) -> Any:
-    import torch
-
-    cache = states(len(ids), seed=sum(ids))
-    memory.keep(owner, ids, cache, 0, torch.ones(len(ids)))
-    return cache
+    past = states(len(ids), seed=sum(ids))
+    memory.keep(owner, ids, past)
+    return past
 
 
 ENTRY_BYTES = 2 * 2 * 2 * 4 * 4  # layers, keys and values, heads, size, bytes of a float: for one token
@@ -133,12 +137,12 @@ def test_the_longest_beginning_is_recalled_and_never_the_whole() -> None:
     from workbench.worker.engine.memory import Memory
 
     memory = Memory(limit_bytes=1_000_000)
-    cache = keep(memory, "base", list(range(40)))
+    whole = keep(memory, "base", list(range(40)))
     keep(memory, "base", [*range(20), *range(100, 120)])
     past = memory.recall("base", [*range(30), 7, 7])
     assert past.tokens == 30
-    for (keys, values), layer in zip(past.layers, cache.layers, strict=True):
-        assert torch.equal(keys, layer.keys[0, :, :30]) and torch.equal(values, layer.values[0, :, :30])
+    for (keys, values), (all_keys, all_values) in zip(past.layers, whole.layers, strict=True):
+        assert torch.equal(keys, all_keys[:, :30]) and torch.equal(values, all_values[:, :30])
     assert memory.recall("base", list(range(40))).tokens == 39
     assert memory.recall("tuned", list(range(40))).tokens == 0
     assert memory.recall("base", list(range(10))).tokens == 0  # too short to be worth it

@@ -154,7 +154,8 @@ def test_a_client_that_goes_away_frees_its_row(client: EngineClient, tiny_models
     answer(client, tiny_models, "endless", GREEDY)
     body = {"model": "endless", "messages": [HELLO[0].as_dict()], "max_tokens": 900_000, "stream": True}
     with http(client) as plain, plain.stream("POST", "/v1/chat/completions", json=body) as response:
-        next(line for line in response.iter_lines() if '"content"' in line)
+        lines = response.iter_lines()  # held: the connection closes with it
+        next(line for line in lines if '"content"' in line)
         assert eventually(lambda: active(client) == 1), client.status()
     assert eventually(lambda: active(client) == 0)
 

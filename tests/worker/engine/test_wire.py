@@ -56,8 +56,13 @@ def test_one_stop_or_several() -> None:
         {"seed": 1.5},
         {"stop": [""]},
         {"stop": ["x"] * 17},
-        {"n": 2},
-        {"logprobs": True},
+        {"n": 0},
+        {"n": 17},
+        {"n": True},
+        {"top_logprobs": 2},
+        {"logprobs": True, "top_logprobs": 21},
+        {"stream_options": "usage"},
+        {"frequency_penalty": 0.5},
     ],
 )
 def test_what_cannot_be_is_refused_by_name(change: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.domain.chats import StopReason
+from workbench.domain.serving import TokenChance
 from workbench.worker.engine.wire import Asked, Refusal
 
 WEIGHT_AND_CONFIG_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
@@ -45,6 +46,14 @@ class Piece:
 
     text: str
     tokens: int
+    chances: tuple[TokenChance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to show beside the answer: what was done to the prompt that nobody asked for in so many words."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ class Done:
     remembered_tokens: int = 0
 
 
-RowEvent = Piece | Done | Refusal
+RowEvent = Piece | Notice | Done | Refusal
 
 
 @dataclass(eq=False)
@@ -88,10 +97,13 @@ class PublicState:
     state: str = "loading"
     detail: str = "starting: importing torch"
     base: str = ""
+    note: str = ""
     adapters: tuple[str, ...] = ()
     device: str = ""
     dtype: str = ""
     active: int = 0
+    waiting: int = 0
+    remembered_bytes: int = 0
     mixed_batches: int = 0
 
 

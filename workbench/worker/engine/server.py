@@ -1,25 +1,22 @@
-"""The engine's HTTP side: endpoints, server-sent events, and what happens when a client goes away. Knows no torch."""
+"""The engine's HTTP side on its own socket: endpoints and errors. Knows no torch."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import time
-import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from workbench.worker.engine.desk import Desk, Done, Piece, Place, Row, RowEvent, Unload
-from workbench.worker.engine.wire import Asked, Envelope, Refusal, event, keep_alive, parse_request, usage
+from workbench.worker.engine.answering import KEEP_ALIVE_SECONDS, Answer, AnswerStream
+from workbench.worker.engine.desk import Desk, Unload
+from workbench.worker.engine.wire import Refusal, parse_request
 
-KEEP_ALIVE_SECONDS = 0.2
 UNLOAD_LIMIT_SECONDS = 600.0
 
 
@@ -40,7 +37,7 @@ class Server:
             Route("/workbench/unload", self.unload, methods=["POST"]),
             Route("/workbench/shutdown", self.shutdown, methods=["POST"]),
         ]
-        return Starlette(routes=routes, exception_handlers={Refusal: _refused})
+        return Starlette(routes=routes, exception_handlers={Refusal: refused})
 
     async def health(self, request: Request) -> Response:
         """How the engine is; answers also while torch is being imported or a model loads."""
@@ -55,7 +52,10 @@ class Server:
                 "dtype": public.dtype,
                 "pid": os.getpid(),
                 "active": public.active,
-                "memory_bytes": _memory_bytes(public.device),
+                "memory_bytes": memory_bytes(public.device),
+                "note": public.note,
+                "waiting": public.waiting,
+                "remembered_bytes": public.remembered_bytes,
                 "mixed_batches": public.mixed_batches,
             }
         )
@@ -68,7 +68,7 @@ class Server:
 
     async def register(self, request: Request) -> Response:
         """Tell the engine where a model is; nothing is loaded yet."""
-        body = await _json(request)
+        body = await json_of(request)
         base = body.get("base")
         name, path = _named(body, "the model")
         under = _named(base, "the base") if base is not None else None
@@ -89,118 +89,22 @@ class Server:
 
     async def complete(self, request: Request) -> Response:
         """One answer, streamed or whole."""
-        asked = parse_request(await _json(request))
-        answer = Answer(self._desk, asked, self._desk.place(asked.model))
-        if not asked.stream:
-            return await answer.whole(request)
-        await answer.wait(KEEP_ALIVE_SECONDS)
-        if answer.refusal:  # known before anything was sent: then it can be a plain HTTP error
-            raise answer.refusal
-        return AnswerStream(answer)
+        asked = parse_request(await json_of(request))
+        return await respond(request, Answer(self._desk, asked, self._desk.place(asked.model)), stream=asked.stream)
 
 
-class Answer:
-    """One row, seen from the event loop."""
-
-    def __init__(self, desk: Desk, asked: Asked, place: Place) -> None:
-        self._desk = desk
-        self._loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[RowEvent] = asyncio.Queue()
-        self._envelope = Envelope(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), asked.model)
-        self._text = ""
-        self._tokens = 0
-        self._end: Done | None = None
-        self.refusal: Refusal | None = None
-        self._row = Row(asked, place, self._emit)
-        desk.submit(self._row)
-
-    def cancel(self) -> None:
-        """Nobody listens any more; harmless after the end."""
-        self._desk.cancel(self._row)
-
-    async def wait(self, seconds: float) -> None:
-        """Collect what comes within ``seconds``: at least one event, or none in time."""
-        try:
-            self._take(await asyncio.wait_for(self._events.get(), seconds))
-        except TimeoutError:
-            return
-        while not self._events.empty():
-            self._take(self._events.get_nowait())
-
-    async def whole(self, request: Request) -> Response:
-        """The answer in one piece; cancelled when the client goes away."""
-        try:
-            while self._end is None and self.refusal is None:
-                await self.wait(KEEP_ALIVE_SECONDS)
-                if await request.is_disconnected():
-                    return Response(status_code=499)
-        finally:
-            self.cancel()
-        if self._end is None:
-            raise self.refusal or AssertionError("an answer ends with an end or a refusal")
-        body = self._envelope.completion(self._text, self._end.stop_reason.value)
-        return JSONResponse({**body, **_figures(self._end)})
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The answer as server-sent events, with a comment whenever nothing came for a while."""
-        yield event(self._envelope.chunk({"role": "assistant", "content": ""}))
-        while True:
-            if self._text:
-                text, self._text = self._text, ""
-                so_far = {"workbench": {"tokens": self._tokens}}
-                yield event({**self._envelope.chunk({"content": text}), **so_far})
-            if self.refusal is not None:
-                yield event(self.refusal.body())
-                return
-            if self._end is not None:
-                yield event({**self._envelope.chunk({}, self._end.stop_reason.value), **_figures(self._end)})
-                yield b"data: [DONE]\n\n"
-                return
-            await self.wait(KEEP_ALIVE_SECONDS)
-            if not self._text and self._end is None:
-                public = self._desk.public
-                yield keep_alive(public.state, public.detail, base=public.base)
-
-    def _emit(self, row_event: RowEvent) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._events.put_nowait, row_event)
-
-    def _take(self, row_event: RowEvent) -> None:
-        match row_event:
-            case Piece(text, tokens):
-                self._text += text
-                self._tokens = tokens
-            case Done():
-                self._end = row_event
-            case Refusal():
-                self.refusal = row_event
+async def respond(request: Request, answer: Answer, *, stream: bool) -> Response:
+    """The answer streamed or whole; a refusal that comes at once is a plain HTTP error either way."""
+    if not stream:
+        return await answer.whole(request)
+    await answer.wait(KEEP_ALIVE_SECONDS)
+    if answer.refusal:
+        raise answer.refusal
+    return AnswerStream(answer)
 
 
-class AnswerStream(StreamingResponse):
-    """A streamed answer whose row is cancelled however the response ends."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.chunks(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        self._answer = answer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send; a closed connection ends this early."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._answer.cancel()
-
-
-def _figures(end: Done) -> dict[str, Any]:
-    own = {
-        "first_token_ms": end.first_token_ms,
-        "duration_ms": end.duration_ms,
-        "stop_reason": end.stop_reason.value,
-    }
-    return {"usage": usage(end.prompt_tokens, end.tokens, end.remembered_tokens), "workbench": own}
-
-
-async def _json(request: Request) -> dict[str, Any]:
+async def json_of(request: Request) -> dict[str, Any]:
+    """The request's JSON object; raises ``Refusal``."""
     try:
         body = json.loads(await request.body())
     except ValueError as error:
@@ -217,12 +121,13 @@ def _named(body: Any, what: str) -> tuple[str, str]:
     return name, path
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def refused(request: Request, error: Exception) -> Response:
+    """A ``Refusal`` as the protocol's error."""
     assert isinstance(error, Refusal)
     return JSONResponse(error.body(), status_code=error.status)
 
 
-def _memory_bytes(device: str) -> int:
+def memory_bytes(device: str) -> int:
     """Memory in use: of the GPU where there is one, else the process's resident memory."""
     if device.startswith("cuda"):
         import torch  # long imported by the scheduler when the device is known

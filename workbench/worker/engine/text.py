@@ -62,6 +62,11 @@ class StopFinder:
         self._held = ""
         self.found = False
 
+    @property
+    def held(self) -> int:
+        """How many characters are held back."""
+        return len(self._held)
+
     def push(self, piece: str) -> str:
         """The text that is certainly before any stop string; nothing more once one was found."""
         if self.found:

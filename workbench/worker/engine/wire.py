@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+from workbench.domain.serving import MAX_TOP_LOGPROBS, TokenChance
 
 DEFAULT_MAX_TOKENS = 512
 MAX_STOPS = 16
-UNSUPPORTED = ("tools", "functions", "logprobs", "top_logprobs", "logit_bias", "response_format", "audio")
+MAX_ANSWERS = 16
+LOWEST_LOGPROB = -9999.0  # what OpenAI's protocol says instead of minus infinity, which JSON does not have
+UNSUPPORTED = ("tools", "functions", "logit_bias", "response_format", "audio", "frequency_penalty", "presence_penalty")
 
 
 class Refusal(Exception):
@@ -31,7 +35,11 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One checked request. ``temperature`` 0 is greedy; ``seed`` is always set."""
+    """One checked request. ``temperature`` 0 is greedy; ``seed`` is always set.
+
+    ``n`` answers are asked for, of which this is one. ``top_logprobs`` None means no log-probabilities at all. With
+    ``trim`` the oldest turns of what is longer than the model reads are left out.
+    """
 
     model: str
     turns: tuple[dict[str, str], ...]
@@ -41,6 +49,14 @@ class Asked:
     seed: int
     stop: tuple[str, ...]
     stream: bool
+    n: int = 1
+    top_logprobs: int | None = None
+    trim: bool = False
+    include_usage: bool = False
+
+    def one(self, index: int) -> Asked:
+        """The request for one of its answers: as if it had been asked for alone, with the seed after the last one's."""
+        return replace(self, n=1, seed=(self.seed + index) % 2**63)
 
 
 def parse_request(body: Mapping[str, Any]) -> Asked:
@@ -48,8 +64,6 @@ def parse_request(body: Mapping[str, Any]) -> Asked:
     for field in UNSUPPORTED:
         if body.get(field):
             raise Refusal(f"{field!r} is not supported by this engine", code="unsupported_parameter")
-    if body.get("n", 1) not in (1, None):
-        raise Refusal("only one answer per request: 'n' must be 1", code="unsupported_parameter")
     limit = body.get("max_completion_tokens")
     if limit is None:
         limit = body.get("max_tokens")
@@ -63,6 +77,10 @@ def parse_request(body: Mapping[str, Any]) -> Asked:
         seed=secrets.randbits(31) if seed is None else int(seed) % 2**63,
         stop=_stops(body.get("stop")),
         stream=bool(body.get("stream", False)),
+        n=_whole("n", 1 if body.get("n") is None else body["n"], most=MAX_ANSWERS),
+        top_logprobs=_top_logprobs(body),
+        trim=body.get("truncation") == "auto",
+        include_usage=_includes_usage(body.get("stream_options")),
     )
 
 
@@ -92,10 +110,26 @@ def _within(field: str, value: float, low: float, high: float) -> float:
     return float(value)
 
 
-def _whole(field: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _bad(f"{field!r} must be a whole number of at least 1")
+def _whole(field: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise _bad(f"{field!r} must be a whole number {bounds}")
     return value
+
+
+def _includes_usage(options: Any) -> bool:
+    if options is not None and not isinstance(options, Mapping):
+        raise _bad("'stream_options' must be an object")
+    return bool(options and options.get("include_usage"))
+
+
+def _top_logprobs(body: Mapping[str, Any]) -> int | None:
+    top = body.get("top_logprobs")
+    if not body.get("logprobs"):
+        if top is not None:
+            raise _bad("'top_logprobs' needs 'logprobs' to be true")
+        return None
+    return _whole("top_logprobs", 0 if top is None else top, least=0, most=MAX_TOP_LOGPROBS)
 
 
 def _stops(value: Any) -> tuple[str, ...]:
@@ -140,19 +174,43 @@ class Envelope:
     created: int
     model: str
 
-    def chunk(self, delta: Mapping[str, str], finish_reason: str | None = None) -> dict[str, Any]:
+    def chunk(self, *choices: Mapping[str, Any]) -> dict[str, Any]:
         """One ``chat.completion.chunk`` object."""
-        choice = {"index": 0, "delta": dict(delta), "finish_reason": finish_reason}
-        return {**self._head("chat.completion.chunk"), "choices": [choice]}
+        return {**self._head("chat.completion.chunk"), "choices": list(choices)}
 
-    def completion(self, text: str, finish_reason: str) -> dict[str, Any]:
+    def completion(self, *choices: Mapping[str, Any]) -> dict[str, Any]:
         """The whole answer at once, for requests without ``stream``."""
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "finish_reason": finish_reason}
-        return {**self._head("chat.completion"), "choices": [choice]}
+        return {**self._head("chat.completion"), "choices": list(choices)}
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+def choice_delta(
+    index: int, delta: Mapping[str, str], *, logprobs: Any = None, finish_reason: str | None = None
+) -> dict[str, Any]:
+    """One answer's part of a chunk."""
+    return {"index": index, "delta": dict(delta), "logprobs": logprobs, "finish_reason": finish_reason}
+
+
+def choice_whole(index: int, text: str, *, logprobs: Any, finish_reason: str) -> dict[str, Any]:
+    """One whole answer."""
+    message = {"role": "assistant", "content": text}
+    return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
+
+
+def logprobs_of(chances: Sequence[TokenChance]) -> dict[str, Any]:
+    """OpenAI's object of log-probabilities."""
+    content = []
+    for chance in chances:
+        top = [_logprob(text, logprob) for text, logprob in chance.top]
+        content.append({**_logprob(chance.text, chance.logprob), "top_logprobs": top})
+    return {"content": content, "refusal": None}
+
+
+def _logprob(text: str, logprob: float) -> dict[str, Any]:
+    known = None if "\ufffd" in text else list(text.encode("utf-8", "replace"))  # a part of a character
+    return {"token": text, "logprob": max(logprob, LOWEST_LOGPROB), "bytes": known}
 
 
 def usage(prompt_tokens: int, tokens: int, remembered_tokens: int = 0) -> dict[str, Any]:

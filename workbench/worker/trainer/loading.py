@@ -11,6 +11,7 @@ from workbench.domain.examples import Kind
 from workbench.domain.methods import Task
 from workbench.domain.runs import RunSpec
 from workbench.errors import RefusedError
+from workbench.worker.quantising import keep_four_bit_layers_as_they_are, quantised
 from workbench.worker.speaking import tokenizer_of
 from workbench.worker.trainer.adapters import adapter_of, choose_weights, settings
 
@@ -106,32 +107,8 @@ def _load_base(spec: RunSpec) -> PreTrainedModel:
         kind, options["num_labels"] = AutoModelForSequenceClassification, 1
     set_seed(spec.seed)  # the head that gives a score is new, and drawn
     if (bits := settings(spec)["quantization"]) != "none":
-        options |= _quantized(str(bits), chosen)
+        device = {"": 0} if device_name() == "cuda" else {"": "cpu"}
+        options |= quantised(str(bits), chosen.weights) | {"device_map": device}
     model = kind.from_pretrained(spec.base_path, **options)
-    _keep_four_bit_layers_as_they_are(model)
+    keep_four_bit_layers_as_they_are(model)
     return model
-
-
-def _keep_four_bit_layers_as_they_are(model: PreTrainedModel) -> None:
-    """Switch off bitsandbytes' repacking for inference on CPUs with AVX-512 BF16.
-
-    It changes the weights in place at the first forward pass outside training, as a measurement of the held-out loss
-    is, and fails on layers whose width is no multiple of its block of 64.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-
-
-def _quantized(bits: str, chosen: Precision) -> dict[str, Any]:
-    from transformers import BitsAndBytesConfig
-
-    four = {
-        "load_in_4bit": True,
-        "bnb_4bit_quant_type": "nf4",
-        "bnb_4bit_use_double_quant": True,
-        "bnb_4bit_compute_dtype": chosen.weights,
-    }
-    device = {"": 0} if device_name() == "cuda" else {"": "cpu"}
-    quantization = BitsAndBytesConfig(**(four if bits == "4bit" else {"load_in_8bit": True}))
-    return {"quantization_config": quantization, "device_map": device}

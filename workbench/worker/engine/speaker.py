@@ -1,0 +1,45 @@
+"""A model's side of text: messages to tokens through its chat template, and tokens to text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
+
+from workbench.worker.engine.wire import Refusal
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A tokenizer with its chat template, and the tokens that end an answer."""
+
+    tokenizer: Any
+    end_ids: frozenset[int]
+
+    def encode(self, turns: Sequence[dict[str, str]]) -> list[int]:
+        """The prompt's token ids, ready for the answer; raises ``Refusal`` when the chat template says no."""
+        if not self.tokenizer.chat_template:
+            hint = "use a chat model, or give its folder a chat_template.jinja"
+            raise Refusal("this model has no chat template", code="no_chat_template", hint=hint)
+        try:
+            text = self.tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
+        except TemplateError as error:
+            raise Refusal(f"the model's chat template refused: {error}", code="chat_template_error") from None
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text without special tokens."""
+        return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def shown(self, token: int) -> str:
+        """One token by itself, special or not; a part of a character is a replacement character."""
+        return self.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens with which the model ends an answer, by its generation settings and its tokenizer."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    several = configured if isinstance(configured, list) else [configured]
+    return frozenset(i for i in (*several, tokenizer.eos_token_id) if i is not None)
