@@ -191,7 +191,7 @@ def test_imports_of_the_schema_before_are_kept_and_can_be_taken_back(workspace: 
         "ALTER TABLE imports RENAME TO later; DROP INDEX imports_state;"
         f"{create}; INSERT INTO imports SELECT * FROM later; DROP TABLE later;"
         "CREATE INDEX imports_state ON imports(state, first_id, last_id);"
-        f"DELETE FROM _sqlite_migrations WHERE name >= '{LIFTED}'"
+        f"DELETE FROM _sqlite_migrations WHERE name = '{LIFTED}'"
     )
     db.close()
     store = Store.open(workspace)
