@@ -126,6 +126,10 @@ class Labelling:
     """``[labelling]``: who decides."""
 
     rater: str = field(default="", metadata=_help("the name decisions are signed with; empty means your login name"))
+    repeats: float = field(
+        default=0.05,
+        metadata=_help("share of blind pairs shown once more, sides swapped: do you agree with yourself?", maximum=1),
+    )
 
     @property
     def rater_name(self) -> str:

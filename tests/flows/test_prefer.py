@@ -7,9 +7,9 @@ import pytest
 
 from samples import IMPORTED, demo, generation, pair
 from workbench.domain.chats import Role, Sampling, Turn
-from workbench.domain.comparisons import Verdict
+from workbench.domain.comparisons import Strength, Verdict
 from workbench.domain.examples import Content, SourceKind, Split, Status
-from workbench.domain.preferences import BlindPair, Judgement, Strength, Tally, Waiting
+from workbench.domain.preferences import BlindPair, Judgement, Tally, Waiting
 from workbench.domain.queries import parse_query
 from workbench.errors import DataError, RefusedError, UsageError
 from workbench.flows import chat, check, curate, prefer

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from samples import candidate, user
-from workbench.domain.comparisons import Comparison, Score, Verdict
+from workbench.domain.comparisons import Comparison, Score, Verdict, VoteDetails
 from workbench.domain.models import ModelKind
 from workbench.errors import NotFoundError, RefusedError
 from workbench.store.store import Store
@@ -55,7 +55,7 @@ def test_a_queue_can_be_one_pair_of_models_in_either_order(store: Store) -> None
 
 def test_a_vote_taken_back_brings_the_comparison_back(store: Store) -> None:
     comparison = ask(store, "pip", "tuned", 1)
-    rating = store.comparisons.rate(comparison.id, Verdict.LEFT, rater="r", comment="clearer", duration_ms=1234)
+    rating = store.comparisons.rate(comparison.id, Verdict.LEFT, rater="r", details=VoteDetails("clearer", 1234))
     assert store.comparisons.last_rating("r") == rating
     undone = store.comparisons.undo_rating("r")
     assert undone is not None and undone.id == rating.id and undone.undone

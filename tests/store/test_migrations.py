@@ -73,7 +73,13 @@ def _take_back_to_first_schema(path: Path) -> None:
         for fields in texts:
             del fields["content"]["tools"]
         db.execute("UPDATE decisions SET before = ?, after = ? WHERE id = ?", [*map(json.dumps, texts), row_id])
-    db.execute("DROP TABLE removed_models")
+    for table in ("removed_models", "round_pairs", "rounds"):
+        db.execute(f"DROP TABLE {table}")
+    db.execute("DROP INDEX comparisons_repeats")
+    for name in ("kind", "strength", "rubric", "live"):
+        db.execute(f"ALTER TABLE ratings DROP COLUMN {name}")
+    for name in ("a_identity", "b_identity", "example_id", "tags", "difference", "repeat_of", "repeat_for"):
+        db.execute(f"ALTER TABLE comparisons DROP COLUMN {name}")
     for table, column in (("chats", "archived_utc"), ("chats", "deleted_utc"), ("models", "key_source")):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     db.execute("DROP TABLE presets")

@@ -23,10 +23,11 @@ from textual.widgets import Input
 
 from fakes import FakeEngine
 from workbench.domain.chats import Generation, Role, Sampling, StopReason, Turn
-from workbench.domain.comparisons import Candidate
+from workbench.domain.comparisons import Candidate, RaterKind, Verdict, VoteDetails
 from workbench.domain.decisions import Action
 from workbench.domain.examples import Source, SourceKind, Status, judgement, preference
 from workbench.domain.models import ModelKind
+from workbench.domain.rubrics import Criterion
 from workbench.domain.runs import RunSpec, RunState, RunStatus
 from workbench.errors import DataError
 from workbench.flows.bench import Bench
@@ -34,6 +35,7 @@ from workbench.paths import workspace
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.panes import PANES
 from workbench.tui.running_import import ImportAsked, RunningImport
+from workbench.tui.screens.arena_rubric import RubricDialog
 from workbench.tui.screens.export_form import ExportDialog
 from workbench.tui.screens.import_form import ImportDialog
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, Dialog, Field, FormDialog, TextDialog
@@ -83,6 +85,7 @@ def hostile_bench() -> Bench:
             Candidate("pip", ONE, GENERATION),
             draw_seed=1,
         )
+    _hostile_votes(bench)
     store.models.add("other", ModelKind.BASE, "/no/such/folder", note=RATER)
     _hostile_runs(bench)
     return bench
@@ -92,6 +95,18 @@ def _all() -> object:
     from workbench.domain.queries import parse_query
 
     return parse_query("")
+
+
+def _hostile_votes(bench: Bench) -> None:
+    """Votes on models with hostile names, on prompts with hostile tags, one of them by a judge."""
+    store = bench.store.comparisons
+    for number, name in enumerate(SHORT):
+        name = name.encode("utf-8", "replace").decode()
+        sides = (Candidate(name, ONE, GENERATION), Candidate(RATER, ONE + "b", GENERATION))
+        made = store.add((Turn("user", ONE),), *sides, draw_seed=number, tags=(name,))
+        told = VoteDetails(RATER, rubric={RATER: (1, 5)})
+        store.rate(made.id, Verdict.LEFT, rater=RATER, details=told)
+        store.rate(made.id, Verdict.LEFT, rater=f"judge:{name}", kind=RaterKind.JUDGE, details=told)
 
 
 def _hostile_runs(bench: Bench) -> None:
@@ -232,6 +247,11 @@ SCENES: dict[str, Scene] = {
     "prefer reasons": other_pane("prefer", "d", "r"),
     "train form": other_pane("train", "n"),
     "arena form": other_pane("arena", "n"),
+    "arena marks": dialog(lambda app: RubricDialog([Criterion(ONE, ONE, ONE, ONE)], {})),
+    "results votes": other_pane("results", "d"),
+    "results vote": other_pane("results", "d", "enter"),
+    "results fixes": other_pane("results", "f"),
+    "results fix": other_pane("results", "f", "enter"),
     "confirm": dialog(lambda app: ConfirmDialog(ONE, text=ONE)),
     "confirm typed": dialog(lambda app: ConfirmDialog(ONE, text=ONE, typed=ONE)),
     "one line": dialog(lambda app: TextDialog(ONE, value=ONE, text=ONE, placeholder=ONE)),

@@ -124,16 +124,16 @@ async def test_help_lists_live_bindings_and_the_same_key_closes_it(bench: Bench)
 
 
 async def test_help_follows_a_changed_keymap(bench: Bench) -> None:
-    settings = Settings(keys={"chat.regenerate": "f9"})
+    settings = Settings(keys={"chat.regenerate": "f10"})
     async with showing(bench, size=(120, 50), settings=settings) as (app, pilot):
-        await until(pilot, lambda: "f9" in app.screen.active_bindings)
+        await until(pilot, lambda: "f10" in app.screen.active_bindings)
         assert "ctrl+r" not in app.screen.active_bindings
         await pilot.press("f1")
-        await until_text(pilot, "F9")
+        await until_text(pilot, "F10")
 
 
 async def test_a_line_of_the_keymap_that_cannot_be_used_is_said(bench: Bench) -> None:
-    async with showing(bench, settings=Settings(keys={"chat.regenerat": "f9"})) as (app, pilot):
+    async with showing(bench, settings=Settings(keys={"chat.regenerat": "f10"})) as (app, pilot):
         await until(pilot, lambda: "chat.regenerat" in said(app))
 
 

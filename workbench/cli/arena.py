@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add, positive
@@ -13,15 +12,16 @@ from workbench.errors import NotFoundError, RefusedError, UsageError
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
     from workbench.domain.comparisons import BlindView
-    from workbench.flows.compare import Result
+    from workbench.domain.rounds import Round
 
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add ``compare``, ``rate`` and ``results``."""
-    one = add(commands, common, "compare", compare, "let two models answer prompts, for blind rating")
-    one.add_argument("a", metavar="A")
-    one.add_argument("b", metavar="B")
-    one.add_argument("--prompts", default="", metavar="FILE|DATASET", help="default: the sample prompts")
+    one = add(commands, common, "compare", compare, "let two or more models answer prompts, for blind rating")
+    one.add_argument("models", metavar="MODEL", nargs="*", help="two models, or more for a round-robin")
+    source = "a file, DATASET or DATASET:SPLIT, @chats, @to-fix (default: the sample prompts)"
+    one.add_argument("--prompts", default="", metavar="FILE|DATASET", help=source)
+    one.add_argument("--resume", action="store_true", help="go on with a round whose process was killed")
     one.add_argument("--limit", type=positive, default=20, metavar="N")
     one.add_argument("--seed", type=int, metavar="N")
     one.add_argument("--temperature", type=float, default=None, metavar="X")
@@ -31,51 +31,79 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("id", type=int, nargs="?", metavar="ID")
     one.add_argument("verdict", nargs="?", choices=["left", "right", "tie", "both-bad", "skip"])
     one.add_argument("--next", action="store_true", help="show the next unrated pair, without names")
+    one.add_argument(
+        "--order",
+        choices=["made", "differing"],
+        default="made",
+        help="differing: --next shows the most "
+        "different answers first, by the share of their words that are not in common",
+    )
     one.add_argument("--undo", action="store_true", help="take the last vote back, or with ID and a verdict change it")
     one.add_argument("--promote", action="store_true", help="make a preference pair of a decided vote on ID")
     one.add_argument("--comment", default="", metavar="T")
+    one.add_argument("--strength", choices=["slight", "clear", "much"], default="clear", help="of a decided vote")
+    one.add_argument(
+        "--mark",
+        action="append",
+        default=[],
+        metavar="CRITERION=L,R",
+        help="marks from 1 to 5, left and right, by the rubric",
+    )
     one.add_argument("--rater", default=None, metavar="R", help="who votes (default: the system user)")
 
-    one = add(commands, common, "results", results, "the score, with its interval")
+    one = add(
+        commands, common, "results", results, "who is better, how sure that is, and what could have led the votes"
+    )
     one.add_argument("a", nargs="?", default="", metavar="A")
     one.add_argument("b", nargs="?", default="", metavar="B")
+    one.add_argument("--rater", dest="by", default="", metavar="R", help="only the votes of this person")
+    one.add_argument("--tag", default="", metavar="T", help="only prompts with this tag")
+    one.add_argument("--hide-fast", action="store_true", help="leave out votes that took less than 2 s")
+    one.add_argument("--hide-live", action="store_true", help="leave out votes on answers that were watched")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="draws the bootstrap")
 
 
 def compare(session: Session, args: argparse.Namespace) -> None:
     """Generate blind pairs into the queue."""
+    from workbench.flows import rounds
+
+    if args.resume:
+        found = rounds.left_behind(session.bench)
+        if found is None:
+            raise NotFoundError("no round was left behind", hint="workbench compare A B begins one")
+    else:
+        found = _begin(session, args)
+    made: list[int] = []
+    for comparison in rounds.run(session.bench, found):
+        made.append(comparison.id)
+        session.out.progress(f"{found.done + len(made)} of {found.total} answered by both")
+    session.out.end_progress()
+    text = f"{len(made)} pairs are ready; workbench rate shows them without names"
+    session.out.data({"comparisons": made, "generated": len(made), "seed": found.sampling.seed}, text)
+
+
+def _begin(session: Session, args: argparse.Namespace) -> Round:
     import secrets
     from dataclasses import replace
 
-    from workbench.flows import compare as flow
+    from workbench.flows import prompts, rounds
 
-    source = _prompt_source(args.prompts)
-    prompts = flow.prompts_from(session.bench, source)[: args.limit]
+    if len(args.models) < 2:
+        raise UsageError("which models?", hint="workbench compare A B, or more for a round-robin")
+    rows = prompts.prompt_rows(session.bench, prompts.source_named(args.prompts))[: args.limit]
     given = {"temperature": args.temperature, "max_tokens": args.max_tokens}
     sampling = replace(session.settings.chat.sampling, **{k: v for k, v in given.items() if v is not None})
     seed = secrets.randbelow(2**31) if args.seed is None else args.seed
-    made: list[int] = []
-    for comparison in flow.prepare(session.bench, args.a, args.b, prompts, sampling=sampling, seed=seed):
-        made.append(comparison.id)
-        session.out.progress(f"{len(made)} of {len(prompts)} answered by both")
-    session.out.end_progress()
-    text = f"{len(made)} pairs are ready; workbench rate shows them without names"
-    session.out.data({"comparisons": made, "generated": len(made), "seed": seed}, text)
-
-
-def _prompt_source(text: str) -> Path | str | None:
-    if not text:
-        return None
-    path = Path(text).expanduser()
-    return path if path.exists() else text
+    return rounds.begin(session.bench, args.models, rows, sampling=sampling, seed=seed)
 
 
 def rate(session: Session, args: argparse.Namespace) -> int:
     """Open the rating screen, or rate one pair."""
-    from workbench.domain.comparisons import Verdict
+    from workbench.domain.comparisons import Strength, Verdict, VoteDetails
     from workbench.flows import compare as flow
 
     if args.next:
-        view = flow.next_blind(session.bench)
+        view = flow.next_blind(session.bench, order=args.order)
         if view is None:
             raise NotFoundError("no pair waits for a vote", hint="workbench compare A B makes some")
         session.out.data(_blind_row(view), _blind_text(view))
@@ -101,13 +129,16 @@ def rate(session: Session, args: argparse.Namespace) -> int:
             f"you voted {vote.verdict.value} on {args.id} already",
             hint="--undo changes it; what is voted once the names are known does not count",
         )
-    reveal = flow.rate(session.bench, args.id, Verdict(args.verdict), comment=args.comment)
+    details = VoteDetails(args.comment, strength=Strength(args.strength), rubric=_marks(args.mark))
+    reveal = flow.rate(session.bench, args.id, Verdict(args.verdict), details=details)
     rating = {
         "id": reveal.rating.id,
         "comparison": args.id,
         "verdict": args.verdict,
         "rater": reveal.rating.rater,
         "blind": reveal.rating.blind,
+        "strength": reveal.rating.strength,
+        "marks": dict(reveal.rating.rubric),
         "left_model": reveal.left_model,
         "right_model": reveal.right_model,
     }
@@ -129,41 +160,41 @@ def _blind_text(view: BlindView) -> str:
     return f"comparison {view.comparison_id}\n{prompt}\n--- left\n{view.left_text}\n--- right\n{view.right_text}"
 
 
-def result_row(result: Result) -> dict[str, object]:
-    """One pair of models as ``--json`` gives it."""
-    score, rate_ = result.score, result.win_rate
-    return {
-        "a": score.a,
-        "b": score.b,
-        "a_wins": score.a_wins,
-        "b_wins": score.b_wins,
-        "ties": score.ties,
-        "both_bad": score.both_bad,
-        "win_rate": rate_.value,
-        "low": rate_.low,
-        "high": rate_.high,
-        "verdict": result.verdict,
-        "more_votes": result.more_votes,
-    }
+def _marks(given: list[str]) -> dict[str, tuple[int, int]]:
+    """``helpful=4,2`` as marks; raises ``UsageError``."""
+    found = {}
+    for text in given:
+        name, _, both = text.partition("=")
+        parts = both.split(",")
+        if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
+            raise UsageError(
+                f"{text!r} is no mark", hint="--mark helpful=4,2 gives the left answer 4 and the right one 2"
+            )
+        found[name.strip()] = (int(parts[0]), int(parts[1]))
+    return found
 
 
 def results(session: Session, args: argparse.Namespace) -> None:
-    """The score of each pair of models."""
-    from workbench.flows import compare as flow
+    """The standings, the ranking and the checks."""
+    from dataclasses import asdict
 
-    a, b = (flow.compared_model(session.bench, name) for name in (args.a, args.b))
-    rows = [result_row(r) for r in flow.results(session.bench, a, b)]
+    from workbench.domain.results import VoteFilter, standing
+    from workbench.flows import compare, judging
+    from workbench.flows import results as flow
+    from workbench.flows.results_told import check_lines, judge_lines, verdict_line
+
+    a, b = (compare.compared_model(session.bench, name) for name in (args.a, args.b))
+    which = VoteFilter(args.by, args.tag, args.hide_fast, args.hide_live)
+    report = flow.report(session.bench, a, b, which=which, seed=args.seed)
+    judges = judging.standings(session.bench)
     if session.out.as_json:
-        session.out.data({"pairs": rows, "ranking": _ranking(rows)})
+        session.out.data(report.as_dict() | {"judges": [one.as_dict() for one in judges]})
         return
+    rows = [standing(score) for score in report.scores]
     session.out.table(rows, ["a", "b", "a_wins", "b_wins", "ties", "both_bad", "win_rate", "low", "high", "verdict"])
-
-
-def _ranking(rows: list[dict[str, object]]) -> list[str]:
-    """Models by decided votes won less votes lost; a plain order, not a rating."""
-    points: dict[str, int] = {}
-    for row in rows:
-        a_wins, b_wins = int(str(row["a_wins"])), int(str(row["b_wins"]))
-        points[str(row["a"])] = points.get(str(row["a"]), 0) + a_wins - b_wins
-        points[str(row["b"])] = points.get(str(row["b"]), 0) + b_wins - a_wins
-    return sorted(points, key=lambda name: (-points[name], name))
+    if len(report.ranking) > 2:
+        session.out.table([asdict(rank) for rank in report.ranking], ["model", "rating", "low", "high", "votes"])
+    lines = [f"  {verdict_line(score)}" for score in report.scores]
+    lines += check_lines(report.checks, report.agreement)
+    lines += [line for one in judges for line in judge_lines(one)]
+    session.out.data({}, "\n".join(lines))

@@ -54,8 +54,8 @@ def _show(session: Session, dataset: str) -> None:
 
 
 def _judge(session: Session, args: argparse.Namespace) -> None:
-    from workbench.domain.comparisons import Verdict
-    from workbench.domain.preferences import Judgement, Strength
+    from workbench.domain.comparisons import Strength, Verdict
+    from workbench.domain.preferences import Judgement
     from workbench.flows import prefer
 
     if args.verdict is None or args.sides is None:

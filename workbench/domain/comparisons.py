@@ -6,12 +6,17 @@ Owns blinding (nothing here names a model until there is a vote) and the rule of
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 
 from workbench.domain.chats import Generation, Turn
 from workbench.domain.examples import Content, preference
 from workbench.errors import RefusedError
+
+Marks = Mapping[str, tuple[int, int]]
+"""Marks from 1 to 5 by criterion: of the left answer, then of the right one."""
 
 
 class Verdict(StrEnum):
@@ -29,6 +34,39 @@ class Verdict(StrEnum):
         return self in {Verdict.LEFT, Verdict.RIGHT}
 
 
+class Strength(StrEnum):
+    """How much better the winner is."""
+
+    SLIGHT = "slight"
+    CLEAR = "clear"
+    MUCH = "much"
+
+    def moved(self, steps: int) -> Strength:
+        """The strength some steps up or down; the ends hold."""
+        every = list(Strength)
+        return every[min(max(every.index(self) + steps, 0), len(every) - 1)]
+
+
+class RaterKind(StrEnum):
+    """Who voted. What a model says as a judge is never counted among the votes of people."""
+
+    HUMAN = "human"
+    JUDGE = "judge"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which weights answered: the id in the registry and the hash of the weight files, for an adapter its base's too.
+
+    None and "" where nobody wrote it down, or where there are no files (a hub id, an endpoint).
+    """
+
+    model_id: int | None = None
+    sha256: str = ""
+    base: str = ""
+    base_sha256: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One answer in a comparison, with the model that gave it."""
@@ -36,11 +74,18 @@ class Candidate:
     model: str
     text: str
     generation: Generation
+    identity: ModelIdentity = ModelIdentity()
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two answers to one prompt, ``a`` and ``b`` in the order of asking; ``left_is_a`` was drawn with ``draw_seed``."""
+    """Two answers to one prompt, ``a`` and ``b`` in the order of asking; ``left_is_a`` was drawn with ``draw_seed``.
+
+    ``example_id`` is the row of a dataset that the prompt came from, with its ``tags``. ``difference`` is 0 for equal
+    answers and 1 for answers without a word in common, None when nobody measured it. ``repeat_of`` is set for a pair
+    that one rater is shown again with its sides swapped: it tells how far a rater agrees with himself, and counts for
+    no model.
+    """
 
     id: int
     prompt: tuple[Turn, ...]
@@ -49,6 +94,10 @@ class Comparison:
     left_is_a: bool
     draw_seed: int
     created_utc: str = ""
+    example_id: int | None = None
+    tags: tuple[str, ...] = ()
+    difference: float | None = None
+    repeat_of: int | None = None
 
     @property
     def left(self) -> Candidate:
@@ -81,7 +130,9 @@ class Rating:
     """One vote, kept for ever; an undo sets ``undone``.
 
     ``blind`` is false for one given after an earlier vote had told this rater the names: it counts for nothing.
-    ``replaces`` is the vote that stood before and stands again when this one is taken back.
+    ``replaces`` is the vote that stood before and stands again when this one is taken back. ``strength`` is None where
+    no side won. ``rubric`` has marks from 1 to 5 by criterion: of the left answer, then of the right one. ``live`` says
+    that the answers were watched while they were written, so that their speed was seen.
     """
 
     id: int
@@ -94,6 +145,58 @@ class Rating:
     undone: bool = False
     blind: bool = True
     replaces: int | None = None
+    kind: RaterKind = RaterKind.HUMAN
+    strength: Strength | None = None
+    rubric: Marks = field(default_factory=lambda: MappingProxyType({}))
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VoteDetails:
+    """What is kept beside a verdict; see ``Rating``."""
+
+    comment: str = ""
+    duration_ms: int = 0
+    strength: Strength | None = None
+    rubric: Marks = field(default_factory=lambda: MappingProxyType({}))
+    live: bool = False
+
+    def about(self, verdict: Verdict) -> VoteDetails:
+        """These details with this verdict: without a winner there is no strength."""
+        return self if verdict.is_decided else replace(self, strength=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One standing blind vote as the statistics read it, or (``rater`` "") two equal answers, a tie without a vote.
+
+    ``outcome`` is ``a``, ``b``, ``tie`` or ``both-bad``; ``prompt`` is the same for votes on the same prompt. Lengths
+    are characters. ``repeat_of`` is set for a hidden repeat.
+    """
+
+    comparison_id: int
+    prompt: str
+    a: str
+    b: str
+    outcome: str
+    left_is_a: bool
+    a_length: int
+    b_length: int
+    rater: str = ""
+    kind: RaterKind = RaterKind.HUMAN
+    strength: Strength | None = None
+    rubric: Marks = field(default_factory=lambda: MappingProxyType({}))
+    duration_ms: int = 0
+    live: bool = False
+    tags: tuple[str, ...] = ()
+    repeat_of: int | None = None
+
+    @property
+    def side(self) -> str:
+        """``left`` or ``right`` when that side won, else ""."""
+        if self.outcome not in {"a", "b"}:
+            return ""
+        return "left" if (self.outcome == "a") == self.left_is_a else "right"
 
 
 @dataclass(frozen=True, slots=True)

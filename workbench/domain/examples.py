@@ -69,6 +69,7 @@ class SourceKind(StrEnum):
     CHAT_PICK = "chat-pick"
     CHAT_THUMB = "chat-thumb"
     VOTE = "vote"
+    VOTE_FIX = "vote-fix"
     IMPORT = "import"
     SYNTHETIC = "synthetic"
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from workbench.domain.chats import Turn
-from workbench.domain.comparisons import Verdict, draw_left_is_a
+from workbench.domain.comparisons import Strength, Verdict, draw_left_is_a
 from workbench.errors import UsageError
 
 REASONS = ("correct", "follows", "style", "length", "safe")
@@ -20,19 +19,6 @@ FAST_MS = 2000
 """A verdict given sooner is marked: nobody reads two answers in that time."""
 
 _STRENGTH_TAG, _REASON_TAG, _VERDICT_TAG = "strength:", "reason:", "verdict:"
-
-
-class Strength(StrEnum):
-    """How much better the winner is."""
-
-    SLIGHT = "slight"
-    CLEAR = "clear"
-    MUCH = "much"
-
-    def moved(self, steps: int) -> Strength:
-        """The strength some steps up or down; the ends hold."""
-        every = list(Strength)
-        return every[min(max(every.index(self) + steps, 0), len(every) - 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ tests check them against scipy.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, lgamma, log, sqrt
+from math import exp, fsum, lgamma, log, sqrt
 from statistics import NormalDist
 
 from workbench.domain.comparisons import Score
@@ -25,7 +25,7 @@ class WinRate:
     decided: int
 
 
-def wilson_interval(wins: int, total: int, *, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(wins: float, total: float, *, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for a binomial share; (0, 1) for no observations.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
@@ -37,6 +37,23 @@ def wilson_interval(wins: int, total: int, *, confidence: float = 0.95) -> tuple
     centre = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def binomial_p(hits: int, total: int) -> float:
+    """The exact two-sided p value of a fair coin showing ``hits`` heads in ``total``, or something less likely.
+
+    For one look at a number fixed before; who looks after every vote reads ``e_value`` instead.
+    """
+    extreme = min(hits, total - hits)
+    if 2 * extreme == total:
+        return 1.0
+    log_half = total * log(2)
+    tail = fsum(exp(_log_choose(total, k) - log_half) for k in range(extreme + 1))
+    return min(1.0, 2 * tail)
+
+
+def _log_choose(total: int, hits: int) -> float:
+    return lgamma(total + 1) - lgamma(hits + 1) - lgamma(total - hits + 1)
 
 
 def win_rate(score: Score) -> WinRate:

@@ -1,49 +1,47 @@
 """Blind comparison: ask two models the same, show the answers without names, count the votes, make pairs of them.
 
-Owns how pairs are prepared and what a vote reveals. The rules of blinding and of the score are in the domain.
+Owns what is shown before a vote and what a vote reveals. How models are asked is in ``rounds``, where prompts come
+from in ``prompts``; the rules of blinding and of the score are in the domain.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.domain.chats import Generation, Role, Sampling, StopReason, Turn, turns_from_dicts
+from workbench.domain.chats import Sampling
 from workbench.domain.comparisons import (
     BlindView,
-    Candidate,
     Comparison,
     Rating,
     Score,
     Verdict,
+    VoteDetails,
     blind,
+    draw_left_is_a,
     pair_from_vote,
     winner,
 )
 from workbench.domain.examples import Source, SourceKind, Status
-from workbench.domain.queries import parse_query
-from workbench.domain.serving import AnswerEnd, ChatRequest, ModelPlace, TextPiece
+from workbench.domain.rounds import PromptRow
+from workbench.domain.rubrics import Criterion, check_marks, rubric_in
 from workbench.domain.statistics import WinRate, verdict, votes_to_decide, win_rate
-from workbench.errors import DataError, EngineError, NotFoundError, RefusedError
+from workbench.errors import RefusedError
+from workbench.flows import rounds
 from workbench.flows.chat import Gesture
-from workbench.flows.registry import place
-from workbench.paths import shipped
+from workbench.flows.prompts import Prompt, prompt_rows
+from workbench.paths import config_file
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
 DATASET = "votes"
-FAILURES_IN_A_ROW = 3
-MAX_PROMPTS = 1_000_000
-
-Prompt = tuple[Turn, ...]
-OnProgress = Callable[[int, int], None]
+REPEAT_GAP = 20
+"""A pair is shown again after so many other votes at the earliest, when its text is no longer in mind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,68 +67,12 @@ class Result:
     more_votes: int | None
 
 
-# Prompts
+# Preparing pairs
 
 
 def prompts_from(bench: Bench, source: Path | str | None) -> list[Prompt]:
-    """Prompts from a file, from a dataset by name, or (None) the sample prompts that come with the program.
-
-    A ``.jsonl`` file has ``prompt`` (a text or turns) or ``messages`` (up to the last user turn) in each line; any
-    other file has one question per line. Of a dataset its validation and test rows are taken if it has any, because
-    a model should not be judged on what it was trained on. Doubles are left out. Raises ``DataError`` with file and
-    line, ``NotFoundError``.
-    """
-    if source is None:
-        source = shipped("sample_data") / "prompts.jsonl"
-    found = list(dict.fromkeys(_from_file(source) if isinstance(source, Path) else _from_dataset(bench, source)))
-    if not found:
-        raise DataError(f"there is no prompt in {source}", where=str(source))
-    return found
-
-
-def _from_dataset(bench: Bench, name: str) -> Iterator[Prompt]:
-    bench.store.datasets.get(name)
-    held_out = [parse_query(f"-status:rejected split:{split}") for split in ("validation", "test")]
-    queries = held_out if any(bench.store.examples.count(q, name) for q in held_out) else [parse_query("")]
-    for query in queries:
-        yield from (e.content.prompt for e in bench.store.examples.list(query, dataset=name, limit=MAX_PROMPTS))
-
-
-def _from_file(path: Path) -> Iterator[Prompt]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise NotFoundError(f"{path} cannot be read: {error.strerror}", where=str(path)) from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text", where=str(path)) from None
-    for number, line in enumerate(lines, start=1):
-        if line.strip() and path.suffix == ".jsonl":
-            yield _from_line(line, f"{path}:{number}")
-        elif line.strip():
-            yield (Turn(Role.USER.value, line.strip()),)
-
-
-def _from_line(line: str, where: str) -> Prompt:
-    try:
-        row = json.loads(line)
-        given = row.get("prompt", row.get("messages"))
-    except (ValueError, AttributeError):
-        raise DataError("this line is not a JSON object", where=where) from None
-    if isinstance(given, str) and given.strip():
-        return (Turn(Role.USER.value, given),)
-    if not isinstance(given, list) or not all(isinstance(turn, dict) for turn in given):
-        raise DataError("this line has neither 'prompt' nor 'messages'", where=where)
-    try:
-        turns = turns_from_dicts(given)
-    except DataError as error:
-        raise DataError(error.message, hint=error.hint, where=where) from None
-    last = max((i for i, turn in enumerate(turns) if turn.role == Role.USER.value), default=-1)
-    if last < 0:
-        raise DataError("this prompt has no user turn", where=where)
-    return turns[: last + 1]
-
-
-# Preparing pairs
+    """The prompts of ``prompt_rows`` alone, without where they came from."""
+    return [row.turns for row in prompt_rows(bench, source)]
 
 
 def prepare(
@@ -141,92 +83,69 @@ def prepare(
     *,
     sampling: Sampling,
     seed: int,
-    on_progress: OnProgress | None = None,
+    on_progress: rounds.OnProgress | None = None,
     cancelled: threading.Event | None = None,
 ) -> Iterator[Comparison]:
-    """Ask both models each prompt and store the pairs, one after another.
-
-    Both are asked at the same time, so that the engine runs them in one batch, and with the same seed (``seed`` plus
-    the prompt's position). Models on different bases are asked one after the other, all prompts each, so that the
-    engine changes its base once. A prompt where a side failed makes no pair; the first failure is raised at the end,
-    or after three in a row. ``on_progress`` hears (done, total). Once ``cancelled`` is set nothing more is stored.
-    """
-    cancelled = cancelled or threading.Event()
-    place_a, place_b = place(bench, a), place(bench, b)
-    if place_a == place_b:
-        raise RefusedError(f"both sides are {place_a.name}", hint="compare two different models")
-    asked = [(prompt, replace(sampling, seed=(seed + number) % 2**31)) for number, prompt in enumerate(prompts)]
-    first_failure: EngineError | None = None
-    in_a_row = 0
-    for done, (prompt, left, right) in enumerate(_answers(bench, place_a, place_b, asked, cancelled), start=1):
-        if cancelled.is_set():
-            return
-        failed = next((side for side in (left, right) if isinstance(side, EngineError)), None)
-        if isinstance(left, Candidate) and isinstance(right, Candidate):
-            in_a_row = 0
-            yield bench.store.comparisons.add(prompt, left, right, draw_seed=secrets.randbits(63))
-        elif failed is not None:
-            first_failure, in_a_row = first_failure or failed, in_a_row + 1
-            if in_a_row == FAILURES_IN_A_ROW:
-                break
-        if on_progress is not None:
-            on_progress(done, len(asked))
-    if first_failure is not None:
-        raise first_failure
-
-
-Side = Candidate | EngineError
-Asked = Sequence[tuple[Prompt, Sampling]]
-
-
-def _answers(
-    bench: Bench, a: ModelPlace, b: ModelPlace, asked: Asked, cancelled: threading.Event
-) -> Iterator[tuple[Prompt, Side, Side]]:
-    if not a.answers_beside(b):
-        of_a = [_ask(bench, a, *one, cancelled) for one in asked if not cancelled.is_set()]
-        for one, left in zip(asked, of_a, strict=False):
-            yield one[0], left, _ask(bench, b, *one, cancelled)
-        return
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="compare") as pool:
-        for one in asked:
-            sides: Iterable[Future[Side]] = [pool.submit(_ask, bench, side, *one, cancelled) for side in (a, b)]
-            try:
-                left, right = (side.result() for side in sides)
-            except KeyboardInterrupt:  # leaving the pool waits for both answers, which go on unless they are told
-                cancelled.set()
-                raise
-            yield one[0], left, right
-
-
-def _ask(bench: Bench, where: ModelPlace, prompt: Prompt, sampling: Sampling, cancelled: threading.Event) -> Side:
-    """One side's answer, or why there is none."""
-    text = ""
-    try:
-        for event in bench.engine.stream(ChatRequest(where, prompt, sampling), cancelled=cancelled):
-            match event:
-                case TextPiece(piece):
-                    text += piece
-                case AnswerEnd():
-                    return _candidate(where, text, sampling, event)
-    except EngineError as error:
-        return error
-    return EngineError(f"{where.name} gave no end to its answer")
-
-
-def _candidate(where: ModelPlace, text: str, sampling: Sampling, end: AnswerEnd) -> Side:
-    if end.stop_reason not in {StopReason.STOP, StopReason.LENGTH}:
-        return EngineError(f"{where.name} was interrupted")
-    generation = Generation(where.name, sampling, end.tokens, end.first_token_ms, end.duration_ms, end.stop_reason)
-    return Candidate(where.name, text, generation)
+    """A round between two models, begun and run; see ``flows.rounds``."""
+    rows = [PromptRow(prompt) for prompt in prompts]
+    begun = rounds.begin(bench, [a, b], rows, sampling=sampling, seed=seed)
+    yield from rounds.run(bench, begun, on_progress=on_progress, cancelled=cancelled)
 
 
 # Voting
 
 
-def next_blind(bench: Bench, *, a: str = "", b: str = "") -> BlindView | None:
-    """The next pair this rater has not seen, without names; only between ``a`` and ``b`` when given. None: all done."""
-    found = bench.store.comparisons.next_unrated(bench.rater, a=a or None, b=b or None)
+def next_blind(bench: Bench, *, a: str = "", b: str = "", order: str = "made") -> BlindView | None:
+    """The next pair this rater has not seen, without names; only between ``a`` and ``b`` when given. None: all done.
+
+    ``order`` is ``made`` or ``differing``: the answers first that share the fewest words (see ``rounds.difference``).
+    Now and then, as often as ``labelling.repeats`` says, it is a pair that this rater voted on before, sides swapped.
+    """
+    store = bench.store.comparisons
+    found = store.next_unrated(bench.rater, a=a or None, b=b or None, order=order)
+    if found is not None and found.repeat_of is None and _is_time_for_a_repeat(bench):
+        found = repeat(bench) or found
     return blind(found) if found else None
+
+
+def _is_time_for_a_repeat(bench: Bench) -> bool:
+    return secrets.SystemRandom().random() < bench.settings.labelling.repeats
+
+
+def repeat(bench: Bench, *, gap: int = REPEAT_GAP) -> Comparison | None:
+    """A pair that this rater voted on at least ``gap`` votes ago, to be shown again with its sides swapped.
+
+    None when there is none, or when one is waiting already. Its vote counts for no model: it tells how often the rater
+    says the same again.
+    """
+    store = bench.store.comparisons
+    candidates = store.repeatable(bench.rater, gap=gap)
+    if not candidates or store.repeat_waits(bench.rater):
+        return None
+    seen = store.get(secrets.choice(candidates))
+    swapped = secrets.randbits(63)
+    while draw_left_is_a(swapped) == seen.left_is_a:
+        swapped = secrets.randbits(63)
+    return store.add(
+        seen.prompt,
+        seen.a,
+        seen.b,
+        draw_seed=swapped,
+        tags=seen.tags,
+        difference=seen.difference,
+        repeat_of=seen.id,
+        repeat_for=bench.rater,
+    )
+
+
+def view(bench: Bench, comparison_id: int) -> BlindView:
+    """That pair without names; raises ``NotFoundError``."""
+    return blind(bench.store.comparisons.get(comparison_id))
+
+
+def rubric(bench: Bench) -> tuple[Criterion, ...]:
+    """The criteria for marks: from ``rubric.toml`` in the workspace, else beside ``config.toml``, else the standard."""
+    return rubric_in(bench.workspace.root, config_file().parent)
 
 
 def waiting(bench: Bench) -> int:
@@ -234,16 +153,29 @@ def waiting(bench: Bench) -> int:
     return bench.store.comparisons.waiting(bench.rater)
 
 
-def rate(bench: Bench, comparison_id: int, vote: Verdict, *, comment: str = "", duration_ms: int = 0) -> Reveal:
-    """Store a vote, and only then tell who stood where. Raises ``RefusedError`` when both answers are the same."""
+def rate(
+    bench: Bench,
+    comparison_id: int,
+    vote: Verdict,
+    *,
+    comment: str = "",
+    duration_ms: int = 0,
+    details: VoteDetails | None = None,
+) -> Reveal:
+    """Store a vote, and only then tell who stood where; ``details`` instead of comment and duration tell more.
+
+    Raises ``RefusedError`` when both answers are the same.
+    """
     comparison = bench.store.comparisons.get(comparison_id)
     if comparison.identical:
         raise RefusedError("both answers are the same", hint="that counts as a tie without a vote")
-    rating = bench.store.comparisons.rate(
-        comparison_id, vote, rater=bench.rater, comment=comment, duration_ms=duration_ms
-    )
+    told = details or VoteDetails(comment, duration_ms)
+    if told.rubric:
+        check_marks(told.rubric, rubric(bench))
+    rating = bench.store.comparisons.rate(comparison_id, vote, rater=bench.rater, details=told)
     left, right = comparison.left.model, comparison.right.model
     known = "" if rating.blind else "; it does not count, because the names were known"
+    known += "" if comparison.repeat_of is None else "; a repeat with sides swapped, which counts for neither"
     return Reveal(rating, left, right, f"{_outcome(comparison, vote)} (left {left}, right {right}){known}")
 
 

@@ -451,3 +451,57 @@ CREATE INDEX example_scores_example ON example_scores(example_id, run_id, loss, 
 @MIGRATIONS(name="0007_scores")
 def _scores(db: Database) -> None:
     db.executescript(_SCORES)
+
+
+# What is kept beside a vote, which weights answered, where a prompt came from, and pairs shown again to one rater. A
+# round is what models are being asked: its rows become comparisons, one side may come before the other.
+_VOTES = """
+ALTER TABLE comparisons ADD COLUMN a_identity TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE comparisons ADD COLUMN b_identity TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE comparisons ADD COLUMN example_id INTEGER;
+ALTER TABLE comparisons ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE comparisons ADD COLUMN difference REAL;
+ALTER TABLE comparisons ADD COLUMN repeat_of INTEGER REFERENCES comparisons(id) ON DELETE CASCADE;
+ALTER TABLE comparisons ADD COLUMN repeat_for TEXT NOT NULL DEFAULT '';
+CREATE INDEX comparisons_repeats ON comparisons(repeat_of) WHERE repeat_of IS NOT NULL;
+
+ALTER TABLE ratings ADD COLUMN kind TEXT NOT NULL DEFAULT 'human';
+ALTER TABLE ratings ADD COLUMN strength TEXT NOT NULL DEFAULT '';
+ALTER TABLE ratings ADD COLUMN rubric TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE ratings ADD COLUMN live INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE rounds (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sampling TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('open', 'stopped', 'done')),
+    owner_pid INTEGER NOT NULL,
+    owner_started REAL NOT NULL,
+    created_utc TEXT NOT NULL
+) STRICT;
+CREATE INDEX rounds_state ON rounds(state);
+
+CREATE TABLE round_pairs (
+    round_id INTEGER NOT NULL REFERENCES rounds(id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    prompt TEXT NOT NULL,
+    a_model TEXT NOT NULL,
+    b_model TEXT NOT NULL,
+    seed INTEGER NOT NULL,
+    draw_seed INTEGER NOT NULL,
+    example_id INTEGER,
+    tags TEXT NOT NULL,
+    a_text TEXT,
+    a_generation TEXT,
+    b_text TEXT,
+    b_generation TEXT,
+    comparison_id INTEGER REFERENCES comparisons(id) ON DELETE SET NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'done', 'failed')),
+    PRIMARY KEY (round_id, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX round_pairs_comparison ON round_pairs(comparison_id);
+"""
+
+
+@MIGRATIONS(name="0008_votes_and_rounds")
+def _votes_and_rounds(db: Database) -> None:
+    db.executescript(_VOTES)

@@ -30,6 +30,7 @@ from workbench.store.findings import Findings
 from workbench.store.imports import Imports
 from workbench.store.models import Models
 from workbench.store.presets import Presets
+from workbench.store.rounds import Rounds
 from workbench.store.runs import Runs
 from workbench.store.scores import Scores
 from workbench.store.views import Views
@@ -67,6 +68,7 @@ class Store:
         self.runs = Runs(self)
         self.scores = Scores(self)
         self.comparisons = Comparisons(self)
+        self.rounds = Rounds(self)
         self.views = Views(self)
         self.presets = Presets(self)
 

@@ -248,7 +248,7 @@ class WorkbenchApp(TerminalApp):
     # --- keys --------------------------------------------------------------------------------------------------
 
     async def action_go(self, name: str) -> None:
-        """F2 to F8."""
+        """F2 to F9."""
         await self.go(name)
 
     def action_jump(self) -> None:

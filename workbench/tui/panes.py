@@ -44,8 +44,9 @@ PANES: tuple[PaneEntry, ...] = (
     _entry("prefer", "(p)refer", "p", "f4"),
     _entry("train", "(t)rain", "t", "f5"),
     _entry("arena", "(a)rena", "a", "f6"),
-    _entry("models", "(m)odels", "m", "f7"),
-    _entry("settings", "(s)ettings", "s", "f8"),
+    _entry("results", "(r)esults", "r", "f7"),
+    _entry("models", "(m)odels", "m", "f8"),
+    _entry("settings", "(s)ettings", "s", "f9"),
 )
 
 

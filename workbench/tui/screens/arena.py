@@ -1,4 +1,4 @@
-"""Arena: two answers side by side without names, a vote by one key, the names after it; the score on a view of its own.
+"""Arena: two answers side by side without names, a vote by one key, the names after it.
 
 Owns the blind view and its keys. What may be shown before a vote comes from the flow as ``BlindView``, which knows no
 model; this pane holds nothing else about the pair until the vote is stored.
@@ -6,9 +6,10 @@ model; this pane holds nothing else about the pair until the vote is stored.
 
 from __future__ import annotations
 
-import threading
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,29 +17,32 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.message import Message
+from textual.containers import Vertical, VerticalScroll
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 from textual.worker import Worker, WorkerState
 
-from workbench.domain.comparisons import BlindView, Verdict
-from workbench.domain.statistics import e_value
+from workbench.domain.chats import Turn
+from workbench.domain.comparisons import BlindView, Marks, Strength, Verdict, VoteDetails
+from workbench.errors import WorkbenchError
 from workbench.flows import compare as flow
+from workbench.flows import fixes
 from workbench.tui.messages import ComparisonsChanged, ExamplesChanged, News
-from workbench.tui.pane import Pane
 from workbench.tui.paste_guard import PasteGuard
-from workbench.tui.safety import cell, clean, safe, safe_cell
-from workbench.tui.screens.arena_form import ArenaForm, Round, load_round
+from workbench.tui.safety import cell, clean, safe_cell
+from workbench.tui.screens.arena_answers import Answers
+from workbench.tui.screens.arena_round import RoundPane
+from workbench.tui.screens.arena_rubric import RubricDialog
+from workbench.tui.screens.fixing import write_better
+from workbench.tui.widgets.dialogs import TextDialog
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
     from workbench.flows.chat import Gesture
-    from workbench.flows.compare import Result, Reveal
+    from workbench.flows.compare import Reveal
+    from workbench.tui.screens.arena_form import Plan
 
-FEW_VOTES = 20
-CLOSING_S = 5.0
 _SIGNS = {
     Verdict.LEFT: "← left is better",
     Verdict.RIGHT: "→ right is better",
@@ -47,38 +51,11 @@ _SIGNS = {
     Verdict.SKIP: "␣ skipped",
 }
 _VOTE_KEYS = "← h left   → l right   = t tie   0 both bad   ␣ skip   u undo   ↑↓ scroll"
+_ORDERS = {"made": "in the order made", "differing": "most different first"}
 
 
-class Answers(Horizontal, can_focus=True):
-    """The two answers. It takes the keys; the arrows up and down scroll both sides together."""
-
-    BINDINGS = [
-        Binding("down,j", "scroll_both(2)", "Scroll", show=False, id="view.down", tooltip="Scroll both down"),
-        Binding("up,k", "scroll_both(-2)", "Scroll", show=False, id="view.up", tooltip="Scroll both up"),
-        Binding("pagedown", "scroll_both(12)", "Page", show=False, id="view.page_down", tooltip="Both a page down"),
-        Binding("pageup", "scroll_both(-12)", "Page", show=False, id="view.page_up", tooltip="Both a page up"),
-    ]
-
-    def compose(self) -> ComposeResult:
-        """Left and right, each with its own scrolling."""
-        for side in ("left", "right"):
-            with VerticalScroll(id=f"arena-{side}", classes="arena--side", can_focus=False):
-                yield Static(id=f"arena-{side}-text", classes="arena--text", markup=False)
-
-    def action_scroll_both(self, lines: int) -> None:
-        """Move both sides by some lines."""
-        for side in self.query(VerticalScroll):
-            side.scroll_relative(y=lines, animate=False)
-
-    def show(self, left: str, right: str) -> None:
-        """Two new texts, from their beginning."""
-        for side, text in (("left", left), ("right", right)):
-            self.query_one(f"#arena-{side}-text", Static).update(safe(text))
-            self.query_one(f"#arena-{side}", VerticalScroll).scroll_home(animate=False)
-
-
-class ArenaPane(Pane):
-    """Blind votes, and apart from them the score."""
+class ArenaPane(RoundPane):
+    """Blind votes, one after another."""
 
     title = "Arena"
     letter = "a"
@@ -92,51 +69,67 @@ class ArenaPane(Pane):
         Binding("space", "vote('skip')", "Skip", id="pref.skip", tooltip="Not this one; it is not counted"),
         Binding("u,backspace", "undo", "Undo", id="label.undo", tooltip="Take the last vote back"),
         Binding("S", "promote", "Pair", id="arena.save", tooltip="Keep the last vote as a preference pair"),
-        Binding("n", "new", "New", id="arena.new", tooltip="Ask two models the same prompts"),
-        Binding("v", "score", "Score", id="arena.score", tooltip="The score, and back"),
+        Binding("e", "fix", "Fix", id="arena.fix", tooltip="Write a better answer than the one that lost: a new pair"),
+        Binding("n", "new", "New", id="arena.new", tooltip="Ask two or more models the same prompts"),
+        Binding("v", "score", "Score", id="arena.score", tooltip="The results, on a screen of their own"),
+        Binding(
+            "plus,right_square_bracket",
+            "strength(1)",
+            "Str",
+            show=False,
+            id="pref.strength_up",
+            tooltip="The winner is better by more",
+        ),
+        Binding(
+            "minus,left_square_bracket",
+            "strength(-1)",
+            "Weaker",
+            show=False,
+            id="pref.strength_down",
+            tooltip="The winner is better by less",
+        ),
+        Binding("r", "marks", "Marks", show=False, id="arena.rubric", tooltip="Mark both answers by the rubric"),
+        Binding("c", "comment", "Comment", show=False, id="pref.note", tooltip="A comment to go with the vote"),
+        Binding(
+            "o",
+            "order",
+            "Order",
+            show=False,
+            id="arena.order",
+            tooltip="The pairs in the order made, or the most different answers first",
+        ),
         Binding("enter", "go_on", "Go on", show=False, id="arena.go_on", tooltip="To the next pair"),
-        Binding("escape", "back", "Back", show=False, id="arena.back", tooltip="Back from the score"),
     ]
 
     mode: reactive[str] = reactive("empty", bindings=True)
-    """``empty``, ``blind`` (a vote is awaited), ``revealed``, or ``score``."""
-
-    class Prepared(Message):
-        """A pair of answers was stored, or a prompt was done without one."""
-
-        def __init__(self, done: int, total: int) -> None:
-            super().__init__()
-            self.done, self.total = done, total
+    """``empty``, ``live`` (the answers are being written), ``blind`` (a vote is awaited) or ``revealed``."""
 
     def __init__(self, *, id: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(id=id)
         self._clock = clock
-        self._round: Round | None = None
         self._view: BlindView | None = None
         self._last: int | None = None
         self._shown_at = 0.0
         self.guard = PasteGuard(clock)
         self._busy = False
-        self._progress = ""
-        self._idle = threading.Event()
-        self._making: threading.Event | None = None
         self._waiting = 0
-        self._before_score = "empty"
+        self._order = "made"
+        self._watched: set[int] = set()
+        self.details = VoteDetails(strength=Strength.CLEAR)
 
     def compose(self) -> ComposeResult:
-        """A line about the round, the prompt, both answers, a line about the vote; or the score."""
+        """A line about the round, the prompt, both answers, and a line about the vote."""
         yield Static(id="arena-head", markup=False)
         with Vertical(id="arena-blind"):
             with VerticalScroll(id="arena-prompt", can_focus=False):
                 yield Static(id="arena-prompt-text", markup=False)
             yield Answers(id="arena-answers")
             yield Static(id="arena-foot", markup=False)
-        with VerticalScroll(id="arena-score", can_focus=False):
-            yield Static(id="arena-score-text", markup=False)
 
     def on_mount(self) -> None:
         """Nothing is shown before the bench is open."""
         self._draw()
+        self.workbench.call_when_open(self.go_on)
 
     def first_focus(self) -> Widget:
         """The answers, which take the keys."""
@@ -163,32 +156,21 @@ class ArenaPane(Pane):
             return ""
         return f"{view.prompt[-1].content}\n\n--- left\n{view.left_text}\n\n--- right\n{view.right_text}\n"
 
-    def can_stop(self) -> bool:
-        """While answers are being made."""
-        return self._making is not None
-
-    def stop(self) -> None:
-        """Ask for no more answers; what is there stays."""
-        if self._making is not None:
-            self._making.set()
-            self.notice("no more answers are asked for; the pairs that are ready stay")
-
-    def closing(self) -> Sequence[Callable[[], object]]:
-        """Stop asking; the last pair may still reach the store."""
-        if self._making is None:
-            return ()
-        self._making.set()
-        return (partial(self._idle.wait, CLOSING_S),)
-
     # --- pairs -------------------------------------------------------------------------------------------------
 
     def _load_if_idle(self) -> None:
-        if self._view is None and not self._busy:
+        if self._view is None and not self._busy and self.watching is None:
             self._load()
 
-    def _load(self) -> None:
+    def _load(self, comparison_id: int | None = None) -> None:
+        """The next pair, or that one; while answers are watched there is none before they are written."""
+        if comparison_id is None and self.watching is not None:
+            self._show_pair(None, self._waiting)
+            self.watching.wanted.set()
+            return
         self._busy = True
-        self.run_flow(partial(_next, self.bench, self._round), self._loaded, group="load", failed=self._not_loaded)
+        work = partial(_next, self.bench, self.plan, self._order, comparison_id)
+        self.run_flow(work, self._loaded, group="load", failed=self._not_loaded)
 
     def _loaded(self, found: tuple[BlindView | None, int]) -> None:
         self._busy = False
@@ -201,53 +183,52 @@ class ArenaPane(Pane):
     def _show_pair(self, view: BlindView | None, waiting: int) -> None:
         self._view, self._waiting = view, waiting
         self._shown_at = self._clock()
-        if self.mode != "score":
-            self.mode = "blind" if view else "empty"
-        self._before_score = "blind" if view else "empty"
+        self.details = VoteDetails(strength=Strength.CLEAR)
+        self.mode = "blind" if view else "empty"
         if view is not None:
-            self.query_one("#arena-prompt-text", Static).update(_prompt_text(view))
-            self.query_one("#arena-prompt", VerticalScroll).scroll_home(animate=False)
+            self._show_prompt(view.prompt)
             self.query_one(Answers).show(view.left_text, view.right_text)
-        self._title_sides("LEFT", "RIGHT")
+        self.query_one(Answers).set_titles("LEFT", "RIGHT")
         self._draw()
 
-    def _title_sides(self, left: str, right: str, *, winner: str = "") -> None:
-        for side, title in (("left", left), ("right", right)):
-            box = self.query_one(f"#arena-{side}", VerticalScroll)
-            box.border_title = safe_cell(f"{'✓ ' if winner == side else ''}{title}", 60)
-            box.set_class(winner == side, "-winner")
+    def _show_prompt(self, prompt: tuple[Turn, ...]) -> None:
+        self.query_one("#arena-prompt-text", Static).update(_prompt_text(prompt))
+        self.query_one("#arena-prompt", VerticalScroll).scroll_home(animate=False)
 
     def _draw(self) -> None:
-        parts = [{"blind": "blind", "revealed": "voted", "score": "score"}.get(self.mode, "")]
-        parts.append("two models, sides shuffled" if self.mode == "blind" else "")
-        parts += [f"{self._waiting} wait for you" if self._waiting else "", self._progress]
+        if not self.is_mounted:
+            return
+        parts = [{"blind": "blind", "revealed": "voted", "live": "blind, watched live"}.get(self.mode, "")]
+        parts.append("two models, sides shuffled" if self.mode in {"blind", "live"} else "")
+        parts += [f"{self._waiting} wait for you" if self._waiting else "", self.progress]
+        parts.append(_ORDERS[self._order] if self._order != "made" else "")
         self.query_one("#arena-head", Static).update(safe_cell("  ".join(part for part in parts if part)))
+        foot = self.query_one("#arena-foot", Static)
         if self.mode == "empty":
-            self.query_one("#arena-foot", Static).update(self._nothing())
+            foot.update(self._nothing())
         elif self.mode == "blind":
-            self.query_one("#arena-foot", Static).update(Text(_VOTE_KEYS, no_wrap=True, overflow="ellipsis"))
-        for name in ("empty", "blind", "revealed", "score"):
+            foot.update(self._vote_line())
+        elif self.mode == "live":
+            foot.update("The vote opens when both answers are written.")
+        for name in ("empty", "blind", "revealed", "live"):
             self.set_class(self.mode == name, f"-{name}")
 
     def _nothing(self) -> str:
-        if self._making is not None:
+        if self.making is not None:
             return "The first pair is being made …"
-        return "No pair waits for a vote.\nn asks two models the same prompts.\nv shows the score."
+        return "No pair waits for a vote.\nn asks two or more models the same prompts.\nv shows the results."
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The score view takes no votes, so it does not offer them."""
-        return not (self.mode == "score" and action in {"vote", "undo", "promote"})
+    def _vote_line(self) -> Text:
+        text = Text(_VOTE_KEYS, no_wrap=True, overflow="ellipsis")
+        told = self.details
+        said = [f"strength {told.strength.value} (+ -)" if told.strength else ""]
+        said.append(f"r marks: {len(told.rubric)}" if told.rubric else "r marks")
+        said.append(f"c comment: {cell(told.comment, 30)}" if told.comment else "c comment")
+        return text.append("\n" + "   ".join(part for part in said if part), "dim")
 
     def watch_mode(self) -> None:
-        """Blind view and score never stand together; the keys go to the one that is shown."""
-        if not self.is_mounted:
-            return
+        """The line about the vote follows."""
         self._draw()
-        score = self.query_one("#arena-score", VerticalScroll)
-        had_focus = self.screen.focused in {None, score, self.query_one(Answers)}
-        score.can_focus = self.mode == "score"
-        if had_focus and self.workbench.front is self:
-            (score if score.can_focus else self.query_one(Answers)).focus()
 
     # --- votes -------------------------------------------------------------------------------------------------
 
@@ -264,11 +245,14 @@ class ArenaPane(Pane):
         if self.mode == "revealed":
             self._load()
         elif self.mode == "blind" and self._view is not None:
-            self._busy = True
-            verdict = Verdict(word)
-            taken_ms = round(1000 * (self._clock() - self._shown_at))
-            vote = partial(flow.rate, self.bench, self._view.comparison_id, verdict, duration_ms=taken_ms)
-            self.decide(vote, partial(self._voted, verdict))
+            self._vote(self._view, Verdict(word))
+
+    def _vote(self, view: BlindView, verdict: Verdict) -> None:
+        self._busy = True
+        taken_ms = round(1000 * (self._clock() - self._shown_at))
+        told = replace(self.details, duration_ms=taken_ms, live=view.comparison_id in self._watched)
+        vote = partial(flow.rate, self.bench, view.comparison_id, verdict, details=told)
+        self.decide(vote, partial(self._voted, verdict))
 
     def _is_meant(self) -> bool:
         if self.guard.is_on():
@@ -284,10 +268,11 @@ class ArenaPane(Pane):
         self._waiting = max(0, self._waiting - 1)
         self.mode = "revealed"
         winner = verdict.value if verdict.is_decided else ""
-        self._title_sides(reveal.left_model, reveal.right_model, winner=winner)
+        self.query_one(Answers).set_titles(reveal.left_model, reveal.right_model, winner=winner)
         keep = "   S keeps it as a pair" if verdict.is_decided else ""
+        fix = "   e writes a better one" if verdict.is_decided or verdict is Verdict.BOTH_BAD else ""
         text = Text(f"{_SIGNS[verdict]}: {cell(reveal.said)}", "bold", no_wrap=True, overflow="ellipsis")
-        text.append(f"\nEnter or any vote key goes on{keep}   u takes it back", "not bold")
+        text.append(f"\nEnter or any vote key goes on{keep}{fix}   u takes it back", "not bold")
         self.query_one("#arena-foot", Static).update(text)
         self.tell(ComparisonsChanged())
 
@@ -298,7 +283,7 @@ class ArenaPane(Pane):
 
     def action_undo(self) -> None:
         """Take the last vote back and show its pair again."""
-        if not (self.guard.is_on() or self._busy or self.mode == "score"):
+        if not (self.guard.is_on() or self._busy):
             self.workbench.call_when_open(self._undo_last)
 
     def _undo_last(self) -> None:
@@ -328,68 +313,103 @@ class ArenaPane(Pane):
         self.notice(gesture.said)
         self.tell(ExamplesChanged(tuple(example.id for example in gesture.examples)))
 
+    async def action_fix(self) -> None:
+        """Write a better answer than the one that lost the last vote, or than two bad ones."""
+        if self.guard.is_on():
+            return
+        if self.mode != "revealed" or self._last is None:
+            self.notice("vote first: e writes a better answer than the one that lost", "warning")
+            return
+        try:
+            found = await asyncio.to_thread(fixes.find, self.bench, self._last)
+        except WorkbenchError as error:
+            self.workbench.report(error)
+        else:
+            await write_better(self, found)
+
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A vote that could not be stored leaves its pair on the screen."""
         if event.state is WorkerState.ERROR:
             self._busy = False
         super().on_worker_state_changed(event)
 
+    # --- beside the verdict ------------------------------------------------------------------------------------
+
+    def _tell(self, details: VoteDetails) -> None:
+        self.details = details
+        self._draw()
+
+    def action_strength(self, steps: int) -> None:
+        """How much better the winner will be."""
+        if self.mode == "blind" and self.details.strength is not None:
+            self._tell(replace(self.details, strength=self.details.strength.moved(steps)))
+
+    def action_comment(self) -> None:
+        """A comment, asked for before the vote."""
+        if self.mode != "blind" or self.guard.is_on():
+            return
+
+        def said(text: str | None) -> None:
+            if text is not None:
+                self._tell(replace(self.details, comment=text.strip()))
+
+        self.app.push_screen(TextDialog("A comment to go with the vote", value=self.details.comment), said)
+
+    async def action_marks(self) -> None:
+        """Marks by the rubric, asked for before the vote."""
+        if self.mode != "blind" or self.guard.is_on():
+            return
+        try:
+            rubric = await asyncio.to_thread(flow.rubric, self.bench)
+        except WorkbenchError as error:
+            self.workbench.report(error)
+            return
+
+        def marked(marks: Marks | None) -> None:
+            if marks is not None:
+                self._tell(replace(self.details, rubric=marks))
+
+        self.app.push_screen(RubricDialog(rubric, self.details.rubric), marked)
+
+    def action_order(self) -> None:
+        """The other order; the pair that is shown stays until it is voted on."""
+        self._order = "made" if self._order == "differing" else "differing"
+        self.notice(
+            "the most different answers come first: by the share of their words that are not in common"
+            if self._order == "differing"
+            else "pairs come in the order in which they were made"
+        )
+        self._draw()
+
+    async def action_score(self) -> None:
+        """To the results."""
+        await self.workbench.go("results")
+
     # --- a round -----------------------------------------------------------------------------------------------
 
     def action_new(self) -> None:
-        """Choose two models and the prompts."""
+        """Choose the models and the prompts."""
         self.offer()
 
-    def offer(self, a: str = "", b: str = "") -> None:
-        """Open the form with these two models; empty means the base and its newest adapter."""
-        if self._making is not None:
-            self.notice("answers are being made already; Ctrl+C stops that", "warning")
-            return
-        self.workbench.call_when_open(partial(self._open_form, a, b))
-
-    def _open_form(self, a: str, b: str) -> None:
-        def opened(form: ArenaForm) -> None:
-            self.app.push_screen(form, self._start)
-
-        self.run_flow(partial(load_round, self.bench, a, b), opened, group="form")
-
-    def _start(self, chosen: Round | None) -> None:
-        if chosen is None:
-            return
-        self._round, self._making, self._view = chosen, threading.Event(), None
-        self._idle.clear()
-        self._progress = "making the first pair"
-        self.mode = "empty"
+    def round_changed(self) -> None:
+        """A round began or ended: a pair that somebody reads stays where it is."""
+        if self.watching is not None and self._view is None:
+            self.watching.wanted.set()
+        elif self.making is None:
+            if self.mode == "live":
+                self.mode = "empty"
+            self._load_if_idle()
         self._draw()
-        work = partial(self._make, chosen, self._making)
-        self.run_flow(work, self._made, group="prepare", failed=self._not_made)
 
-    def _make(self, chosen: Round, cancelled: threading.Event) -> int:
-        """Ask both models every prompt, ahead of the rater; runs in a thread."""
-        try:
-            prompts = chosen.prompts_of(self.bench)
-            pairs = flow.prepare(
-                self.bench,
-                chosen.a,
-                chosen.b,
-                prompts,
-                sampling=chosen.sampling,
-                seed=chosen.seed,
-                on_progress=self._hear,
-                cancelled=cancelled,
-            )
-            return sum(1 for _ in pairs)
-        finally:
-            self._idle.set()
-
-    def _hear(self, done: int, total: int) -> None:
-        self.post_message(self.Prepared(done, total))
-
-    def on_arena_pane_prepared(self, event: Prepared) -> None:
+    def on_round_pane_prepared(self, event: RoundPane.Prepared) -> None:
         """One more pair can be voted on: show it if nothing is shown, else only count it."""
-        if self._making is not None:
-            self._progress = f"made {event.done} of {event.total}"
-        if self._view is None:
+        if self.making is not None:
+            self.progress = f"made {event.done} of {event.total}"
+        if self.mode == "live":
+            self.workbench.pump.stop()
+            self._watched.add(event.comparison_id)
+            self._load(event.comparison_id)
+        elif self._view is None:
             self._load_if_idle()
         else:
             self.run_flow(partial(flow.waiting, self.bench), self._counted, group="count", exclusive=True)
@@ -398,100 +418,37 @@ class ArenaPane(Pane):
         self._waiting = waiting
         self._draw()
 
-    def _made(self, made: int) -> None:
-        self._making, self._progress = None, ""
-        self.notice(f"{made} pair{'' if made == 1 else 's'} of answers {'is' if made == 1 else 'are'} ready")
-        self.tell(ComparisonsChanged())
-        self._load_if_idle()
-        self._draw()
+    def on_round_pane_watched(self, event: RoundPane.Watched) -> None:
+        """A prompt is being answered: show both answers as they come."""
+        self.mode = "live"
+        self._show_prompt(event.prompt)
+        self.query_one(Answers).show("", "")
+        self.query_one(Answers).set_titles("LEFT", "RIGHT")
+        self.workbench.pump.start()
 
-    def _not_made(self, error: BaseException) -> None:
-        self._making, self._progress = None, ""
-        self.workbench.report(error)
-        self._load_if_idle()
-        self._draw()
-
-    # --- the score ---------------------------------------------------------------------------------------------
-
-    def action_score(self) -> None:
-        """The score instead of the pair, and back."""
-        if self.mode == "score":
-            self.mode = self._before_score
-            return
-        self._before_score = self.mode
-        self.mode = "score"
-        self.workbench.call_when_open(self._read_score)
-
-    def _read_score(self) -> None:
-        self.run_flow(partial(flow.results, self.bench), self._show_score, group="score")
-
-    def action_back(self) -> None:
-        """Escape."""
-        if self.mode == "score":
-            self.mode = self._before_score
-
-    def _show_score(self, results: list[Result]) -> None:
-        width = max(40, self.query_one("#arena-score").size.width - 4)
-        ascii_only = self.workbench.settings.appearance.unicode == "ascii"
-        self.query_one("#arena-score-text", Static).update(score_text(results, width, ascii_only=ascii_only))
+    def hear_piece(self, side: str, piece: str) -> None:
+        """Some text of an answer that is watched; called in a thread."""
+        self.workbench.pump.feed(self.query_one(Answers).side(side), piece)
 
 
-def _next(bench: Bench, chosen: Round | None) -> tuple[BlindView | None, int]:
-    """The next pair of the round, or else of any; and how many wait. For a thread."""
-    view = flow.next_blind(bench, a=chosen.a, b=chosen.b) if chosen is not None else None
-    return view or flow.next_blind(bench), flow.waiting(bench)
+def _next(bench: Bench, plan: Plan | None, order: str, comparison_id: int | None) -> tuple[BlindView | None, int]:
+    """That pair; or the next one of a round between two, or else of any; and how many wait. For a thread."""
+    view = None
+    if comparison_id is not None:
+        view = flow.view(bench, comparison_id)
+    elif plan is not None and len(plan.models) == 2:
+        view = flow.next_blind(bench, a=plan.models[0], b=plan.models[1], order=order)
+    return view or flow.next_blind(bench, order=order), flow.waiting(bench)
 
 
 def _undo(bench: Bench) -> tuple[BlindView | None, int]:
     return flow.undo_vote(bench), flow.waiting(bench)
 
 
-def _prompt_text(view: BlindView) -> Text:
+def _prompt_text(prompt: tuple[Turn, ...]) -> Text:
     text = Text()
-    for turn in view.prompt:
+    for turn in prompt:
         label = {"user": "you", "assistant": "model"}.get(turn.role, cell(turn.role, 20))
         text.append(f"{label}  ", "bold").append(clean(turn.content) + "\n")
     text.rstrip()
     return text
-
-
-def score_text(results: Sequence[Result], width: int, *, ascii_only: bool = False) -> Text:
-    """The standing of each pair of models: votes, share with Wilson's interval, and whether it is decided."""
-    if not results:
-        return Text("No vote counts yet. n asks two models the same prompts; every vote is kept.")
-    text = Text()
-    for result in results:
-        score, rate = result.score, result.win_rate
-        text.append(f"{cell(score.a)} against {cell(score.b)}\n", "bold")
-        ties = f"ties {score.ties}   both bad {score.both_bad}"
-        text.append(f"  {score.a_wins} to {score.b_wins} in {score.decided} decided votes   {ties}\n")
-        if rate.value is not None:
-            share, low, high = (round(100 * v) for v in (rate.value, rate.low, rate.high))
-            few = "   few votes: a rough figure" if score.decided < FEW_VOTES else ""
-            text.append(f"  {cell(score.a)} wins {share} %   95 % interval {low} to {high} %{few}\n")
-            text.append(f"  {interval_bar(rate.low, rate.value, rate.high, min(60, width - 4), ascii_only)}\n")
-        text.append(f"  {verdict_line(result)}\n\n", "bold" if result.verdict != "undecided" else "")
-    text.append("The interval is Wilson's. The verdict holds however often you look: e of 20 decides.")
-    return text
-
-
-def verdict_line(result: Result) -> str:
-    """Whether it is decided, and if not, about how many votes are missing."""
-    score = result.score
-    evidence = f"e {e_value(score.a_wins, score.b_wins):.3g} of 20"
-    if result.verdict != "undecided":
-        better = cell(score.a if result.verdict == "a" else score.b)
-        return f"DECIDED: {better} is better ({evidence})"
-    more = f"about {result.more_votes:,} more decided votes if the share holds" if result.more_votes else "keep voting"
-    return f"NOT DECIDED ({evidence}): {more}"
-
-
-def interval_bar(low: float, value: float, high: float, width: int, ascii_only: bool) -> str:
-    """0 to 100 % as a line with the interval, the share and the middle on it."""
-    line, edge, dot, middle, between = ("-", "|", "o", "+", "=") if ascii_only else ("─", "┤", "●", "┼", "━")
-    cells = [line] * width
-    cells[(width - 1) // 2] = middle
-    at_low, at, at_high = (round(share * (width - 1)) for share in (low, value, high))
-    cells[at_low : at_high + 1] = [between] * (at_high - at_low + 1)
-    cells[at_low], cells[at_high], cells[at] = ("|" if ascii_only else "├"), edge, dot
-    return f"0 {''.join(cells)} 100 %"

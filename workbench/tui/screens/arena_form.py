@@ -1,8 +1,9 @@
-"""The form for a round in the Arena: which two models, which prompts, how many, and how they are drawn."""
+"""The form for a round in the Arena: which models, which prompts, how many, and how they are drawn and shown."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,53 +14,67 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Label, Static
 
 from workbench.config import option
-from workbench.domain.chats import Sampling, Turn
+from workbench.domain.chats import Sampling
 from workbench.domain.models import Model, ModelKind
+from workbench.domain.rounds import PromptRow
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
-from workbench.flows import compare as flow
+from workbench.flows import prompts, rounds
 from workbench.tui.safety import safe_cell
 from workbench.tui.widgets.dialogs import Dialog
 from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.picker import Picker
 
 if TYPE_CHECKING:
+    from workbench.domain.rounds import Round
     from workbench.flows.bench import Bench
 
 SAMPLES, TYPED = "sample prompts", "typed below"
+FROM_CHATS, FROM_FIXES = "questions of chats", "to-fix list"
+_SOURCES = {SAMPLES: None, FROM_CHATS: prompts.CHATS, FROM_FIXES: prompts.TO_FIX}
+HELD_OUT, NOBODY = "held out", "-"
+SPLITS = (HELD_OUT, "validation", "test", "train", "none")
+TOGETHER, LIVE = "both at once", "as they are written"
 LIMIT = 20
+MOST_MODELS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """Two models and what to ask them. ``typed`` holds prompts, one a line, used when ``source`` says so."""
+class Plan:
+    """A round as the form has it: models and what to ask them. ``typed`` holds prompts, one a line."""
 
-    a: str
-    b: str
+    models: tuple[str, ...]
     sampling: Sampling
     source: str = SAMPLES
+    split: str = HELD_OUT
     typed: str = ""
     limit: int = LIMIT
     seed: int = 0
+    live: bool = False
 
-    def prompts_of(self, bench: Bench) -> list[flow.Prompt]:
-        """The prompts, at most ``limit``; raises what ``flows.compare.prompts_from`` raises. For a thread."""
+    def prompts(self, bench: Bench) -> list[PromptRow]:
+        """The prompts, at most ``limit``; raises what ``flows.prompts.prompt_rows`` raises. For a thread."""
         if self.source == TYPED:
-            typed: list[flow.Prompt] = [
-                (Turn("user", line.strip()),) for line in self.typed.splitlines() if line.strip()
-            ]
-            return typed[: self.limit]
-        return flow.prompts_from(bench, None if self.source == SAMPLES else self.source)[: self.limit]
+            return prompts.typed_rows(self.typed)[: self.limit]
+        source = _SOURCES.get(self.source, self.source)
+        if self.source not in _SOURCES and self.split != HELD_OUT:
+            source = f"{self.source}:{self.split}"
+        return prompts.prompt_rows(bench, source)[: self.limit]
+
+    def begin(self, bench: Bench) -> Round:
+        """Write the round down; for a thread."""
+        return rounds.begin(bench, self.models, self.prompts(bench), sampling=self.sampling, seed=self.seed)
 
 
-def load_round(bench: Bench, a: str = "", b: str = "") -> ArenaForm:
+def load_round(bench: Bench, models: Sequence[str] = ()) -> ArenaForm:
     """The form for this workspace; raises ``NotFoundError`` when there are not two models. For a thread."""
-    models = list(bench.store.models.speakers())
-    if len(models) < 2:
-        raise NotFoundError("there is only one model here", hint="train one (F5), or add one (F7)")
-    default_a, default_b = default_pair(models)
+    known = list(bench.store.models.speakers())
+    if len(known) < 2:
+        raise NotFoundError("there is only one model here", hint="train one (F5), or add one (F8)")
+    given = list(dict.fromkeys([*models, *(name for name in default_pair(known) if name not in models)]))
+    chosen = tuple(given[: max(2, len(models))])
     datasets = [dataset.name for dataset in bench.store.datasets.list()]
-    chosen = Round(a or default_a, b or default_b, bench.settings.chat.sampling, seed=secrets.randbelow(2**31))
-    return ArenaForm(chosen, models=[model.name for model in models], datasets=datasets)
+    plan = Plan(chosen, bench.settings.chat.sampling, seed=secrets.randbelow(2**31))
+    return ArenaForm(plan, models=[model.name for model in known], datasets=datasets)
 
 
 def default_pair(models: list[Model]) -> tuple[str, str]:
@@ -69,7 +84,7 @@ def default_pair(models: list[Model]) -> tuple[str, str]:
     return models[-2].name, models[-1].name
 
 
-class ArenaForm(Dialog[Round]):
+class ArenaForm(Dialog[Plan]):
     """Asks for a round; Ctrl+S starts it."""
 
     BINDINGS = [Binding("ctrl+s", "accept", "Start", id="form.start", priority=True)]
@@ -84,22 +99,24 @@ class ArenaForm(Dialog[Round]):
     ArenaForm .arena-form--row > Static { width: 1fr; color: $text-muted; padding: 0 0 0 1; }
     ArenaForm Editor { height: 6; margin: 1 0 0 0; display: none; }
     ArenaForm.-typed Editor { display: block; }
+    ArenaForm .arena-form--split { display: none; }
+    ArenaForm.-dataset .arena-form--split { display: block; }
     """
 
-    def __init__(self, given: Round, *, models: list[str], datasets: list[str]) -> None:
-        super().__init__("Ask two models the same", keys="^s starts · ← → change · Enter lists · Esc cancels")
+    def __init__(self, given: Plan, *, models: list[str], datasets: list[str]) -> None:
+        super().__init__("Ask models the same", keys="^s starts · ← → change · Enter lists · Esc cancels")
         self._given, self._models, self._datasets = given, models, datasets
 
     def compose_body(self) -> ComposeResult:
-        """Two models, where the prompts come from, how many, and how the answers are drawn."""
+        """The models, where the prompts come from, how many, and how the answers are drawn and shown."""
         given = self._given
-        for name, value, title in (("a", given.a, "One model"), ("b", given.b, "The other model")):
-            with Horizontal(classes="arena-form--row"):
-                yield Label("one model" if name == "a" else "the other")
-                yield Picker(self._models, value, title=title, id=f"round-{name}")
+        yield from self._model_rows()
         with Horizontal(classes="arena-form--row"):
-            yield Label("prompts")
-            yield Picker([SAMPLES, TYPED, *self._datasets], given.source, title="Prompts", id="round-source")
+            yield Label(safe_cell("prompts"))
+            yield Picker([*_SOURCES, TYPED, *self._datasets], given.source, title="Prompts", id="round-source")
+        with Horizontal(classes="arena-form--row arena-form--split"):
+            yield Label(safe_cell("split"))
+            yield Picker(SPLITS, given.split, title="Which rows", id="round-split")
         numbers = (
             ("limit", str(given.limit), "at most so many prompts"),
             ("temperature", f"{given.sampling.temperature:g}", "0 is greedy; the same seed is used for both"),
@@ -110,11 +127,25 @@ class ArenaForm(Dialog[Round]):
                 yield Label(safe_cell(name))
                 yield Input(value, id=f"round-{name}", compact=True, select_on_focus=False)
                 yield Static(safe_cell(help_text), markup=False)
+        with Horizontal(classes="arena-form--row"):
+            yield Label(safe_cell("show"))
+            yield Picker([TOGETHER, LIVE], LIVE if given.live else TOGETHER, title="Show answers", id="round-show")
+            yield Static("who is faster is then seen", markup=False)
         yield Editor(given.typed)
+
+    def _model_rows(self) -> ComposeResult:
+        labels = ("one model", "the other", "a third", "a fourth")
+        for number in range(min(MOST_MODELS, len(self._models))):
+            chosen = self._given.models[number] if number < len(self._given.models) else NOBODY
+            choices = self._models if number < 2 else [NOBODY, *self._models]
+            with Horizontal(classes="arena-form--row"):
+                yield Label(safe_cell(labels[number]))
+                yield Picker(choices, chosen, title=labels[number].capitalize(), id=f"round-{'abcd'[number]}")
 
     @on(Picker.Changed, "#round-source")
     def _source_chosen(self, event: Picker.Changed) -> None:
         self.set_class(event.value == TYPED, "-typed")
+        self.set_class(event.value in self._datasets, "-dataset")
         if event.value == TYPED:
             self.query_one(Editor).focus()
 
@@ -126,21 +157,31 @@ class ArenaForm(Dialog[Round]):
         except WorkbenchError as error:
             self.show_problem(error.message + (f" ({error.hint})" if error.hint else ""))
 
-    def chosen(self) -> Round:
+    def chosen(self) -> Plan:
         """What stands in the form; raises ``UsageError`` or ``DataError`` where it cannot be."""
-        a, b = (self.query_one(f"#round-{side}", Picker).value for side in ("a", "b"))
-        if a == b:
-            raise UsageError("both sides are the same model", hint="choose two different ones")
-        source = self.query_one("#round-source", Picker).value
+        models = [picker.value for picker in self.query(Picker) if picker.id in {f"round-{n}" for n in "abcd"}]
+        models = [name for name in models if name != NOBODY]
+        if len(set(models)) < len(models):
+            raise UsageError("both sides are the same model", hint="choose different ones")
+        source = self._picked("source")
         typed = self.query_one(Editor).text
         if source == TYPED and not typed.strip():
             raise UsageError("no prompt is typed", hint="one prompt a line")
         temperature = option("chat.temperature").parse(self._entered("temperature"))
         max_tokens = option("chat.max_tokens").parse(self._entered("max_tokens"))
-        sampling = replace(self._given.sampling, temperature=float(temperature), max_tokens=int(max_tokens))
         return replace(
-            self._given, a=a, b=b, sampling=sampling, source=source, typed=typed, limit=_limit(self._entered("limit"))
+            self._given,
+            models=tuple(models),
+            sampling=replace(self._given.sampling, temperature=float(temperature), max_tokens=int(max_tokens)),
+            source=source,
+            split=self._picked("split"),
+            typed=typed,
+            limit=_limit(self._entered("limit")),
+            live=self._picked("show") == LIVE,
         )
+
+    def _picked(self, name: str) -> str:
+        return self.query_one(f"#round-{name}", Picker).value
 
     def _entered(self, name: str) -> str:
         return self.query_one(f"#round-{name}", Input).value

@@ -134,7 +134,7 @@ class DatasetDialog(Dialog[str]):
             if not dataset:
                 self._put("#dataset-verdict", safe("Readiness is told for one dataset: choose one (D)."))
             elif not model:
-                self._put("#dataset-verdict", safe("There is no model here to be ready for: F7 adds one."))
+                self._put("#dataset-verdict", safe("There is no model here to be ready for: F8 adds one."))
             else:
                 verdict = await asyncio.to_thread(
                     flow.ready, bench, dataset, model=model, on_progress=self._hear, cancelled=cancelled

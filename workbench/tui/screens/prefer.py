@@ -22,8 +22,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 from textual.worker import Worker, WorkerState
 
-from workbench.domain.comparisons import Verdict
-from workbench.domain.preferences import REASONS, BlindPair, Judgement, Strength, Tally, Waiting
+from workbench.domain.comparisons import Strength, Verdict
+from workbench.domain.preferences import REASONS, BlindPair, Judgement, Tally, Waiting
 from workbench.flows import curate
 from workbench.flows import prefer as flow
 from workbench.tui.messages import ChatsChanged, ExamplesChanged, News

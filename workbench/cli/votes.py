@@ -1,0 +1,111 @@
+"""The commands on votes: list them, mend what lost, make data of them, let a model judge beside the people."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.cli.parsing import add, add_group, positive
+from workbench.cli.session import Session, text_argument
+
+if TYPE_CHECKING:
+    from workbench.cli.parsing import Commands
+    from workbench.flows.fixes import ToFix
+
+
+def register(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add ``votes`` and ``judge``."""
+    verbs = add_group(commands, common, "votes", "the votes behind the results, and what becomes of them")
+    one = add(verbs, common, "list", list_votes, "the votes, oldest first")
+    _add_models(one)
+    one.add_argument("--rater", dest="by", default="", metavar="R", help="only the votes of this person")
+    one = add(verbs, common, "collect", collect, "make rows of all votes: pairs, labels or an evaluation set")
+    one.add_argument("--as", dest="shape", choices=["pairs", "labels", "evaluation"], default="pairs")
+    one.add_argument("--dataset", default="", metavar="D", help="default: votes, vote-labels or vote-evaluation")
+    one = add(verbs, common, "export", export, "write the votes as battles, as FastChat's elo_analysis.py reads them")
+    one.add_argument("--to", required=True, metavar="FILE")
+    one = add(verbs, common, "to-fix", to_fix, "answers that lost a vote or were bad, until a better one is written")
+    one.add_argument("--model", default="", metavar="M", help="only the answers of this model")
+    one = add(verbs, common, "fix", fix, "write a better answer: a pair over the one that lost")
+    one.add_argument("id", type=int, metavar="ID", help="of the comparison")
+    one.add_argument("--text", default="-", metavar="T", help="the better answer; - is standard input")
+    one.add_argument("--model", default="", metavar="M", help="of two bad answers, the one to mend")
+
+    one = add(commands, common, "judge", judge, "let a model judge the pairs in both orders, beside the people")
+    one.add_argument("model", metavar="MODEL")
+    _add_models(one)
+    one.add_argument("--limit", type=positive, default=None, metavar="N", help="at most so many pairs")
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", nargs="?", default="", metavar="A")
+    parser.add_argument("b", nargs="?", default="", metavar="B")
+
+
+def list_votes(session: Session, args: argparse.Namespace) -> None:
+    """A line for each vote that counts."""
+    from workbench.domain.results import VoteFilter
+    from workbench.flows import compare, results
+
+    a, b = (compare.compared_model(session.bench, name) for name in (args.a, args.b))
+    found = results.votes_between(session.bench, a, b, VoteFilter(rater=args.by))
+    rows = [asdict(vote) | {"rubric": dict(vote.rubric), "side": vote.side} for vote in found]
+    session.out.table(rows, ["comparison_id", "a", "b", "outcome", "side", "rater", "strength", "duration_ms", "tags"])
+
+
+def collect(session: Session, args: argparse.Namespace) -> None:
+    """Rows of all votes."""
+    from workbench.flows import votes
+
+    made = votes.collect(session.bench, votes.Shape(args.shape), dataset=args.dataset)
+    session.out.data(asdict(made) | {"as": args.shape}, made.said)
+
+
+def export(session: Session, args: argparse.Namespace) -> None:
+    """Battles for FastChat's scripts."""
+    from workbench.flows import votes
+
+    path = Path(args.to).expanduser()
+    count = votes.export_battles(session.bench, path)
+    session.out.data({"file": str(path), "battles": count}, f"{count:,} battles are in {path}")
+
+
+def _fix_row(one: ToFix) -> dict[str, object]:
+    return asdict(one) | {"prompt": [turn.as_dict() for turn in one.prompt], "question": one.prompt[-1].content}
+
+
+def to_fix(session: Session, args: argparse.Namespace) -> None:
+    """The list, newest first."""
+    from workbench.flows import fixes
+
+    rows = [_fix_row(one) for one in fixes.to_fix(session.bench, model=args.model)]
+    session.out.table(rows, ["comparison_id", "why", "model", "question", "text"])
+
+
+def fix(session: Session, args: argparse.Namespace) -> None:
+    """One better answer."""
+    from workbench.flows import fixes
+
+    found = fixes.find(session.bench, args.id, model=args.model)
+    made = fixes.mend(session.bench, found, text_argument([args.text]).rstrip("\n"))
+    session.out.data({"example": made.examples[0].id, "comparison": args.id}, made.said)
+
+
+def judge(session: Session, args: argparse.Namespace) -> None:
+    """Ask the judge, then tell how it stands beside the people."""
+    from workbench.flows import compare, judging
+    from workbench.flows.registry import place
+    from workbench.flows.results_told import judge_lines
+
+    a, b = (compare.compared_model(session.bench, name) for name in (args.a, args.b))
+
+    def progress(done: int, total: int) -> None:
+        session.out.progress(f"{done} of {total} pairs judged")
+
+    count = sum(1 for _ in judging.judge(session.bench, args.model, a=a, b=b, limit=args.limit, on_progress=progress))
+    session.out.end_progress()
+    name = place(session.bench, args.model).name
+    one = next(one for one in judging.standings(session.bench) if one.judge == name)
+    session.out.data(one.as_dict() | {"asked": count}, "\n".join(judge_lines(one)))

@@ -1,0 +1,137 @@
+"""The results: who is better, how sure that is, what could have led the votes, and how far raters agree.
+
+Reads votes and changes nothing. Only votes of people are counted; judges have a place of their own (``judging``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.domain.agreement import Agreement, is_shared, judged_by
+from workbench.domain.comparisons import Score, Vote
+from workbench.domain.models import ModelKind
+from workbench.domain.rankings import RESAMPLES, Rank, ranking
+from workbench.domain.results import (
+    Checks,
+    Marked,
+    VoteFilter,
+    by_tag,
+    checks,
+    counted,
+    marks,
+    scores,
+    seen_from,
+    self_agreement,
+    standing,
+)
+from workbench.jobs.agreement import agreement
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that the votes say. ``agreement`` is None while no two people voted on the same comparison.
+
+    ``tags`` and ``raters`` are those that can be chosen, whatever ``which`` chose.
+    """
+
+    which: VoteFilter
+    votes: int
+    scores: tuple[Score, ...]
+    ranking: tuple[Rank, ...]
+    checks: Checks
+    agreement: Agreement | None
+    marks: tuple[Marked, ...]
+    by_tag: dict[tuple[str, str], dict[str, Score]]
+    tags: tuple[str, ...]
+    raters: dict[str, int]
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        told = self.checks
+        return {
+            "pairs": [standing(score) for score in self.scores],
+            "ranking": [
+                {"model": r.model, "rating": r.rating, "low": r.low, "high": r.high, "votes": r.votes, "group": r.group}
+                for r in self.ranking
+            ],
+            "votes": self.votes,
+            "checks": {
+                "left_side": told.left.as_dict(),
+                "longer_answer": told.longer.as_dict(),
+                "length_matched": told.matched.as_dict(),
+                "self_agreement": told.repeats.as_dict(),
+                "fast_votes": told.fast,
+                "live_votes": told.live,
+                "median_ms": {"left": told.left_ms, "right": told.right_ms},
+            },
+            "agreement": self.agreement.as_dict() if self.agreement else None,
+            "marks": [
+                {"model": m.model, "criterion": m.criterion, "mean": m.mean, "error": m.error, "counts": m.counts}
+                for m in self.marks
+            ],
+            "by_tag": [
+                {"tag": tag} | standing(score) for found in self.by_tag.values() for tag, score in found.items()
+            ],
+            "raters": self.raters,
+        }
+
+
+def report(
+    bench: Bench,
+    a: str = "",
+    b: str = "",
+    *,
+    which: VoteFilter | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Report:
+    """The results of every pair of models, or of those with ``a``, or of ``a`` against ``b``; for a thread.
+
+    The ranking is always of all models. ``seed`` draws the bootstrap. Starts a child process only when two people
+    voted on the same comparison.
+    """
+    which = which or VoteFilter()
+    every = bench.store.comparisons.votes()
+    votes = counted(every, which)
+    found = _of(scores(votes), a, b)
+    judged = judged_by(counted(every, VoteFilter(tag=which.tag)))
+    return Report(
+        which=which,
+        votes=len(votes),
+        scores=tuple(found),
+        ranking=tuple(ranking(votes, anchor=_anchor(bench, votes), seed=seed, resamples=resamples)),
+        checks=checks(_among(votes, a, b), self_agreement(v for v in every if which.takes(v))),
+        agreement=agreement(judged) if is_shared(judged) else None,
+        marks=tuple(marks(votes)),
+        by_tag={(score.a, score.b): by_tag(votes, score.a, score.b) for score in found},
+        tags=tuple(sorted({tag for vote in every for tag in vote.tags})),
+        raters=dict(Counter(vote.rater for vote in every if vote.rater and vote.repeat_of is None)),
+    )
+
+
+def votes_between(bench: Bench, a: str, b: str, which: VoteFilter | None = None) -> list[Vote]:
+    """The votes behind the standing of two models, oldest first."""
+    return _among(counted(bench.store.comparisons.votes(), which), a, b)
+
+
+def _of(found: Sequence[Score], a: str, b: str) -> list[Score]:
+    wanted = {name for name in (a, b) if name}
+    return [seen_from(a, score) if a else score for score in found if wanted <= {score.a, score.b}]
+
+
+def _among(votes: Sequence[Vote], a: str, b: str) -> list[Vote]:
+    wanted = {name for name in (a, b) if name}
+    return [vote for vote in votes if wanted <= {vote.a, vote.b}]
+
+
+def _anchor(bench: Bench, votes: Sequence[Vote]) -> str:
+    """The base model with the most votes; "" when no base was compared."""
+    bases = {model.name for model in bench.store.models.list() if model.kind is ModelKind.BASE}
+    found = Counter(name for vote in votes for name in (vote.a, vote.b) if name in bases)
+    return max(found, key=lambda name: (found[name], name), default="")

@@ -1,0 +1,85 @@
+"""The results in words, for the screen and the command line: verdicts, checks of the votes, agreement, judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from workbench.domain.agreement import Agreement, words
+from workbench.domain.comparisons import Score
+from workbench.domain.foreign_text import cell
+from workbench.domain.results import Checks, Share
+from workbench.domain.statistics import e_value, verdict, votes_to_decide
+from workbench.flows.judging import Standing
+
+
+def verdict_line(score: Score) -> str:
+    """Whether it is decided, and if not, about how many votes are missing."""
+    evidence = f"e {e_value(score.a_wins, score.b_wins):.3g} of 20"
+    found = verdict(score)
+    if found != "undecided":
+        better = cell(score.a if found == "a" else score.b)
+        return f"DECIDED: {better} is better ({evidence})"
+    missing = votes_to_decide(score)
+    more = f"about {missing:,} more decided votes if the share holds" if missing else "keep voting"
+    return f"NOT DECIDED ({evidence}): {more}"
+
+
+def check_lines(checks: Checks, agreement: Agreement | None) -> Iterator[str]:
+    """What could have led the votes besides the answers."""
+    yield f"  side          left chosen {share_text(checks.left)}{_p(checks.left)}"
+    yield f"  length        longer answer chosen {share_text(checks.longer)}{_p(checks.longer)}"
+    if checks.matched.total:
+        yield f"                on answers of equal length the first model wins {share_text(checks.matched)}"
+    if checks.repeats.total:
+        yield f"  self          {checks.repeats.hits}/{checks.repeats.total} said again of hidden repeats"
+    if checks.left_ms is not None or checks.right_ms is not None:
+        yield f"  time          median left {_seconds(checks.left_ms)}, right {_seconds(checks.right_ms)}"
+    if checks.fast:
+        yield f"  fast          {checks.fast} votes under 2 s (kept; w hides them)"
+    if checks.live:
+        yield f"  live          {checks.live} votes on answers that were watched (kept; w hides them)"
+    if agreement is not None:
+        yield from agreement_lines(agreement)
+
+
+def agreement_lines(agreement: Agreement) -> Iterator[str]:
+    """How far raters agree: alpha over all, kappa of each two."""
+    alpha = "-" if agreement.alpha is None else f"{agreement.alpha:.2f}"
+    yield f"  raters        Krippendorff's alpha {alpha} ({words(agreement.alpha)}) on {agreement.units} shared pairs"
+    for pair in agreement.pairs:
+        kappa = "-" if pair.kappa is None else f"{pair.kappa:.2f}"
+        both = f"{cell(pair.a, 16)} and {cell(pair.b, 16)}"
+        yield f"                {both}: Cohen's kappa {kappa}, same word on {pair.observed:.0%} of {pair.units}"
+
+
+def share_text(share: Share) -> str:
+    """``52 % [46, 58] of 333``."""
+    if share.value is None:
+        return "- of 0"
+    low, high = share.interval
+    return f"{share.value:.0%} [{100 * low:.0f}, {100 * high:.0f}] of {share.total}"
+
+
+def _p(share: Share) -> str:
+    if not share.total:
+        return ""
+    low, high = share.interval
+    return f", p {share.p:.2g}  {'ok' if low <= 0.5 <= high else 'WARNING: more than chance'}"
+
+
+def _seconds(duration_ms: int | None) -> str:
+    return "-" if duration_ms is None else f"{duration_ms / 1000:.1f} s"
+
+
+def judge_lines(judge: Standing) -> Iterator[str]:
+    """What a judge says, and only together with how far people agree with it."""
+    name = cell(judge.judge, 40)
+    asked = f"{judge.judged} pairs in both orders, {judge.unstable} of them answered by the place and not the answer"
+    yield f"  {name}: {asked}"
+    yield f"    agreement with people: {share_text(judge.agreement)}"
+    if judge.scores is None:
+        yield f"    silent: {judge.why}"
+        return
+    for score in judge.scores:
+        share = Share(score.a_wins, score.decided)
+        yield f"    says {cell(score.a, 24)} wins {share_text(share)} against {cell(score.b, 24)}"

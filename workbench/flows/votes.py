@@ -1,0 +1,172 @@
+"""Votes as data: preference pairs, unpaired labels, an evaluation set; and battles for FastChat's scripts.
+
+Where several people voted on a comparison the majority decides; a draw between them makes no row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.domain.chats import Role
+from workbench.domain.comparisons import Candidate, Comparison, RaterKind, Rating
+from workbench.domain.examples import (
+    Content,
+    NewExample,
+    Source,
+    SourceKind,
+    Split,
+    Status,
+    demonstration,
+    judgement,
+    preference,
+)
+from workbench.domain.results import counted
+from workbench.errors import DataError, NotFoundError
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+
+class Shape(StrEnum):
+    """What votes are made into."""
+
+    PAIRS = "pairs"
+    LABELS = "labels"
+    EVALUATION = "evaluation"
+
+
+DATASETS = {Shape.PAIRS: "votes", Shape.LABELS: "vote-labels", Shape.EVALUATION: "vote-evaluation"}
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What came of votes: rows that are new in the dataset, and those that it had already; ``none`` made no row."""
+
+    dataset: str
+    made: int
+    known: int
+    none: int
+
+    @property
+    def said(self) -> str:
+        """One sentence."""
+        known = f", {self.known:,} were there already" if self.known else ""
+        none = f"; {self.none:,} comparisons make none" if self.none else ""
+        return f"{self.made:,} row{'s' * (self.made != 1)} in {self.dataset}{known}{none}"
+
+
+def collect(bench: Bench, shape: Shape, *, dataset: str = "") -> Collected:
+    """Make rows of all votes. ``dataset`` empty takes the one that ``DATASETS`` names.
+
+    ``pairs``: the winner over the loser. ``labels``: the winner good, the loser bad, two bad answers bad. An evaluation
+    set holds the winners as references in the test split, where nothing is trained on. Ties make no row. One undo takes
+    all of them back. Raises ``NotFoundError`` while there are no votes.
+    """
+    decided = majority(bench)
+    if not decided:
+        raise NotFoundError("there are no votes yet", hint="workbench rate, or the Arena")
+    rows: list[NewExample] = []
+    none = 0
+    for comparison_id, outcome in decided.items():
+        made = list(_rows(bench.store.comparisons.get(comparison_id), outcome, shape))
+        rows += made
+        none += not made
+    name = dataset or DATASETS[shape]
+    made_count, known = bench.store.examples.add_many(name, rows, rater=bench.rater, status=Status.ACCEPTED)
+    return Collected(name, made_count, known, none)
+
+
+def majority(bench: Bench) -> dict[int, str]:
+    """The outcome of each comparison that people voted on: what most of them said; ``tie`` when they are split."""
+    said: dict[int, Counter[str]] = {}
+    for vote in counted(bench.store.comparisons.votes()):
+        if vote.rater:
+            said.setdefault(vote.comparison_id, Counter())[vote.outcome] += 1
+    return {comparison_id: _most(counts) for comparison_id, counts in said.items()}
+
+
+def _most(counts: Counter[str]) -> str:
+    first, *rest = counts.most_common(2)
+    return "tie" if rest and rest[0][1] == first[1] else first[0]
+
+
+def _rows(comparison: Comparison, outcome: str, shape: Shape) -> Iterator[NewExample]:
+    split = Split.TEST if shape is Shape.EVALUATION else Split.NONE
+    for models, make in _contents(comparison, outcome, shape):
+        source = Source(SourceKind.VOTE, comparison_id=comparison.id, models=models)
+        with suppress(DataError):  # an empty answer can be voted on, but not trained on
+            yield NewExample(make(), source, split=split, tags=comparison.tags)
+
+
+def _contents(
+    comparison: Comparison, outcome: str, shape: Shape
+) -> Iterator[tuple[tuple[str, ...], Callable[[], Content]]]:
+    """The models of each row that a vote makes, and its content."""
+    prompt, a, b = comparison.prompt, comparison.a, comparison.b
+    best, worst = (a, b) if outcome == "a" else (b, a)
+    is_decided = outcome in {"a", "b"}
+    if is_decided and shape is Shape.PAIRS:
+        yield (best.model, worst.model), partial(preference, prompt, best.text, worst.text)
+    elif is_decided and shape is Shape.EVALUATION:
+        yield (best.model,), partial(demonstration, prompt, best.text)
+    elif shape is Shape.LABELS and outcome != "tie":
+        yield (best.model,), partial(judgement, prompt, best.text, is_decided)
+        yield (worst.model,), partial(judgement, prompt, worst.text, False)
+
+
+_WINNERS = {"left": "model_a", "right": "model_b", "tie": "tie", "both-bad": "tie (bothbad)"}
+
+
+def battles(bench: Bench) -> Iterator[dict[str, object]]:
+    """Every counted vote of a person as one of FastChat's cleaned battles: the left answer is its side a."""
+    for comparison_id in dict.fromkeys(v.comparison_id for v in counted(bench.store.comparisons.votes()) if v.rater):
+        comparison = bench.store.comparisons.get(comparison_id)
+        for rating in bench.store.comparisons.ratings(comparison_id):
+            is_counted = not rating.undone and rating.blind and rating.kind is RaterKind.HUMAN
+            if is_counted and rating.verdict.value in _WINNERS:
+                yield _battle(comparison, rating)
+
+
+def _battle(comparison: Comparison, rating: Rating) -> dict[str, object]:
+    left, right = comparison.left, comparison.right
+    return {
+        "question_id": str(comparison.id),
+        "model_a": left.model,
+        "model_b": right.model,
+        "winner": _WINNERS[rating.verdict.value],
+        "judge": rating.rater,
+        "conversation_a": _said(comparison, left),
+        "conversation_b": _said(comparison, right),
+        "turn": sum(turn.role == Role.USER for turn in comparison.prompt),
+        "anony": True,
+        "language": "unknown",
+        "tstamp": datetime.fromisoformat(rating.created_utc).timestamp(),
+    }
+
+
+def _said(comparison: Comparison, candidate: Candidate) -> list[dict[str, object]]:
+    return [*(turn.as_dict() for turn in comparison.prompt), {"role": "assistant", "content": candidate.text}]
+
+
+def export_battles(bench: Bench, to: Path) -> int:
+    """Write all battles as the JSON array that FastChat's ``elo_analysis.py --clean-battle-file`` reads; how many.
+
+    Source: https://github.com/lm-sys/FastChat/blob/main/fastchat/serve/monitor/elo_analysis.py
+    """
+    rows = list(battles(bench))
+    if not rows:
+        raise NotFoundError("there are no votes to write", hint="workbench rate, or the Arena")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    part = to.with_name(to.name + ".part")
+    part.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+    part.replace(to)
+    return len(rows)
