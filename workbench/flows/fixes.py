@@ -12,7 +12,6 @@ from workbench.domain.chats import Turn
 from workbench.domain.comparisons import Comparison
 from workbench.domain.examples import Source, SourceKind, Status, preference
 from workbench.errors import NotFoundError, RefusedError
-from workbench.flows import check
 from workbench.flows.chat import Gesture
 
 if TYPE_CHECKING:
@@ -85,15 +84,13 @@ def mend(bench: Bench, fix: ToFix, text: str, *, dataset: str = DATASET) -> Gest
     check_fix(fix, text)
     comparison = bench.store.comparisons.get(fix.comparison_id)
     source = Source(SourceKind.VOTE_FIX, comparison_id=comparison.id, models=(fix.model,))
-    with bench.store.write():
-        example, is_new = bench.store.examples.add(
-            dataset,
-            preference(fix.prompt, text, fix.text),
-            source=source,
-            status=Status.ACCEPTED,
-            rater=bench.rater,
-            tags=comparison.tags,
-        )
-        check.look_again(bench, [example.id])
+    example, is_new = bench.store.examples.add(
+        dataset,
+        preference(fix.prompt, text, fix.text),
+        source=source,
+        status=Status.ACCEPTED,
+        rater=bench.rater,
+        tags=comparison.tags,
+    )
     known = "" if is_new else "already "
     return Gesture((example,), None, f"the better answer is {known}example {example.id} in {dataset}")
