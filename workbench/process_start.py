@@ -28,6 +28,12 @@ def started(pid: int) -> float:
     return since_boot + _boot() * _SECONDS_PER_BOOT
 
 
+def is_of_another_boot(start: float) -> bool:
+    """True for a number that ``started`` gave before the machine was last booted; False when it tells no boot."""
+    boot = round(start / _SECONDS_PER_BOOT)
+    return boot > 0 and boot != _boot()
+
+
 def _boot() -> int:
     """A number of this boot's, from 1 to 65536."""
     try:

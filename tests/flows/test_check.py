@@ -25,6 +25,7 @@ from workbench.domain.queries import parse_query
 from workbench.errors import NotFoundError, RefusedError, UsageError, WorkbenchError
 from workbench.flows import check, curate, exchange, train
 from workbench.flows.bench import Bench
+from workbench.flows.presets import default_window
 
 MAIL = "Write to ann.meyer@firma-meyer.de today."
 QUICK = ("empty", "template_tokens", "personal_data", "exact_duplicates", "leakage", "boilerplate")
@@ -281,7 +282,7 @@ def test_tokens_are_counted_in_the_window_that_a_run_would_take(bench: Bench) ->
     add(bench, *(shown(f"Question {n}", "Tea.") for n in range(4)))
     planned = train.plan(bench, method="sft", dataset="teas", overrides={"eval_share": "0"})
     pip = bench.store.models.get("pip")
-    assert train.default_window(bench, pip) == planned.spec.knobs["max_length"]
+    assert default_window(bench, pip) == planned.spec.knobs["max_length"]
 
 
 def test_a_report_is_plain_data(bench: Bench) -> None:

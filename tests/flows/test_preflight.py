@@ -166,7 +166,7 @@ def test_a_container_has_no_more_memory_than_it_was_given(tmp_path: Path, monkey
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("400000\n")
     monkeypatch.setattr("workbench.jobs.devices._CGROUP", tmp_path)
-    monkeypatch.setattr("workbench.jobs.devices._first_gpu", lambda: None)
+    monkeypatch.setattr("workbench.jobs.devices.gpus", lambda: ())
     here = training_device()
     assert (here.total, here.free) == (1_000_000, 600_000)
     (tmp_path / "memory.max").write_text("max\n")

@@ -19,6 +19,7 @@ def main(mode: str, root: str) -> int:
     print("hello from the trainer", flush=True)
     with (directory.root.parent / "order.txt").open("a") as order:
         order.write(directory.root.name + "\n")
+    (directory.root / "cuda.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "-"))
     if mode == "crash" or (mode == "crash-if-bad" and directory.root.name == "bad"):
         print("a word before the end", flush=True)
         return 3

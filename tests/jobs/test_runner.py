@@ -21,8 +21,10 @@ from workbench.errors import EngineError
 from workbench.jobs import runner
 from workbench.jobs.launch import LOCK_NAME, ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity, child_environment, module_argv
+from workbench.jobs.queue import queue
 from workbench.jobs.run_directory import KILL, STOP, RunDirectory, all_runs, mark_complete
-from workbench.jobs.runner import Runner, is_at_work, queue, serve, settle
+from workbench.jobs.runner import Runner, serve
+from workbench.jobs.settling import is_at_work, settle
 from workbench.paths import Workspace
 
 FAKE = Path(__file__).parent / "fake_trainer.py"
@@ -322,6 +324,6 @@ def test_a_run_that_is_stopped_while_the_gpu_is_freed_is_not_started(
     runs: Path, make: Callable[[str], RunDirectory]
 ) -> None:
     directory = make("a")
-    Runner(runs, trainer=trainer("finish"), make_room=lambda: directory.request(STOP)).work()
+    Runner(runs, trainer=trainer("finish"), make_room=lambda gpus: directory.request(STOP)).work()
     assert state(directory) is RunState.CANCELLED
     assert not (runs / "order.txt").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,11 @@ from workbench.domain.examples import (
 )
 from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
+from workbench.domain.runs import RECIPE, RunSpec
 from workbench.paths import Workspace
 from workbench.store.store import Store, _numbers_masked
 
+GROUPS = "0009_groups_of_runs"
 SECOND = "0002_imports_findings_views"
 FIRST_INDEXES = (
     "examples_live ON examples(id)",
@@ -54,8 +57,6 @@ def old(workspace: Workspace) -> Workspace:
 
 
 def _take_back_to_first_schema(path: Path) -> None:
-    import sqlite3
-
     db = sqlite3.connect(path)
     for trigger in ("example_models_added", "example_models_changed"):
         db.execute(f"DROP TRIGGER {trigger}")
@@ -85,14 +86,37 @@ def _take_back_to_first_schema(path: Path) -> None:
     db.execute("DROP TABLE presets")
     for name in ("blind", "replaces"):
         db.execute(f"ALTER TABLE ratings DROP COLUMN {name}")
+    _take_back_groups(db)
     db.execute("DELETE FROM _sqlite_migrations WHERE name >= ?", [SECOND])
     db.commit()
     db.close()
 
 
-def test_the_first_schema_is_what_the_fixture_leaves(old: Workspace, tmp_path: Path) -> None:
-    import sqlite3
+def _take_back_groups(db: sqlite3.Connection) -> None:
+    db.execute("DROP INDEX runs_group")
+    for name in ("group_name", "group_kind"):
+        db.execute(f"ALTER TABLE runs DROP COLUMN {name}")
 
+
+def test_a_run_from_before_there_were_groups_is_in_none(workspace: Workspace) -> None:
+    spec = RunSpec("r", "sft", "pip", "/pip", "d", {}, 1, 0, "", group="g", group_kind=RECIPE)
+    store = Store.open(workspace)
+    store.runs.add(spec, "/runs/1-r")
+    store.close()
+    db = sqlite3.connect(workspace.database)
+    _take_back_groups(db)
+    db.execute("DELETE FROM _sqlite_migrations WHERE name = ?", [GROUPS])
+    db.commit()
+    db.close()
+    again = Store.open(workspace)
+    (old,) = again.runs.list()
+    assert (old.name, old.group, old.group_kind) == ("r", "", "")
+    new = again.runs.add(spec, "/runs/2-r")
+    assert (new.group, new.group_kind) == ("g", RECIPE)
+    again.close()
+
+
+def test_the_first_schema_is_what_the_fixture_leaves(old: Workspace, tmp_path: Path) -> None:
     with _numbers_masked():
         from sqlite_utils import Database
 
@@ -174,7 +198,6 @@ LIFTED = "0006_imports_taken_back"
 
 
 def test_imports_of_the_schema_before_are_kept_and_can_be_taken_back(workspace: Workspace) -> None:
-    import sqlite3
 
     store = Store.open(workspace)
     with store.imports.stage("d", status=Status.PENDING, rater="r") as staging:

@@ -8,11 +8,44 @@ import sys
 from collections.abc import Sequence
 
 from workbench import __version__
-from workbench.cli import arena, chat, chats, checks, data, datasets, labelling, models, system, training, views, votes
+from workbench.cli import (
+    arena,
+    chat,
+    chats,
+    checks,
+    data,
+    datasets,
+    labelling,
+    models,
+    queueing,
+    stages,
+    system,
+    training,
+    views,
+    votes,
+)
 from workbench.cli.output import Output
 from workbench.cli.parsing import Parser
 from workbench.cli.session import OpenBench, Session
 from workbench.errors import EXIT_CODES, UsageError, WorkbenchError
+
+# In the order of the help.
+_MODULES = (
+    chat,
+    chats,
+    data,
+    labelling,
+    views,
+    datasets,
+    checks,
+    models,
+    training,
+    queueing,
+    stages,
+    arena,
+    votes,
+    system,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_common(parser)
     parser.set_defaults(run=system.open_tui)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (chat, chats, data, labelling, views, datasets, checks, models, training, arena, votes, system):
+    for module in _MODULES:
         module.register(commands, common)
     return parser
 

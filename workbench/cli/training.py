@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from workbench.cli import queueing, stages
 from workbench.cli.parsing import add, add_group, positive
 from workbench.cli.session import Session
 from workbench.errors import RunError, UsageError
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
     from workbench.flows.preflight import Preflight
     from workbench.flows.train import RunPlan
 
-_COLUMNS = ["id", "name", "method", "status", "step", "total_steps", "loss", "eval_loss", "started_utc"]
+_COLUMNS = ["id", "name", "method", "status", "place", "step", "total_steps", "loss", "eval_loss", "group"]
 
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add ``train`` and ``runs``."""
     one = add(commands, common, "train", train, "queue a training run; it outlives this terminal")
-    one.add_argument("--method", required=True, metavar="M", help="the README lists them, with what each takes")
-    one.add_argument("--dataset", required=True, metavar="D")
+    one.add_argument("--method", default="", metavar="M", help="the README lists them, with what each takes")
+    one.add_argument("--dataset", default="", metavar="D")
     one.add_argument("--eval-dataset", default="", metavar="D", help="held-out rows (default: a share of the dataset)")
     one.add_argument("--model", default="", metavar="B", help="base or adapter to start from")
     one.add_argument("--preset", default="auto", metavar="P")
@@ -39,6 +40,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--general", default="", metavar="F", help="text or dataset to see what the run forgets; or none")
     one.add_argument("--canaries", default="", metavar="F", help="prompts answered before and after; or none")
+    stages.add_options(one)
     one.add_argument("--dry-run", action="store_true", help="plan and check, start nothing")
     one.add_argument("--wait", action="store_true", help="follow the run to its end")
 
@@ -56,34 +58,36 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
         sub.add_argument("run_name", metavar="RUN")
         if verb == "logs":
             sub.add_argument("--lines", type=positive, default=40, metavar="N")
+    queueing.add_verbs(verbs, common)
+    stages.add_verbs(verbs, common)
 
 
 def train(session: Session, args: argparse.Namespace) -> int:
-    """Plan, check and queue one run."""
-    from workbench.flows import preflight as before
+    """Plan, check and queue one run, or all runs of a recipe or a sweep."""
     from workbench.flows import train as flow
 
-    overrides = dict(_pair(text) for text in args.settings)
+    if args.recipe:
+        return stages.train_recipe(session, args)
+    for name in ("method", "dataset"):
+        if not getattr(args, name):
+            raise UsageError(f"train needs --{name}, or --recipe FILE", hint="workbench train --help")
+    if args.sweep:
+        return stages.train_sweep(session, args)
     plan = flow.plan(
         session.bench,
         method=args.method,
         dataset=args.dataset,
         model=args.model,
         preset=args.preset,
-        overrides=overrides,
+        overrides=settings_of(args),
         name=args.name,
         eval_dataset=args.eval_dataset,
         allow=args.allow,
         general=args.general,
         canaries=args.canaries,
+        gpus=args.gpus,
     )
-    found = before.look(session.bench, plan, count=args.dry_run)
-    if not args.dry_run and found.refusals:
-        found = before.look(session.bench, plan)  # every row was taken to fill the window: count before refusing
-    preflight = _preflight_row(plan, found)
-    for finding in (*plan.findings, *found.facts):
-        session.out.say(finding)
-    found.refuse(args.allow)
+    preflight = checked(session, plan, args)
     if args.dry_run:
         rows = f"{plan.spec.train_rows} training and {plan.spec.eval_rows} held-out rows"
         text = f"{rows}; nothing was started\n{plan.command}"
@@ -92,10 +96,28 @@ def train(session: Session, args: argparse.Namespace) -> int:
     run = flow.launch(session.bench, plan)
     session.out.say(f"queued run {run.name} ({run.directory}); it goes on when this terminal is gone")
     if args.wait:
-        run = _follow(session, run)
+        run = follow(session, run)
     row, said = _told(session, run)
     session.out.data(row | {"run": run.name, "directory": run.directory, "preflight": preflight}, said)
     return 0 if not args.wait or run.state.value == "finished" else 1
+
+
+def checked(session: Session, plan: RunPlan, args: argparse.Namespace) -> dict[str, object]:
+    """Look before a start, say what was found, and raise ``RefusedError`` for what is not allowed."""
+    from workbench.flows import preflight as before
+
+    found = before.look(session.bench, plan, count=args.dry_run)
+    if not args.dry_run and found.refusals:
+        found = before.look(session.bench, plan)  # every row was taken to fill the window: count before refusing
+    for finding in (*plan.findings, *found.facts):
+        session.out.say(finding)
+    found.refuse(args.allow)
+    return _preflight_row(plan, found)
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, str]:
+    """What was given with ``--set``."""
+    return dict(_pair(text) for text in args.settings)
 
 
 def _preflight_row(plan: RunPlan, found: Preflight) -> dict[str, object]:
@@ -110,6 +132,9 @@ def _preflight_row(plan: RunPlan, found: Preflight) -> dict[str, object]:
         "memory_bytes": asdict(found.memory) | {"total": found.memory.total} if found.memory else None,
         "free_bytes": found.device.free if found.device else None,
         "seconds": found.seconds,
+        "replay": {"dataset": plan.spec.replay_dataset, "rows": plan.spec.replay_rows}
+        if plan.spec.replay_rows
+        else None,
         "remedies": [{"said": one.said, "set": dict(one.knobs)} for one in found.all_remedies],
     }
 
@@ -138,6 +163,7 @@ def run_row(run: Run) -> dict[str, object]:
         "adapter": run.adapter,
         "dataset": run.dataset,
         "base": run.base,
+        "group": run.group or None,
         "error": run.error,
         "hint": run.hint,
         "directory": run.directory,
@@ -163,7 +189,7 @@ def _sentence(run: Run) -> str:
     return f"{run.name}: {run.state.value}, step {run.step} of {run.total_steps}{held_out}"
 
 
-def _follow(session: Session, run: Run) -> Run:
+def follow(session: Session, run: Run) -> Run:
     """Print progress until the run is over; Ctrl+C leaves the run alone."""
     from workbench.flows import train as flow
 
@@ -179,7 +205,7 @@ def _follow(session: Session, run: Run) -> Run:
         time.sleep(0.5)
 
 
-def _run(session: Session, args: argparse.Namespace) -> Run:
+def run_of(session: Session, args: argparse.Namespace) -> Run:
     from workbench.flows import train as flow
 
     flow.sync(session.bench)
@@ -189,14 +215,17 @@ def _run(session: Session, args: argparse.Namespace) -> Run:
 def runs_list(session: Session, args: argparse.Namespace) -> None:
     """Every run after taking in what is new."""
     from workbench.flows import train as flow
+    from workbench.flows.queueing import places as places_in
 
     flow.sync(session.bench)
-    session.out.table([run_row(r) for r in flow.runs(session.bench)], _COLUMNS)
+    places = places_in(session.bench)
+    rows = [run_row(r) | {"place": places.get(r.id)} for r in flow.runs(session.bench)]
+    session.out.table(rows, _COLUMNS)
 
 
 def runs_show(session: Session, args: argparse.Namespace) -> None:
     """One run with its result and, when it went wrong, why and what to do."""
-    row, _ = _told(session, _run(session, args))
+    row, _ = _told(session, run_of(session, args))
     session.out.data(row, "\n".join(f"{key}: {value}" for key, value in row.items()))
 
 
@@ -204,14 +233,14 @@ def runs_logs(session: Session, args: argparse.Namespace) -> None:
     """The last lines of the trainer's log."""
     from workbench.flows import train as flow
 
-    run = _run(session, args)
+    run = run_of(session, args)
     lines = list(flow.log_tail(session.bench, run, lines=args.lines))
     session.out.data({"run": run.name, "lines": lines}, "\n".join(lines))
 
 
 def runs_watch(session: Session, args: argparse.Namespace) -> int:
     """Follow a run to its end."""
-    run = _follow(session, _run(session, args))
+    run = follow(session, run_of(session, args))
     session.out.data(*_told(session, run))
     return 0 if run.state.value == "finished" else 1
 
@@ -220,10 +249,10 @@ def runs_stop(session: Session, args: argparse.Namespace) -> None:
     """Ask the trainer to save and stop."""
     from workbench.flows import train as flow
 
-    run = _run(session, args)
+    run = run_of(session, args)
     flow.stop(session.bench, run)
     session.out.data(
-        run_row(_run(session, args)), f"{run.name} saves a checkpoint and stops; runs resume goes on with it"
+        run_row(run_of(session, args)), f"{run.name} saves a checkpoint and stops; runs resume goes on with it"
     )
 
 
@@ -231,13 +260,13 @@ def runs_kill(session: Session, args: argparse.Namespace) -> int:
     """End the trainer at once, after asking."""
     from workbench.flows import train as flow
 
-    run = _run(session, args)
+    run = run_of(session, args)
     if not run.state.is_active:
         raise RunError(f"{run.name} is {run.state.value}, not running", hint="workbench runs list shows all")
     if not session.confirm(f"kill {run.name}? What came after its last checkpoint is lost."):
         return 1
     flow.kill(session.bench, run)
-    session.out.data(run_row(_run(session, args)), f"killed {run.name}")
+    session.out.data(run_row(run_of(session, args)), f"killed {run.name}")
     return 0
 
 
@@ -245,6 +274,6 @@ def runs_resume(session: Session, args: argparse.Namespace) -> None:
     """Queue the run again from its last complete checkpoint."""
     from workbench.flows import train as flow
 
-    flow.resume(session.bench, _run(session, args))
-    run = _run(session, args)
+    flow.resume(session.bench, run_of(session, args))
+    run = run_of(session, args)
     session.out.data(run_row(run), f"{run.name} is queued again")

@@ -18,6 +18,8 @@ from workbench.domain.methods import KnobValue
 MEMORY, DISK, ROWS = "memory", "disk", "rows"
 """What a run is refused for before it starts, by the names under which a person may allow it."""
 REFUSALS = (MEMORY, DISK, ROWS)
+RECIPE, SWEEP = "recipe", "sweep"
+"""What runs that were made together are: stages one after another, or the same with other settings."""
 
 
 class RunState(StrEnum):
@@ -60,6 +62,10 @@ class RunSpec:
     answers are rewarded by: a reward model, with ``reward_path`` and ``reward_base_path`` as for an adapter and its
     base, or the name of a function in the file that was frozen beside the rows, with its hash. ``general`` says where
     the texts came from on which it is measured what the run made the model forget ("" for none).
+    ``replay_rows`` of the
+    training rows come from ``replay_dataset``, against forgetting; they stand behind the others in ``example_ids``.
+    Runs that were made together have one ``group`` of a ``group_kind`` (``RECIPE`` or ``SWEEP``); ``stage`` is this
+    one's name there, and ``varied`` are the knobs in which a sweep's runs differ.
     """
 
     name: str
@@ -85,6 +91,12 @@ class RunSpec:
     reward_base_path: str = ""
     reward_sha256: str = ""
     general: str = ""
+    replay_dataset: str = ""
+    replay_rows: int = 0
+    group: str = ""
+    group_kind: str = ""
+    stage: str = ""
+    varied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +151,8 @@ class Run:
     created_utc: str = ""
     started_utc: str = ""
     ended_utc: str = ""
+    group: str = ""
+    group_kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Owns the rules that decide what a model is trained on. Knows neither the store n
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,6 +93,12 @@ def deal(examples: Sequence[Example], *, seed: int, share: float) -> Dealt:
         tuple(e for e, out in zip(examples, is_held, strict=True) if not out),
         tuple(e for e, out in zip(examples, is_held, strict=True) if out),
     )
+
+
+def drawn(examples: Sequence[Example], count: int, *, seed: int) -> list[Example]:
+    """At most ``count`` of the examples, by a hash of seed and id: one that is taken stays taken when more are."""
+    order = {e.id: hashlib.sha256(f"{seed}:replay:{e.id}".encode()).digest() for e in examples}
+    return sorted(examples, key=lambda e: order[e.id])[:count]
 
 
 def training_rows(examples: Iterable[Example], own: Kind) -> list[TrainingRow]:

@@ -32,10 +32,10 @@ from workbench.domain.models import check_name
 from workbench.domain.queries import Query, parse_query
 from workbench.domain.readiness import FactCounter, Facts, Readiness, readiness
 from workbench.errors import RefusedError, UsageError, WorkbenchError
-from workbench.flows import train
 from workbench.flows.check import look_at
 from workbench.flows.curate import Done, check_tag
 from workbench.flows.gate import counted, stream
+from workbench.flows.presets import AUTO, TINY, TINY_PARAMETERS, default_window
 from workbench.flows.registry import describe
 from workbench.flows.tokens import base_of, lengths
 
@@ -283,7 +283,7 @@ def statistics(
     query: str = "",
     model: str = "",
     method: str = "",
-    preset: str = train.AUTO,
+    preset: str = AUTO,
     on_progress: OnProgress | None = None,
     cancelled: threading.Event | None = None,
 ) -> Statistics:
@@ -319,17 +319,17 @@ def _estimate(bench: Bench, measured: Measuring, model: str, method: str, preset
 
 
 def _preset_for(bench: Bench, preset: str, model: str) -> str:
-    if preset != train.AUTO or not (model or bench.store.models.list()):
+    if preset != AUTO or not (model or bench.store.models.list()):
         return preset
     parameters = describe(bench, base_of(bench, model)).get("parameters")
-    return train.TINY if isinstance(parameters, int) and 0 < parameters < train.TINY_PARAMETERS else preset
+    return TINY if isinstance(parameters, int) and 0 < parameters < TINY_PARAMETERS else preset
 
 
 def _token_figures(bench: Bench, query: Query, dataset: str, model: str, watch: _Watch) -> TokenFigures:
     base = base_of(bench, model)
     rows = (row for row in watch.rows(bench, query, dataset, "tokens") if row.status is not Status.REJECTED)
     found = lengths(bench, rows, model=model, cancelled=watch.cancelled)
-    return token_figures(found, model=base.name, max_length=train.default_window(bench, base))
+    return token_figures(found, model=base.name, max_length=default_window(bench, base))
 
 
 def ready(

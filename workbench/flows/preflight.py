@@ -25,6 +25,7 @@ from workbench.domain.memory import (
     load_of,
 )
 from workbench.domain.methods import KnobValue
+from workbench.domain.queues import wish
 from workbench.domain.runs import DISK, MEMORY, ROWS, RunSpec, smaller_batch
 from workbench.errors import RefusedError
 from workbench.flows import registry, row_lengths
@@ -98,14 +99,15 @@ def look(
     the counting with a ``WorkbenchError``.
     """
     spec, window = plan.spec, int(plan.spec.knobs[WINDOW])
-    here = _with_our_engine(bench, device or training_device())
+    here = _with_our_engine(bench, device or training_device(wish(plan.gpus)))
     lengths = None
     if count:
-        model = spec.adapter or spec.base
+        model = plan.like or spec.adapter or spec.base
         lengths = row_lengths.count(bench, plan.train_rows, method=spec.method, model=model, cancelled=cancelled)
-    shape = registry.shape(Path(spec.base_path))
+    base = plan.like or spec.base
+    shape = registry.shape(Path(bench.store.models.get(base).path if plan.like else spec.base_path))
     facts, refusals = [*_row_facts(lengths, window)], [*_row_refusals(lengths, window)]
-    remedies = [*_wider(lengths, window, bench, spec.base)] if lengths is not None and lengths.cut(window) else []
+    remedies = [*_wider(lengths, window, bench, base)] if lengths is not None and lengths.cut(window) else []
     memory = None
     if shape is not None:
         tokens = lengths.longest_tokens(window) if lengths else window

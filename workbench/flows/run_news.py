@@ -19,7 +19,7 @@ from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus, obs
 from workbench.flows import registry, run_scores
 from workbench.jobs.launch import runner_is_running
 from workbench.jobs.run_directory import Event, RunDirectory
-from workbench.jobs.runner import is_at_work, settle
+from workbench.jobs.settling import is_at_work, recover, settle
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -61,6 +61,8 @@ def _status_now(bench: Bench, run: Run, directory: RunDirectory) -> RunStatus:
     status = directory.status()
     if status is None:
         return RunStatus(RunState.CANCELLED, error="the bench ended before the run was queued", hint="resume queues it")
+    if status.state is not run.state and not runner_is_running(bench.workspace.runs) and recover(directory):
+        return directory.status() or status
     seen = observed_state(status.state, process_alive=is_at_work(directory))
     if seen is not status.state and not runner_is_running(bench.workspace.runs):
         # With a runner at work it is the runner's to say: it knows the exit code.

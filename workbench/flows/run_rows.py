@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from workbench.domain.examples import Example, Kind, Split, Status
 from workbench.domain.methods import KnobValue, Method
 from workbench.domain.queries import Filter, Query
-from workbench.domain.training import Dealt, TrainingRow, deal, shuffled, taken_kinds, training_rows, usable
+from workbench.domain.training import Dealt, TrainingRow, deal, drawn, shuffled, taken_kinds, training_rows, usable
 from workbench.errors import RefusedError
 from workbench.flows.gate import stream
 
@@ -23,6 +23,7 @@ FEW_ROWS = 20
 
 
 def examples_of(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], dataset: str, eval_dataset: str) -> Dealt:
+    """The examples to train on and to measure on; raises ``RefusedError`` when there are none to train on."""
     kinds = taken_kinds(method, knobs)
     found = usable(_accepted(bench, dataset), kinds)
     if eval_dataset:
@@ -33,6 +34,27 @@ def examples_of(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], da
     if not dealt.train:
         raise _nothing_to_train_on(bench, method, dataset)
     return dealt
+
+
+def replayed(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], dealt: Dealt) -> tuple[Example, ...]:
+    """The rows of ``replay_dataset`` that are trained on beside the run's own, ``replay_share`` of the whole.
+
+    Which ones is drawn by a hash of seed and id. None of them is measured on, by this run or by one on that dataset.
+    """
+    dataset, share = str(knobs["replay_dataset"]), float(knobs["replay_share"])
+    if not dataset or not share:
+        return ()
+    found = usable(_accepted(bench, dataset), taken_kinds(method, knobs))
+    own = {example.id for example in (*dealt.train, *dealt.held_out)}
+    seed = int(knobs["seed"])
+    free = [e for e in deal(found, seed=seed, share=float(knobs["eval_share"])).train if e.id not in own]
+    wanted = round(share / (1 - share) * len(dealt.train))
+    if not free:
+        kinds = " or ".join(kind.value for kind in taken_kinds(method, knobs))
+        raise RefusedError(
+            f"{dataset} has no {kinds} to replay", hint="name another replay_dataset, or leave it out", where=dataset
+        )
+    return tuple(sorted(drawn(free, wanted, seed=seed), key=lambda example: example.id))
 
 
 def _accepted(bench: Bench, dataset: str) -> Iterator[Example]:
@@ -59,6 +81,7 @@ def _nothing_to_train_on(bench: Bench, method: Method, dataset: str) -> RefusedE
 
 
 def rows_of(method: Method, examples: Sequence[Example], seed: int) -> list[TrainingRow]:
+    """The rows in the order of the file; raises ``RefusedError`` for one that no tokenizer takes."""
     rows = training_rows(examples, method.kinds[0])
     for row in rows:
         try:
@@ -74,6 +97,7 @@ def rows_of(method: Method, examples: Sequence[Example], seed: int) -> list[Trai
 
 
 def refuse_one_sided(method: Method, rows: Sequence[TrainingRow]) -> None:
+    """Raise ``RefusedError`` for judgements that all say the same."""
     if method.kinds[0] is not Kind.JUDGEMENT:
         return
     labels = {row.row["label"] for row in rows}
@@ -85,11 +109,22 @@ def refuse_one_sided(method: Method, rows: Sequence[TrainingRow]) -> None:
         )
 
 
-def findings_of(rows: Sequence[TrainingRow], held_out: Sequence[TrainingRow]) -> Iterator[str]:
+def findings_of(
+    rows: Sequence[TrainingRow],
+    held_out: Sequence[TrainingRow],
+    replay: Sequence[Example] = (),
+    knobs: Mapping[str, KnobValue] | None = None,
+) -> Iterator[str]:
+    """What is worth knowing about the rows before they are trained on."""
     if len(rows) < FEW_ROWS:
         yield f"only {len(rows)} rows: the model will repeat them rather than learn from them"
     if not held_out:
         yield "nothing is held out: there will be no held-out loss to tell learning from repeating"
+    if replay and knobs is not None:
+        count, share = len(replay), float(knobs["replay_share"])
+        there = count / (len({row.example_id for row in rows}) or 1)
+        few = f": all that {replay[0].dataset} has, where {share:.0%} were wanted" if there < share * 0.9 else ""
+        yield f"{count:,} of the rows are replayed from {replay[0].dataset}, {there:.0%} of the whole{few}"
     seen = {json.dumps(_asked(row)) for row in rows}
     if shared := sum(json.dumps(_asked(row)) in seen for row in held_out):
         yield f"{shared} of {len(held_out)} held-out rows have a prompt that is also trained on"

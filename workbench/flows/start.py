@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.domain.methods import Adapter, KnobValue, Method
+from workbench import methods as training_methods
+from workbench.domain.methods import Adapter, KnobValue, Method, Task
 from workbench.domain.models import Model, ModelKind
+from workbench.domain.runs import RunSpec
 from workbench.errors import NotFoundError, RefusedError, UsageError
 from workbench.flows import registry
 from workbench.methods import adapters
@@ -24,15 +26,47 @@ _SOME = 4
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The model that a run starts from, and its base (the same for a base)."""
+    """The model that a run starts from, and its base (the same for a base).
+
+    A model that another run will have made by then is only promised: ``config`` is what its ``adapter_config.json``
+    will say, and ``like`` a model on this disk of the same shape, window and tokens.
+    """
 
     model: Model
     base: Model
+    config: Mapping[str, object] | None = None
+    like: Model | None = None
 
     @property
     def is_adapter(self) -> bool:
         """True when an adapter is gone on from."""
         return self.model is not self.base
+
+    @property
+    def seen(self) -> Model:
+        """The model that can be looked at now for what is true of the base: itself, or one like it."""
+        return self.like or self.base
+
+
+PROMISED = "@"
+"""Begins the folder of a run that is planned and has none yet: ``@NAME/adapter``."""
+
+
+def promised(bench: Bench, parent: RunSpec, like: str) -> Start:
+    """The result of a planned run as the start of the next; ``like`` is a registered model of the same shape."""
+    method = training_methods.get(parent.method)
+    if method.task is Task.SCORE:
+        raise RefusedError(f"{parent.name} makes a reward model: a run cannot go on from it")
+    adapter = method.adapter(str(parent.knobs["adapter"]))
+    seen = bench.store.models.get(like)
+    if adapter.saves_model:
+        whole = Model(0, parent.name, ModelKind.BASE, f"{PROMISED}{parent.name}/model")
+        return Start(whole, whole, like=seen)
+    base = Model(0, parent.base, ModelKind.BASE, parent.base_path)
+    made = Model(0, parent.name, ModelKind.ADAPTER, f"{PROMISED}{parent.name}/adapter", base=base.name)
+    told = adapters.find()["lora"].told_by if adapter.name == "qlora" else adapter.told_by
+    fields = {field: parent.knobs[knob] for knob, field in adapter.fields.items()}
+    return Start(made, base, config={**told, **fields}, like=seen)
 
 
 def start_of(bench: Bench, name: str) -> Start:
@@ -55,15 +89,16 @@ def knobs_from(start: Start, method: Method, preset: str, given: Mapping[str, st
     if not start.is_adapter:
         knobs = method.values(preset, given)
     else:
-        knobs = _going_on(start.model, method, preset, given)
+        knobs = _going_on(start, method, preset, given)
     adapters.refuse_clashes({**knobs, "method": method.name, "start": "adapter" if start.is_adapter else "base"})
     if knobs["adapter"] == "named":
-        _find_named(start.base, str(knobs["unfreeze"]))
+        _find_named(start.seen, str(knobs["unfreeze"]))
     return knobs
 
 
-def _going_on(model: Model, method: Method, preset: str, given: Mapping[str, str]) -> dict[str, KnobValue]:
-    config = registry.adapter_config(model)
+def _going_on(start: Start, method: Method, preset: str, given: Mapping[str, str]) -> dict[str, KnobValue]:
+    model = start.model
+    config = start.config or registry.adapter_config(model)
     if not config:
         raise NotFoundError(f"{model.name} has no adapter_config.json in {model.path}", where=model.path)
     kind = adapters.told_by(config)

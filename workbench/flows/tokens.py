@@ -12,7 +12,7 @@ from workbench.domain.checks import TokenCount, checked_row
 from workbench.domain.examples import Example
 from workbench.domain.models import Model, ModelKind
 from workbench.errors import UsageError
-from workbench.flows.train import default_window
+from workbench.flows.presets import default_window
 from workbench.jobs.children import converse
 
 if TYPE_CHECKING:

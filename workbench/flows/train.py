@@ -21,30 +21,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import methods as training_methods
-from workbench.domain.methods import KnobValue, Method
-from workbench.domain.models import Model, check_name
+from workbench.domain.methods import Method
+from workbench.domain.models import check_name
+from workbench.domain.queues import AUTO as ANY_GPU
+from workbench.domain.queues import Ticket, wish
 from workbench.domain.runs import REFUSALS, Metric, Run, RunSpec, RunState, RunStatus
 from workbench.domain.training import TrainingRow, training_rows
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
 from workbench.flows.gate import gate
 from workbench.flows.origins import origin_text
+from workbench.flows.presets import AUTO, fitted, taken_preset
 from workbench.flows.retention import aside_of
 from workbench.flows.rewards import reward_of
 from workbench.flows.run_news import GAINS, take_over
-from workbench.flows.run_rows import examples_of, findings_of, refuse_one_sided, rows_of
-from workbench.flows.start import knobs_from, start_of
+from workbench.flows.run_rows import examples_of, findings_of, refuse_one_sided, replayed, rows_of
+from workbench.flows.start import PROMISED, knobs_from, promised, start_of
 from workbench.jobs import processes
 from workbench.jobs.launch import ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity
+from workbench.jobs.queue import children_of, parent_of
 from workbench.jobs.run_directory import KILL, STOP, RunDirectory, now_utc
-from workbench.jobs.runner import is_at_work, settle
+from workbench.jobs.settling import is_at_work, settle
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
-AUTO, TINY = "auto", "tiny"
-TINY_PARAMETERS = 50_000_000
 KILL_PATIENCE_SECONDS = 10.0
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers")
 
@@ -53,7 +55,11 @@ StartRunner = Callable[[Path], object]
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """A run that could be started: its spec, its rows, what is worth knowing before, and the command that does it."""
+    """A run that could be started: its spec, its rows, what is worth knowing before, and the command that does it.
+
+    ``gpus`` are those it wants (as ``workbench.domain.queues.wish`` takes them). ``after`` is the planned run from
+    whose result it starts, "" for none; ``like`` then names a registered model of that result's shape.
+    """
 
     spec: RunSpec
     train_rows: tuple[TrainingRow, ...]
@@ -63,6 +69,9 @@ class RunPlan:
     reward_source: str = ""
     beside: Mapping[str, str] = field(default_factory=dict)
     """Further files to freeze beside the rows: where they came from, general text, canary prompts."""
+    gpus: str = ANY_GPU
+    after: str = ""
+    like: str = ""
 
 
 def methods() -> dict[str, Method]:
@@ -83,6 +92,8 @@ def plan(
     allow: Sequence[str] = (),
     general: str = "",
     canaries: str = "",
+    gpus: str = ANY_GPU,
+    after: RunPlan | None = None,
 ) -> RunPlan:
     """What a run would do; starts nothing and writes nothing.
 
@@ -90,23 +101,27 @@ def plan(
     count, and none of the test split. ``allow`` names checks whose errors are meant so; ``general`` and ``canaries``
     are what is measured beside the task, as ``retention.aside_of`` takes them. Raises ``UsageError`` for a setting,
     ``NotFoundError`` for a name, and ``RefusedError`` when there is nothing to train on or a check finds rows that must
-    not be trained on, with what to do about it.
+    not be trained on, with what to do about it. ``after`` is a planned run from whose result this one starts, in the
+    place of ``model``.
     """
+    wish(gpus)
     chosen = training_methods.get(method)
     given = training_methods.with_arguments(chosen, overrides or {})
-    beginning = start_of(bench, model)
+    beginning = promised(bench, after.spec, after.like or after.spec.base) if after else start_of(bench, model)
     start, base = beginning.model, beginning.base
-    facts = registry.describe(bench, base)
-    taken = _preset(preset, facts)
-    knobs = _fitted(knobs_from(beginning, chosen, taken, given), facts, given)
+    facts = registry.describe(bench, beginning.seen)
+    taken = taken_preset(preset, facts)
+    knobs = fitted(knobs_from(beginning, chosen, taken, given), facts, given)
     reward = reward_of(bench, chosen, knobs)
-    aside = aside_of(bench, base, general=general, canaries=canaries)
+    aside = aside_of(bench, beginning.seen, general=general, canaries=canaries)
     dealt = examples_of(bench, chosen, knobs, dataset, eval_dataset)
-    rows = rows_of(chosen, dealt.train, int(knobs["seed"]))
+    replay = replayed(bench, chosen, knobs, dealt)
+    train = (*dealt.train, *replay)
+    rows = rows_of(chosen, train, int(knobs["seed"]))
     held_out = training_rows(dealt.held_out, chosen.kinds[0])
     refuse_one_sided(chosen, rows)
     checks_allowed = [name for name in allow if name not in REFUSALS]
-    found = gate(bench, dealt.train, dealt.held_out, evaluation=bool(eval_dataset), allow=checks_allowed)
+    found = gate(bench, train, dealt.held_out, evaluation=bool(eval_dataset), allow=checks_allowed)
     run_name = _name(bench, name, method, dataset)
     command = _command(
         {
@@ -118,6 +133,7 @@ def plan(
             "--name": run_name,
             "--general": general,
             "--canaries": canaries,
+            "--gpus": "" if gpus == ANY_GPU else gpus,
         },
         given,
         allow,
@@ -146,31 +162,70 @@ def plan(
         reward_base_path=reward.base_path,
         reward_sha256=reward.sha256,
         general=aside.source,
+        replay_dataset=replay[0].dataset if replay else "",
+        replay_rows=len(rows_of(chosen, replay, 0)),
     )
-    findings = (*found, *findings_of(rows, held_out))
-    origin = origin_text(base, start, dealt, limit=bench.settings.training.retention_limit)
+    findings = (*found, *findings_of(rows, held_out, replay, knobs))
+    origin = origin_text(base, start, replace(dealt, train=train), limit=bench.settings.training.retention_limit)
     beside = {**aside.files, "origin.json": origin}
-    return RunPlan(spec, tuple(rows), tuple(held_out), findings, command, reward.source, beside)
+    return RunPlan(
+        spec,
+        tuple(rows),
+        tuple(held_out),
+        findings,
+        command,
+        reward.source,
+        beside,
+        gpus,
+        after.spec.name if after else "",
+        beginning.seen.name if after else "",
+    )
 
 
 def launch(bench: Bench, planned: RunPlan, *, start_runner: StartRunner = ensure_runner) -> Run:
-    """Freeze the plan into a run directory, queue it, and see to it that a runner is at work.
+    """Freeze the plan into a run directory, queue it, and see to it that a runner is at work."""
+    return launch_all(bench, [planned], start_runner=start_runner)[0]
 
-    The run is queued only once the store knows it, so a kill in between leaves no run that nobody sees, and at once
-    after that, so that no other bench takes it for one that was never queued. The runner frees the GPU in its turn.
+
+def launch_all(bench: Bench, plans: Sequence[RunPlan], *, start_runner: StartRunner = ensure_runner) -> list[Run]:
+    """Freeze the plans into run directories, queue them in this order, and see to it that a runner is at work.
+
+    A run is queued only once the store knows it, so a kill in between leaves no run that nobody sees, and at once
+    after that, so that no other bench takes it for one that was never queued. A plan ``after`` another of these starts
+    from what that one will have made. The runner frees the GPU in its turn.
     """
-    runs_folder = bench.workspace.runs
+    folders: dict[str, Path] = {}
+    made = []
+    for planned in plans:
+        run, directory = _freeze(bench, planned, folders)
+        folders[run.name] = directory.root
+        after = folders[planned.after].name if planned.after else ""
+        directory.write_ticket(Ticket(gpus=planned.gpus, after=after))
+        directory.enqueue()
+        made.append(run)
+    start_runner(bench.workspace.runs)
+    return made
+
+
+def _freeze(bench: Bench, planned: RunPlan, folders: Mapping[str, Path]) -> tuple[Run, RunDirectory]:
+    told = planned.spec
+    told = replace(told, base_path=_real(told.base_path, folders), adapter_path=_real(told.adapter_path, folders))
     with bench.store.write():
-        folder = _free_folder(runs_folder, bench.store.runs.next_id(), planned.spec.name)
-        directory = RunDirectory.create(folder, planned.spec, _lines(planned.train_rows), _lines(planned.eval_rows))
+        folder = _free_folder(bench.workspace.runs, bench.store.runs.next_id(), told.name)
+        directory = RunDirectory.create(folder, told, _lines(planned.train_rows), _lines(planned.eval_rows))
         if planned.reward_source:
             directory.reward_file.write_text(planned.reward_source, encoding="utf-8")
         for name, text in planned.beside.items():
             (folder / name).write_text(text, encoding="utf-8")
-        run = bench.store.runs.add(planned.spec, str(folder))
-    directory.enqueue()
-    start_runner(runs_folder)
-    return run
+        return bench.store.runs.add(told, str(folder)), directory
+
+
+def _real(path: str, folders: Mapping[str, Path]) -> str:
+    """The path with the folder that a planned run now has in the place of its name."""
+    if not path.startswith(PROMISED):
+        return path
+    name, _, result = path.removeprefix(PROMISED).rpartition("/")
+    return str(folders[name] / result)
 
 
 def runs(bench: Bench) -> list[Run]:
@@ -233,17 +288,37 @@ def kill(bench: Bench, run: Run) -> Run:
 
 
 def resume(bench: Bench, run: Run, *, start_runner: StartRunner = ensure_runner) -> Run:
-    """Queue the run again; it goes on from its last complete checkpoint, or from the beginning without one."""
+    """Queue the run again; it goes on from its last complete checkpoint, or from the beginning without one.
+
+    Runs that were cancelled because they start from its result are queued again with it.
+    """
     directory = RunDirectory(Path(run.directory))
     directory.spec()
     status = directory.status()
+    parent = parent_of(directory)
+    state = parent.status() if parent is not None else None
+    if parent is not None and (state is None or (state.state.is_over and state.state is not RunState.FINISHED)):
+        raise RunError(
+            f"{run.name} starts from the result of {parent.root.name}, which has none",
+            hint=f"resume {parent.root.name}: it takes {run.name} with it",
+        )
     if status is not None and not status.state.can_resume:
         raise RunError(f"{run.name} is {status.state.value}: there is nothing to resume")
     if status is not None and is_at_work(directory):
         raise RunError(f"the trainer of {run.name} is still at work", hint="wait until it has ended")
     directory.enqueue()
+    _enqueue_children(directory)
     start_runner(bench.workspace.runs)
     return take_over(bench, run)
+
+
+def _enqueue_children(directory: RunDirectory) -> None:
+    """Those that were cancelled for want of this one's result; not those that a person cancelled."""
+    for child in children_of(directory):
+        status = child.status()
+        if status is not None and status.state is RunState.CANCELLED and not child.requested():
+            child.enqueue()
+            _enqueue_children(child)
 
 
 def log_tail(bench: Bench, run: Run, *, lines: int = 20) -> list[str]:
@@ -270,30 +345,6 @@ def notes(run: Run) -> list[str]:
     """The sentences that the trainer left for the person: rows cut, resumed from where, and the like."""
     events, _ = RunDirectory(Path(run.directory)).events()
     return [str(event.get("text", "")) for event in events if event["event"] == "note"]
-
-
-def default_window(bench: Bench, base: Model, *, method: str = "sft") -> int:
-    """The tokens per row that a run on ``base`` takes when nobody says otherwise."""
-    facts = registry.describe(bench, base)
-    knobs = training_methods.get(method).values(_preset(AUTO, facts), {})
-    return int(_fitted(knobs, facts, {})["max_length"])
-
-
-# What goes into a run
-
-
-def _preset(preset: str, facts: Mapping[str, object]) -> str:
-    parameters = facts.get("parameters")
-    is_tiny = isinstance(parameters, int) and 0 < parameters < TINY_PARAMETERS
-    return TINY if preset == AUTO and is_tiny else preset
-
-
-def _fitted(knobs: dict[str, KnobValue], facts: Mapping[str, object], given: Mapping[str, str]) -> dict[str, KnobValue]:
-    """The knobs with ``max_length`` no longer than the model's context, unless a person set it."""
-    context = facts.get("context")
-    if isinstance(context, int) and "max_length" not in given and int(knobs["max_length"]) > context:
-        return knobs | {"max_length": context}
-    return knobs
 
 
 def _name(bench: Bench, wanted: str, method: str, dataset: str) -> str:

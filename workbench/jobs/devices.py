@@ -13,17 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from workbench.domain.queues import DeviceUser, Gpu, Wish, startable
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 _CGROUP = Path("/sys/fs/cgroup")
 _BF16_SINCE = 8  # the major compute capability of the first GPUs that calculate with bf16
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceUser:
-    """A process that has memory on a GPU; ``used`` is None where the driver does not tell."""
-
-    pid: int
-    name: str
-    used: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +32,48 @@ class Device:
     users: tuple[DeviceUser, ...] = ()
 
 
-def training_device() -> Device:
-    """The first GPU that a trainer would see, else main memory."""
-    return _first_gpu() or _main_memory()
+def training_device(wanted: Wish | None = None) -> Device:
+    """The GPU that a run would get now (the freest, or the first of those it names), else main memory."""
+    chosen = next(startable([("", wanted or Wish())], gpus(), ()), ("", ()))[1]
+    return _as_device(chosen[0]) if chosen else _main_memory()
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """The GPUs that a trainer started here would see, in its order; none without a driver, or with torch for CPUs."""
+    wanted = os.environ.get(VISIBLE)
+    if _torch_is_for_cpu() or wanted in {"", "-1"}:
+        return ()
+    try:
+        import pynvml  # 10 ms
+
+        pynvml.nvmlInit()
+    except ImportError:
+        return ()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        return tuple(_described(pynvml, handle) for handle in visible(pynvml))
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def visible(nvml: Any) -> list[Any]:
+    """NVML's handles of the devices in ``CUDA_VISIBLE_DEVICES`` (numbers or unique names), or of all without it."""
+    wanted = os.environ.get(VISIBLE)
+    if wanted is None:
+        return [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+    names = [name.strip() for name in wanted.split(",")]
+    return [
+        nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else nvml.nvmlDeviceGetHandleByUUID(name)
+        for name in names
+    ]
+
+
+def _as_device(gpu: Gpu) -> Device:
+    return Device("cuda", gpu.name, gpu.total, gpu.free, gpu.has_bf16, gpu.users)
 
 
 def _main_memory() -> Device:
@@ -62,26 +95,6 @@ def _number(path: Path) -> int | None:
         return None
 
 
-def _first_gpu() -> Device | None:
-    if _torch_is_for_cpu() or os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
-        return None
-    try:
-        import pynvml  # 10 ms
-
-        pynvml.nvmlInit()
-    except ImportError:
-        return None
-    except pynvml.NVMLError:
-        return None
-    try:
-        return _described(pynvml, _visible(pynvml))
-    except pynvml.NVMLError:
-        return None
-    finally:
-        with suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
-
-
 def _torch_is_for_cpu() -> bool:
     try:
         return metadata.version("torch").endswith("+cpu")
@@ -89,18 +102,22 @@ def _torch_is_for_cpu() -> bool:
         return True
 
 
-def _visible(nvml: Any) -> Any:
-    """The handle of the first device in ``CUDA_VISIBLE_DEVICES``, by number or by its unique name."""
-    wanted = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
-    return nvml.nvmlDeviceGetHandleByIndex(int(wanted)) if wanted.isdigit() else nvml.nvmlDeviceGetHandleByUUID(wanted)
-
-
-def _described(nvml: Any, handle: Any) -> Device:
+def _described(nvml: Any, handle: Any) -> Gpu:
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     major, _ = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    name = nvml.nvmlDeviceGetName(handle)
-    text = name.decode() if isinstance(name, bytes) else str(name)
-    return Device("cuda", text, memory.total, memory.free, major >= _BF16_SINCE, tuple(_users(nvml, handle)))
+    return Gpu(
+        nvml.nvmlDeviceGetIndex(handle),
+        _text(nvml.nvmlDeviceGetUUID(handle)),
+        _text(nvml.nvmlDeviceGetName(handle)),
+        memory.total,
+        memory.free,
+        major >= _BF16_SINCE,
+        tuple(_users(nvml, handle)),
+    )
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _users(nvml: Any, handle: Any) -> Iterator[DeviceUser]:

@@ -6,12 +6,18 @@ queue for the last time. So either the bench finds the lock free and starts a ru
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from workbench.jobs.processes import child_environment, module_argv, spawn_detached
+from workbench.jobs.processes import ProcessIdentity, child_environment, module_argv, spawn_detached
 
 LOCK_NAME = ".runner.lock"
+PID_NAME = ".runner.pid"
+HOLD_NAME = ".hold"
 LOG_NAME = "runner.log"
 
 
@@ -28,15 +34,57 @@ def runner_is_running(runs: Path) -> bool:
         return True
 
 
+def hold(runs: Path) -> ProcessIdentity | None:
+    """Let no runner start before ``let_go``, and ask the one at work to end (given back); its trainers go on."""
+    runs.mkdir(parents=True, exist_ok=True)
+    (runs / HOLD_NAME).touch()
+    runner = runner_process(runs)
+    if runner is not None:
+        with suppress(ProcessLookupError):
+            os.kill(runner.pid, signal.SIGTERM)
+    return runner
+
+
+def is_held(runs: Path) -> bool:
+    """True while somebody holds the queue."""
+    return (runs / HOLD_NAME).exists()
+
+
+def let_go(runs: Path) -> None:
+    """Take back ``hold``."""
+    (runs / HOLD_NAME).unlink(missing_ok=True)
+
+
+def runner_process(runs: Path) -> ProcessIdentity | None:
+    """The process of the runner at work, None when there is none."""
+    if not runner_is_running(runs):
+        return None
+    try:
+        process = ProcessIdentity(**json.loads((runs / PID_NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return process if process.is_alive() else None
+
+
 def ensure_runner(runs: Path, *, trainer: Sequence[str] = ()) -> bool:
-    """Start a detached runner unless one is at work; True when one was started.
+    """Start a detached runner unless one is at work or the queue is held; True when one was started.
 
     ``trainer`` replaces the command that a run's directory is handed to (for tests and other trainers). Raises
     ``OSError`` when no process can be started.
     """
-    if runner_is_running(runs):
+    if is_held(runs) or runner_is_running(runs):
         return False
     runs.mkdir(parents=True, exist_ok=True)
     command = module_argv("workbench.jobs.runner", str(runs), *(["--", *trainer] if trainer else []))
     spawn_detached(command, runs / LOG_NAME, child_environment())
+    return True
+
+
+def be_runner(runs: Path) -> bool:
+    """Be the runner in this very process until the queue is empty; False when another is at work."""
+    from workbench.jobs.runner import main
+
+    if runner_is_running(runs):
+        return False
+    main([str(runs)])
     return True

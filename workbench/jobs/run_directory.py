@@ -15,11 +15,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from workbench.domain.queues import RunnerNote, Ticket
 from workbench.domain.runs import RunSpec, RunState, RunStatus
 from workbench.errors import RunError
 
@@ -28,6 +30,7 @@ STOP = "stop"
 KILL = "kill"
 
 Event = dict[str, Any]
+_NEVER = RunStatus(RunState.QUEUED)
 
 
 def now_utc() -> str:
@@ -177,9 +180,42 @@ class RunDirectory:
         if old.state.is_active:
             raise RunError(f"{self.root.name} is {old.state.value}: it cannot be queued", hint="stop it first")
         self.clear_stop()
+        self.write_ticket(replace(self.ticket(), place=time.time()))
         return self.write_status(
             replace(old, state=RunState.QUEUED, pid=None, process_started=None, ended_utc="", error="", hint="")
         )
+
+    def ticket(self) -> Ticket:
+        """Its place in the queue and its GPUs; of a run without one (of an older program), by when it was queued."""
+        values = self.read_json(self.root / "ticket.json")
+        try:
+            return Ticket(**values) if values else Ticket(place=_seconds((self.status() or _NEVER).updated_utc))
+        except TypeError:
+            return Ticket()
+
+    def write_ticket(self, ticket: Ticket) -> None:
+        """Replace the ticket whole; the runner reads it when it is the run's turn."""
+        _write_whole(self.root / "ticket.json", asdict(ticket))
+
+    def runner_note(self) -> RunnerNote:
+        """What the runner last wrote down about this run."""
+        values = self.read_json(self.root / "runner.json")
+        try:
+            lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return RunnerNote(**lists)
+        except TypeError:
+            return RunnerNote()
+
+    def write_runner_note(self, note: RunnerNote) -> None:
+        """Replace the runner's note whole; for the runner alone."""
+        _write_whole(self.root / "runner.json", asdict(note))
+
+    def add_note(self, text: str) -> None:
+        """A sentence among the events, of a run that no trainer works on; a full disk swallows it."""
+        line = json.dumps({"event": "note", "text": text, "at_utc": now_utc()})
+        with suppress(OSError), self.events_file.open("ab") as file:
+            # A kill can leave half a line behind; this must not be glued to it. An empty line is no event.
+            file.write(f"\n{line}\n".encode())
 
     def adjusted(self) -> dict[str, Any]:
         """The knobs that the trainer had to change after the run was made, such as a smaller batch; mostly none."""
@@ -322,9 +358,16 @@ def spec_as_dict(spec: RunSpec) -> dict[str, Any]:
 def spec_from_dict(values: Mapping[str, Any]) -> RunSpec:
     """A spec from its JSON form; unknown fields (of a newer program) are left out."""
     known: dict[str, Any] = {f.name: values[f.name] for f in fields(RunSpec) if f.name in values}
-    for name in ("example_ids", "eval_example_ids"):
+    for name in ("example_ids", "eval_example_ids", "varied"):
         known[name] = tuple(known.get(name, ()))
     return RunSpec(**known)
+
+
+def _seconds(stamp_utc: str) -> float:
+    try:
+        return datetime.fromisoformat(stamp_utc).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _files(folder: Path) -> Iterator[Path]:

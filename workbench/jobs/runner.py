@@ -1,43 +1,51 @@
-"""The runner: takes queued runs one after another, starts a trainer for each, and settles how each one ended.
+"""The runner: takes queued runs in their order, starts a trainer for each, and settles how each one ended.
 
 ``python -m workbench.jobs.runner RUNS_FOLDER [-- TRAINER COMMAND]``. Works on run directories alone: no store, no
-model, no torch. Asks the workspace's engine for the GPU's memory before each trainer. Trainers live in sessions of
-their own, so a dead runner takes none with it, and the next runner waits for the one that still lives before it starts
-another.
+model, no torch. One run to a GPU, so several at once where there are several; on the CPU one after another. Asks the
+workspace's engine for the GPU's memory before each trainer. Trainers live in sessions of their own, so a dead runner
+takes none with it, and the next runner finds those that still live and leaves them their GPUs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
-from workbench.domain.runs import RunState, RunStatus
-from workbench.errors import EngineError
+from workbench.domain.queues import CPU, Gpu, Ticket, impossible, others_on, startable, wish
+from workbench.domain.runs import RunState
+from workbench.errors import EngineError, UsageError
+from workbench.jobs import devices
 from workbench.jobs.engine import EngineClient, free_the_gpu
-from workbench.jobs.launch import LOCK_NAME
-from workbench.jobs.processes import ProcessIdentity, child_environment, log_tail, module_argv
-from workbench.jobs.run_directory import KILL, RunDirectory, all_runs, now_utc, step_of
+from workbench.jobs.launch import LOCK_NAME, PID_NAME
+from workbench.jobs.processes import ProcessIdentity, child_environment, module_argv
+from workbench.jobs.queue import queue, ready
+from workbench.jobs.run_directory import RunDirectory, all_runs, now_utc
+from workbench.jobs.settling import end, is_at_work, recover, settle
 from workbench.paths import Workspace
 
-LAST_LINES = 5
-SILENCE_SECONDS = 60.0
 LOCK_PATIENCE_SECONDS = 1.0
 DISK_SECONDS = 5.0
+QUEUE_POLLS = 5
+"""The queue is looked at this much more rarely than a process; what ends is heard of at once."""
 
-MakeRoom = Callable[[], None]
+MakeRoom = Callable[[Sequence[Gpu]], None]
 
 
 class Runner:
     """Works through the queue of one folder of runs. The caller holds the folder's lock.
 
-    ``make_room`` is called before each trainer, for the memory that it will need.
+    ``make_room`` is called before each trainer, with the GPUs that it will be on, for the memory that it will need;
+    ``gpus`` tells which there are. Setting ``ended`` makes it leave: its trainers go on.
     """
 
     def __init__(
@@ -46,41 +54,116 @@ class Runner:
         *,
         trainer: Sequence[str] = (),
         poll_seconds: float = 0.2,
-        make_room: MakeRoom = lambda: None,
+        make_room: MakeRoom = lambda gpus: None,
+        gpus: Callable[[], Sequence[Gpu]] = devices.gpus,
+        ended: threading.Event | None = None,
     ) -> None:
         self._runs = runs
         self._make_room = make_room
+        self._gpus = gpus
         self._trainer = list(trainer) or module_argv("workbench.worker.trainer")
         self._poll_seconds = poll_seconds
+        self._ended = ended or threading.Event()
+        self._news = threading.Event()
+        self._at_work: dict[str, tuple[threading.Thread, tuple[str, ...]]] = {}
 
     def work(self) -> None:
-        """Wait for trainers left by an earlier runner, then run the queue until it is empty."""
-        self._wait_for_strays()
-        while queued := queue(self._runs):
-            self._run(queued[0])
-            if queue(self._runs)[:1] == queued[:1]:
-                time.sleep(DISK_SECONDS)  # how it ended could not be written down: a full disk
-
-    def _wait_for_strays(self) -> None:
+        """Take over trainers left by an earlier runner, and run the queue until it is empty or the runner is ended."""
         for directory in all_runs(self._runs):
-            self._wait_while_at_work(directory)
-            settle(directory)
+            if is_at_work(directory):
+                # One without a note is of an older program, which let a run have the whole machine.
+                taken = directory.runner_note().uuids or tuple(gpu.uuid for gpu in self._gpus())
+                self._begin(directory, self._adopt, taken or (CPU,))
+            elif not recover(directory):
+                settle(directory)
+        while not self._ended.is_set():
+            self._at_work = {name: one for name, one in self._at_work.items() if one[0].is_alive()}
+            waiting = queue(self._runs)
+            if not waiting and not self._at_work:
+                return
+            self._start_some(ready([d for d in waiting if d.root.name not in self._at_work]))
+            self._news.wait(QUEUE_POLLS * self._poll_seconds)
+            self._news.clear()
+        self._leave()
 
-    def _run(self, directory: RunDirectory) -> None:
-        if not directory.requested():
-            self._make_room()  # may take minutes: a stop can come meanwhile
-        if directory.requested():
-            _end(directory, RunState.CANCELLED)
+    def _start_some(self, waiting: Sequence[RunDirectory]) -> None:
+        if not waiting:
             return
+        gpus = self._gpus()
+        taken = {uuid for _, uuids in self._at_work.values() for uuid in uuids}
+        wishes = []
+        for directory in waiting:
+            try:
+                wanted = wish(directory.ticket().gpus)
+                problem = impossible(wanted, gpus)
+            except UsageError as error:
+                problem = error.message
+            if problem:
+                end(directory, RunState.FAILED, error=problem, hint="workbench runs gpus changes that; then resume it")
+            else:
+                wishes.append((directory, wanted))
+        for directory, chosen in startable(wishes, gpus, taken):
+            work = partial(self._run, gpus=chosen)
+            self._begin(directory, work, tuple(gpu.uuid for gpu in chosen) or (CPU,))
+
+    def _begin(self, directory: RunDirectory, work: Callable[[RunDirectory], None], taken: tuple[str, ...]) -> None:
+        def worked() -> None:
+            try:
+                work(directory)
+            finally:
+                self._news.set()
+
+        thread = threading.Thread(target=worked, name=directory.root.name, daemon=True)
+        self._at_work[directory.root.name] = (thread, taken)
+        thread.start()
+
+    def _leave(self) -> None:
+        """Note what is at work, so that the next runner goes on with it however it ends now."""
+        for directory in all_runs(self._runs):
+            if directory.root.name in self._at_work:
+                with suppress(OSError):
+                    directory.write_runner_note(replace(directory.runner_note(), interrupted=True))
+
+    def _adopt(self, directory: RunDirectory) -> None:
+        note = directory.runner_note()
+        if note.interrupted:
+            directory.write_runner_note(replace(note, interrupted=False))
+        self._wait_while_at_work(directory)
+        settle(directory)
+
+    def _run(self, directory: RunDirectory, *, gpus: Sequence[Gpu] = ()) -> None:
+        self._run_once(directory, gpus)
+        status = directory.status()
+        if status is not None and status.state is RunState.QUEUED:
+            time.sleep(DISK_SECONDS)  # how it ended could not be written down: a full disk
+
+    def _run_once(self, directory: RunDirectory, gpus: Sequence[Gpu]) -> None:
+        if not directory.requested():
+            self._make_room(gpus)  # may take minutes: a stop can come meanwhile
+        if directory.requested():
+            end(directory, RunState.CANCELLED)
+            return
+        self._note_place(directory, gpus)
         try:
-            process = self._start(directory)
+            process = self._start(directory, gpus)
         except OSError as error:
-            _end(directory, RunState.FAILED, error=f"the trainer could not be started: {error.strerror}")
+            end(directory, RunState.FAILED, error=f"the trainer could not be started: {error.strerror}")
             return
         self._note_start(directory, process.pid)
         returncode = process.wait()
         self._wait_while_at_work(directory)
         settle(directory, returncode=returncode)
+
+    def _note_place(self, directory: RunDirectory, gpus: Sequence[Gpu]) -> None:
+        """Write down where the run trains, and who else is there."""
+        labels = tuple(gpu.label for gpu in gpus)
+        note = replace(directory.runner_note(), uuids=tuple(gpu.uuid for gpu in gpus), labels=labels, interrupted=False)
+        with suppress(OSError):
+            directory.write_runner_note(note)
+        # Asked again: the engine may just have left.
+        now = [gpu for gpu in self._gpus() if gpu.uuid in note.uuids]
+        if said := others_on(now, ()):
+            directory.add_note(f"not alone there: {said}")
 
     def _note_start(self, directory: RunDirectory, pid: int) -> None:
         """Name the process in the state, until the trainer has come far enough to do so itself."""
@@ -99,79 +182,32 @@ class Runner:
         while is_at_work(directory):
             time.sleep(self._poll_seconds)
 
-    def _start(self, directory: RunDirectory) -> subprocess.Popen[bytes]:
+    def _start(self, directory: RunDirectory, gpus: Sequence[Gpu]) -> subprocess.Popen[bytes]:
         with directory.log_file.open("ab") as log:
             return subprocess.Popen(
                 [*self._trainer, str(directory.root)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=child_environment(),
+                env=child_environment(_sees(directory.ticket(), gpus)),
                 start_new_session=True,
             )
 
 
-def queue(runs: Path) -> list[RunDirectory]:
-    """The queued runs, first come first."""
-    waiting = [(d.status(), d) for d in all_runs(runs)]
-    queued = [(s.updated_utc, d.root.name, d) for s, d in waiting if s and s.state is RunState.QUEUED]
-    return [directory for _, _, directory in sorted(queued, key=lambda entry: entry[:2])]
-
-
-def is_at_work(directory: RunDirectory) -> bool:
-    """True while the process that the run's state names is alive; of one on another machine, its heart tells."""
-    status = directory.status()
-    if status is None or not status.state.is_active or status.pid is None:
-        return False
-    if directory.heartbeat_elsewhere():
-        age = directory.heartbeat_age()
-        return age is not None and age < SILENCE_SECONDS
-    return ProcessIdentity(status.pid, status.process_started or 0.0).is_alive()
-
-
-def settle(directory: RunDirectory, *, returncode: int | None = None) -> RunStatus | None:
-    """Write how a run ended when its trainer is gone and did not say so itself; gives back the status.
-
-    ``returncode`` is None when nobody waited for the process. Safe to call from runner and bench at once: both come
-    to the same answer.
-    """
-    status = directory.status()
-    if status is None or not status.state.is_active:
-        return status
-    if directory.requested() == KILL:
-        return _end(directory, RunState.CANCELLED, error="killed before it ended", hint=_how_to_go_on(directory))
-    state = RunState.FAILED if returncode is not None and returncode >= 0 else RunState.LOST
-    tail = [line for line in log_tail(directory.log_file, lines=LAST_LINES * 2) if line.strip()][-LAST_LINES:]
-    error = "\n".join([_cause(returncode), *(["last lines of its log:", *tail] if tail else [])])
-    return _end(directory, state, error=error, hint=_how_to_go_on(directory))
-
-
-def _cause(returncode: int | None) -> str:
-    if returncode is None:
-        return "the trainer is gone and said nothing"
-    if returncode >= 0:
-        return f"the trainer ended with exit code {returncode} and said nothing"
-    name = signal.Signals(-returncode).name if -returncode in set(signal.Signals) else str(-returncode)
-    memory = "; the kernel does that when memory runs out" if name == "SIGKILL" else ""
-    return f"the trainer was ended by {name}{memory}"
-
-
-def _how_to_go_on(directory: RunDirectory) -> str:
-    if checkpoints := directory.complete_checkpoints():
-        return f"resume goes on from step {step_of(checkpoints[-1])}"
-    return "no checkpoint was saved: resume starts again from the beginning"
-
-
-def _end(directory: RunDirectory, state: RunState, *, error: str = "", hint: str = "") -> RunStatus:
-    status = directory.status() or RunStatus(state)
-    ended = replace(status, state=state, pid=None, process_started=None, ended_utc=now_utc(), error=error, hint=hint)
-    with suppress(OSError):  # a full disk: whoever looks next comes to the same answer
-        return directory.write_status(ended)
-    return ended
+def _sees(ticket: Ticket, gpus: Sequence[Gpu]) -> dict[str, str]:
+    """The part of a trainer's environment that says which GPUs there are for it."""
+    if gpus:
+        return {devices.VISIBLE: ",".join(gpu.uuid for gpu in gpus)}
+    return {devices.VISIBLE: ""} if wish(ticket.gpus).is_cpu else {}
 
 
 def serve(
-    runs: Path, *, trainer: Sequence[str] = (), poll_seconds: float = 0.2, make_room: MakeRoom = lambda: None
+    runs: Path,
+    *,
+    trainer: Sequence[str] = (),
+    poll_seconds: float = 0.2,
+    make_room: MakeRoom = lambda gpus: None,
+    ended: threading.Event | None = None,
 ) -> bool:
     """Work through the queue under the folder's lock; False when another runner is at it.
 
@@ -180,21 +216,31 @@ def serve(
     """
     from filelock import FileLock, Timeout  # 20 ms
 
-    worked = False
-    while not worked or queue(runs):
+    worked, over = False, ended or threading.Event()
+    while not worked or (queue(runs) and not over.is_set()):
         try:
             with FileLock(runs / LOCK_NAME, timeout=LOCK_PATIENCE_SECONDS):
-                Runner(runs, trainer=trainer, poll_seconds=poll_seconds, make_room=make_room).work()
+                (runs / PID_NAME).write_text(json.dumps(asdict(ProcessIdentity.own())), encoding="utf-8")
+                Runner(runs, trainer=trainer, poll_seconds=poll_seconds, make_room=make_room, ended=over).work()
         except Timeout:
             return worked
         worked = True
     return worked
 
 
-def engine_makes_room(workspace: Workspace) -> None:
-    """Have the workspace's engine give its GPU memory back; a trainer starts also when it does not."""
+def engine_makes_room(workspace: Workspace, gpus: Sequence[Gpu] = ()) -> None:
+    """Have the workspace's engine give its GPU memory back where a trainer comes; that starts also when it does not.
+
+    An engine that is known to be on another GPU keeps what it has. One that comes back meanwhile, for a chat, takes
+    what the trainer has left.
+    """
+    engine = EngineClient(workspace)
+    pid = engine.status().pid
+    everywhere = {user.pid for gpu in devices.gpus() for user in gpu.users}
+    if gpus and pid in everywhere and pid not in {user.pid for gpu in gpus for user in gpu.users}:
+        return
     try:
-        free_the_gpu(EngineClient(workspace))
+        free_the_gpu(engine)
     except EngineError as error:
         print(f"the engine keeps its memory: {error.message}", flush=True)
 
@@ -206,8 +252,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("trainer", nargs="*", help="the command that a run's directory is handed to")
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
     workspace = Workspace(arguments.runs.absolute().parent)
-    serve(arguments.runs, trainer=arguments.trainer, make_room=lambda: engine_makes_room(workspace))
+    arguments.runs.mkdir(parents=True, exist_ok=True)
+    serve(arguments.runs, trainer=arguments.trainer, make_room=partial(engine_makes_room, workspace), ended=ended)
     return 0
 
 

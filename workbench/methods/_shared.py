@@ -97,6 +97,22 @@ DATA = (
         minimum=0.0,
         maximum=0.5,
     ),
+    Knob(
+        "replay_dataset",
+        "",
+        "a dataset of what the model could do before, of which some rows are mixed in against forgetting",
+        KnobGroup.DATA,
+        target="workbench",
+    ),
+    Knob(
+        "replay_share",
+        0.1,
+        "share of the training rows that comes from replay_dataset, when one is named",
+        KnobGroup.DATA,
+        target="workbench",
+        minimum=0.0,
+        maximum=0.9,
+    ),
 )
 
 SAVING = (

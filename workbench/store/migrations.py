@@ -505,3 +505,15 @@ CREATE INDEX round_pairs_comparison ON round_pairs(comparison_id);
 @MIGRATIONS(name="0008_votes_and_rounds")
 def _votes_and_rounds(db: Database) -> None:
     db.executescript(_VOTES)
+
+
+_GROUPS = """
+ALTER TABLE runs ADD COLUMN group_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN group_kind TEXT NOT NULL DEFAULT '';
+CREATE INDEX runs_group ON runs(group_name) WHERE group_name <> '';
+"""
+
+
+@MIGRATIONS(name="0009_groups_of_runs")
+def _groups_of_runs(db: Database) -> None:
+    db.executescript(_GROUPS)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SHOWN = ("loss", "eval_loss", "base_eval_loss")
 _COLUMNS = (
     "id, name, method, dataset, base, directory, state, step, total_steps, loss, eval_loss, base_eval_loss, "
-    "adapter, error, hint, created_utc, started_utc, ended_utc"
+    'adapter, error, hint, created_utc, started_utc, ended_utc, group_name AS "group", group_kind'
 )
 
 
@@ -40,8 +40,8 @@ class Runs:
         """A new run, queued."""
         with self._store.write() as db:
             cursor = db.execute(
-                "INSERT INTO runs (name, method, dataset, base, directory, state, created_utc) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO runs (name, method, dataset, base, directory, state, created_utc, group_name, group_kind) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     spec.name,
                     spec.method,
@@ -50,6 +50,8 @@ class Runs:
                     str(directory),
                     RunState.QUEUED.value,
                     spec.created_utc or now_utc(),
+                    spec.group,
+                    spec.group_kind,
                 ],
             )
             assert cursor.lastrowid is not None

@@ -1,0 +1,112 @@
+"""Sweeps: planned on the same rows, queued, and with Optuna asked for as results come in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from samples import IMPORTED, demo, pair
+from workbench.domain.examples import Status
+from workbench.domain.runs import SWEEP, RunState, RunStatus
+from workbench.domain.sweeps import OPTUNA, RANDOM
+from workbench.errors import RefusedError, UsageError
+from workbench.flows import sweeps, train
+from workbench.flows.bench import Bench
+from workbench.flows.sweeps import Sweep
+from workbench.jobs.run_directory import RunDirectory
+
+SPACE = ("learning_rate=1e-5..1e-2", "lora_r=4,8")
+
+
+@pytest.fixture
+def data(bench: Bench) -> Bench:
+    for number in range(30):
+        bench.store.examples.add("answers", demo(number), source=IMPORTED, status=Status.ACCEPTED, rater="rater")
+        bench.store.examples.add("answers", pair(number + 50), source=IMPORTED, status=Status.ACCEPTED, rater="rater")
+    return bench
+
+
+def nobody(runs: Path) -> None:
+    """A runner that never comes."""
+
+
+def finish(bench: Bench, name: str, loss: float, state: RunState = RunState.FINISHED) -> None:
+    directory = RunDirectory(Path(bench.store.runs.get(name).directory))
+    directory.events_file.write_text(json.dumps({"event": "eval", "which": "tuned", "step": 1, "loss": loss}) + "\n")
+    directory.write_status(RunStatus(state, 1, 1))
+
+
+def test_all_runs_of_a_sweep_have_the_same_rows_and_seed(data: Bench) -> None:
+    plans = sweeps.plan(data, Sweep("", "sft", "answers", ("learning_rate=1e-4,1e-3",), overrides={"seed": "5"}))
+    assert [plan.spec.name for plan in plans] == ["answers-sft-sweep-1", "answers-sft-sweep-2"]
+    assert {(plan.spec.example_ids, plan.spec.eval_example_ids, plan.spec.seed) for plan in plans} == {
+        (plans[0].spec.example_ids, plans[0].spec.eval_example_ids, 5)
+    }
+    runs = sweeps.launch(data, Sweep("", "sft", "answers", ()), plans, start_runner=nobody)
+    assert {(run.group, run.group_kind) for run in runs} == {("answers-sft-sweep", SWEEP)}
+    assert sweeps.table(data, "answers-sft-sweep").same_rows
+
+
+def test_runs_that_would_be_measured_on_different_rows_are_refused(data: Bench) -> None:
+    with pytest.raises(RefusedError, match="measured on different rows"):
+        half = {"eval_share": "0.5"}
+        sweeps.plan(data, Sweep("", "sft", "answers", ("include_chosen=true,false",), overrides=half))
+    with pytest.raises(RefusedError, match="nothing is held out"):
+        sweeps.plan(data, Sweep("", "sft", "answers", ("lora_r=4,8",), overrides={"eval_share": "0"}))
+
+
+def test_a_setting_is_either_fixed_or_swept(data: Bench) -> None:
+    with pytest.raises(UsageError, match="both set and swept"):
+        sweeps.plan(data, Sweep("", "sft", "answers", ("lora_r=4,8",), overrides={"lora_r": "2"}))
+    with pytest.raises(UsageError, match="a sweep of one run"):
+        sweeps.plan(data, Sweep("", "sft", "answers", ("lora_r=4",)))
+    with pytest.raises(UsageError, match="needs --trials"):
+        sweeps.plan(data, Sweep("", "sft", "answers", SPACE, search=RANDOM))
+
+
+def test_random_settings_are_queued_at_once(data: Bench) -> None:
+    plans = sweeps.plan(data, Sweep("s", "sft", "answers", SPACE, search=RANDOM, trials=5))
+    assert len({(plan.spec.knobs["learning_rate"], plan.spec.knobs["lora_r"]) for plan in plans}) == 5
+
+
+def test_optuna_is_asked_again_as_runs_end_and_goes_where_it_was_good(
+    data: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    asking: list[str] = []
+    monkeypatch.setattr(sweeps, "_start_asking", lambda bench, name: asking.append(name))
+    sweep = Sweep("s", "sft", "answers", SPACE, search=OPTUNA, trials=14, allow=("leakage",))
+    plans = sweeps.plan(data, sweep)
+    sweeps.launch(data, sweep, plans, start_runner=nobody)
+    assert len(plans) == sweeps.AT_ONCE and asking == ["s"]
+    assert sweeps.ask_on(data, "s", start_runner=nobody) == []
+    sweeps.keep_asking(data)
+    assert asking == ["s", "s"]
+    number = 1
+    while True:
+        for run in data.store.runs.list():
+            if run.state is RunState.QUEUED:
+                rate = float(train.spec(run).knobs["learning_rate"])
+                # The best rate is the highest, by an order of magnitude each.
+                bad = number == 3
+                finish(data, run.name, -rate, RunState.FAILED if bad else RunState.FINISHED)
+                number += 1
+        if not sweeps.ask_on(data, "s", start_runner=nobody):
+            break
+    table = sweeps.table(data, "s")
+    assert len(table.outcomes) == 14 and sweeps.is_asking_over(data, "s")
+    assert not table.outcomes[-1].is_finished
+    rates = [float(one.settings["learning_rate"]) for one in sorted(table.outcomes, key=lambda one: one.run_id)]
+    # Blind draws would have one in three above 1e-3; the later half of a search has more.
+    assert sum(rate > 1e-3 for rate in rates[7:]) >= 4
+    sweeps.keep_asking(data)
+    assert asking == ["s", "s"]
+
+
+def test_without_optuna_the_hint_says_how_to_get_it(data: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(UsageError, match="needs the package optuna") as refused:
+        sweeps.plan(data, Sweep("", "sft", "answers", SPACE, search=OPTUNA, trials=4))
+    assert "workbench[sweep]" in refused.value.hint
