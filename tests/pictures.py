@@ -48,7 +48,7 @@ def prepare(root: Path) -> Workspace:
 async def draw(workspace: Workspace) -> None:
     """Visit every pane and save its picture."""
     FOLDER.mkdir(exist_ok=True)
-    os.environ["WORKBENCH_CONFIG"] = "/home/you/.config/workbench/config.toml"  # shown in Settings
+    os.environ["WORKBENCH_CONFIG"] = "~/.config/workbench/config.toml"  # shown in Settings
     app = WorkbenchApp(workspace, Settings())
     async with app.run_test(size=SIZE) as pilot:
         for entry in PANES:

@@ -34,7 +34,10 @@ def pair(chosen: str, rejected: str) -> Content:
 
 
 def talk(*roles: str) -> Content:
-    *prompt, last = [Turn(role, f"turn {n}") for n, role in enumerate(roles)]
+    calls = [role == "assistant" and after == "tool" for role, after in zip(roles, (*roles[1:], ""), strict=True)]
+    *prompt, last = [
+        Turn(role, f"turn {n}" + " brew()" * call) for n, (role, call) in enumerate(zip(roles, calls, strict=True))
+    ]
     return Content(Kind.DEMONSTRATION, tuple(prompt), (last,))
 
 
@@ -398,11 +401,13 @@ def test_the_arguments_of_tool_calls_are_redacted_too_and_stay_json() -> None:
 
 
 def test_the_quick_looks_pass_over_nothing_that_the_patterns_look_for() -> None:
-    for hint in filter(str.isascii, boilerplate._HINTS):
-        assert any(first in hint for first in boilerplate._FIRST), hint
-        assert boilerplate._may_speak_of_itself(f"so {hint} so")
-    for opening in boilerplate._OPENINGS:
-        assert boilerplate._may_refuse(f"so {opening} so"), opening
+    assert all(map(str.isascii, (*boilerplate._HINTS, *boilerplate._OPENINGS)))
+    for maker in boilerplate._MAKERS:
+        assert boilerplate._may_speak_of_itself(f"i was made by {maker}."), maker
+    for hint in (*boilerplate._HINTS, *boilerplate._MORE_HINTS):
+        assert boilerplate._may_speak_of_itself(f"só {hint} so"), hint
+    for opening in (*boilerplate._OPENINGS, *boilerplate._MORE_OPENINGS):
+        assert boilerplate._may_refuse(f"só {opening} so"), opening
     for hint in template_tokens._HINTS:
         assert "<" in hint or "[" in hint or hint in ("INST]", "SYS>>", "bos>", "eos>"), hint
     for found in ("<s>", "[INST]", "Human: hi", "{{name}}", "\x07", "\x7f", "\u202e", "\ufffd", "\x1b[0m"):

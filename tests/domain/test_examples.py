@@ -29,8 +29,9 @@ ANSWER = (Turn("assistant", "a"),)
 
 
 def test_gestures_make_valid_examples() -> None:
-    for content in (demo(), pair(), thumb(), thumb(label=False), plain_text("t"), Content(Kind.PROMPT, user("q"), ())):
-        content.check()
+    made = (demo(), pair(), thumb(), thumb(label=False), plain_text("t"), Content(Kind.PROMPT, user("q"), ()))
+    assert {content.kind for content in made} == set(Kind)
+    assert [content.check() for content in made] == [None] * 6  # each would raise its reason
 
 
 @pytest.mark.parametrize(

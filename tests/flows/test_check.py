@@ -118,9 +118,14 @@ def test_mending_edits_what_it_can_and_rejects_the_rest_in_one_gesture(bench: Be
     rejected = found(bench, "status:rejected")
     assert rejected == [hollow, copy] and bench.store.examples.get(first).status is Status.ACCEPTED
     assert found(bench, "check:exact_duplicates") == [copy]
-    curate.undo(bench)
+    newest, undone = curate.newest(bench), curate.undo(bench)
+    assert newest is not None and undone is not None
+    assert newest.text == undone.text == f"rejecting 2 examples and editing example {token}"
+    assert newest.examples == len(undone.example_ids) == 3
     assert bench.store.examples.get(token).answer_text == "Tea.<|im_end|>"
     assert found(bench, "status:rejected") == []
+    redone = curate.redo(bench)
+    assert redone is not None and redone.text == undone.text
 
 
 def test_nothing_is_deleted_and_mending_again_changes_nothing(bench: Bench) -> None:

@@ -86,6 +86,7 @@ def test_processes_that_open_a_new_workspace_at_once_all_get_it(workspace: Works
     code = "Store.open(workspace).close()"
     for process in [start(code, workspace) for _ in range(4)]:
         finish(process)
+    assert Store.open(workspace).datasets.list() == []
 
 
 def test_two_processes_writing_at_once_lose_no_row(workspace: Workspace) -> None:

@@ -75,6 +75,7 @@ async def test_ctrl_o_and_a_letter_jump_even_out_of_a_text_field(bench: Bench) -
         assert "Go to:" in text_of(app)
         await pilot.press("u")
         await until(pilot, lambda: app.front is not None and app.front.id == "curate")
+        assert len(app.screen_stack) == 1
 
 
 async def test_a_letter_that_is_no_screen_leaves_the_jump_menu(bench: Bench) -> None:
@@ -135,6 +136,7 @@ async def test_help_follows_a_changed_keymap(bench: Bench) -> None:
 async def test_a_line_of_the_keymap_that_cannot_be_used_is_said(bench: Bench) -> None:
     async with showing(bench, settings=Settings(keys={"chat.regenerat": "f10"})) as (app, pilot):
         await until(pilot, lambda: "chat.regenerat" in said(app))
+        assert "f9" not in app.screen.active_bindings
 
 
 async def test_the_palette_runs_actions_and_escapes_what_it_shows(bench: Bench) -> None:
@@ -153,6 +155,7 @@ async def test_the_palette_switches_the_theme(bench: Bench) -> None:
         await until_text(pilot, "Theme workbench-light")
         await pilot.press("enter")
         await until(pilot, lambda: app.theme == "workbench-light")
+        assert app.current_theme.dark is False
 
 
 async def test_ctrl_c_copies_a_selection_and_never_quits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,6 +219,7 @@ async def test_an_engine_that_fails_is_said_and_the_pane_goes_on(models: Bench, 
         await pilot.press("ctrl+s")
         await until_shown(pilot, "no memory is left")
         await until_shown(pilot, "No pair waits for a vote")
+        assert models.store.comparisons.list() == []
 
 
 async def test_one_model_alone_cannot_be_compared(bench: Bench) -> None:
@@ -227,6 +228,7 @@ async def test_one_model_alone_cannot_be_compared(bench: Bench) -> None:
         await until_shown(pilot, "No pair waits")
         await pilot.press("n")
         await until_shown(pilot, "there is only one model here (train one (F5), or add one (F8))")
+        assert len(app.screen_stack) == 1, "no form opened"
 
 
 @pytest.mark.parametrize(
@@ -245,6 +247,8 @@ async def test_a_wrong_round_is_said_in_the_form(models: Bench, field: str, valu
         app.screen.query_one("#round-b", Picker).choose("pip")
         await pilot.press("ctrl+s")
         await until_shown(pilot, "both sides are the same model")
+        assert len(app.screen_stack) == 2, "the form stays open"
+        assert models.store.comparisons.list() == []
 
 
 async def test_v_goes_to_the_results_and_the_pair_stays(models: Bench) -> None:

@@ -16,8 +16,9 @@ from pilots import app_at, screen_lines, until, until_shown
 from samples import IMPORTED, demo, pair, user
 from workbench.config import Appearance, Settings
 from workbench.domain.examples import Status, demonstration
+from workbench.domain.models import ModelKind
 from workbench.domain.runs import Run, RunState, RunStatus
-from workbench.flows import preflight
+from workbench.flows import datasets, preflight
 from workbench.flows import train as flow
 from workbench.flows.bench import Bench
 from workbench.jobs.devices import Device
@@ -25,6 +26,7 @@ from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.run_directory import RunDirectory
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.messages import ModelsChanged, News, RunsChanged
+from workbench.tui.screens.arena_form import load_round
 from workbench.tui.screens.train_form import FormValues, TrainForm, load_form
 from workbench.tui.screens.train_knobs import KnobLine, knob_text
 from workbench.tui.widgets.listing import PlainListing
@@ -186,6 +188,17 @@ async def test_a_refusal_is_told_and_a_key_sets_what_mends_it(data: Bench, monke
         assert isinstance(plan, flow.RunPlan)
         rows = int(plan.spec.knobs["per_device_train_batch_size"]) * int(plan.spec.knobs["gradient_accumulation_steps"])
         assert rows == 16 and plan.spec.knobs["per_device_train_batch_size"] == 8
+
+
+def test_a_dataset_whose_rows_are_all_deleted_is_not_offered(data: Bench) -> None:
+    names = [dataset.name for dataset in datasets.shown(data)]
+    form = load_form(data, FormValues(dataset="pairs"))
+    assert [one.name for one in form._datasets] == names and "pairs" in names
+    datasets.delete(data, "pairs")
+    data.store.models.add("other", ModelKind.ADAPTER, "/nowhere", base="pip")
+    form = load_form(data, FormValues(dataset="pairs"))
+    assert "pairs" not in {one.name for one in form._datasets} and form._start_values.dataset != "pairs"
+    assert "pairs" not in load_round(data)._datasets
 
 
 async def test_a_run_that_waits_for_the_disk_says_so_and_what_to_do(data: Bench) -> None:

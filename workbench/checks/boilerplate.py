@@ -15,71 +15,161 @@ from workbench.domain.examples import Content, Kind
 _ASSISTANT = Role.ASSISTANT.value
 _OPENING_CHARACTERS = 240
 
+# What one cannot or will not do in a refusal; of "help" not the one in "cannot help but".
+_DEEDS = (
+    r"(?:assist|help(?! but\b| noticing| wondering| feeling| thinking)|fulfil+|comply|engage in"
+    r"|do (?:that|this)(?=[.!;]|\s*\Z)"
+    r"|(?:answer|discuss|respond to|continue with|support|participate in) (?:that|this|such|your|the) "
+    r"(?:kind of )?(?:request|question|topic|conversation|behavio)|in good conscience|feel comfortable"
+    r"|(?:provide|offer|give|create|generate|write|produce|share)(?: you)?(?: with)? (?:any )?(?:\w+ ){0,3}?"
+    r"(?:advice|assistance|guidance|instructions?|information|content|recommendations?|help|opinions?|diagnos\w+"
+    r"|material|code|that|this|such)\b)"
+)
+# What a program has not, and a person may.
+_LACKS = (
+    r"have (?:access to|the ability to|the capability|enough (?:information|context|data)"
+    r"|personal (?:opinions?|feelings?"
+    r"|experiences?|preferences?|beliefs?)|real[- ]time)"
+)
+_CANNOT = (
+    r"(?:can(?:'t|not| not)|could not|couldn't|won't|will not|am not able to|'m not able to|not able to|am unable to"
+    r"|'m unable to|unable to|(?:won't|will not|'m not going to) be able to)"
+)
 # At the beginning of an answer; in the middle of a story somebody may well be unable to help.
 _REFUSAL = re.compile(
     r"\A\W*(?:"
-    r"(?:(?:i'?m|i am) (?:very |so |really |truly )?sorry|i apologi[sz]e|my apologies|sorry|unfortunately)\b[,.!:]?"
-    r"(?: for (?:the|any) \w+[,.]?)? ?(?:but )?(?:as an? [\w ]{2,30}, ?)?(?:i|we)(?:'m| am)? ?"
-    r"(?:can(?:'t|not| not)|could not|couldn't|won't|will not|not able to|unable to|don't|do not)"
-    r" (?:be able to )?(?:assist|help|provide|fulfil+|comply|answer|do that|do this|create|generate|write|engage"
-    r"|support|have (?:access|the ability|enough|personal|real[- ]time)|feel comfortable)"
-    r"|i (?:can(?:'t|not)|can not|won't|am not able to|am unable to|'m unable to)"
-    r" (?:assist|help you with|fulfil+|comply|provide (?:assistance|information|instructions|guidance)"
-    r"|engage in|create content|support|in good conscience)"
-    r"|(?:i'?m|i am) (?:not able|unable) to (?:assist|help|fulfil+|comply|provide)"
-    r"|i(?: won't| will not|'m not going to) be able to (?:assist|help|provide|fulfil+)"
-    r"|i (?:must|have to|need to) (?:respectfully )?(?:decline|refuse)"
+    r"(?:no, )?(?:(?:(?:i'?m|i am) (?:very |so |really |truly |terribly )?sorry|i apologi[sz]e|my apologies|sorry"
+    r"|unfortunately|regrettably)\b[,.!:]?"
+    r"(?: for (?:the|any) \w+[,.]?)? ?(?:but )?(?:as an? [\w ]{2,30}, ?)?)?"
+    rf"(?:i ?{_CANNOT} (?:to )?(?:really |directly |possibly )?"
+    rf"(?:be able to )?{_DEEDS}"
+    rf"|we ?{_CANNOT} (?:assist|comply|fulfil+ (?:that|this|your) request))"
+    rf"|(?:(?:i'?m|i am) (?:very |so )?sorry|i apologi[sz]e|sorry|unfortunately)\b,?"
+    rf" ?(?:but )?i (?:don't|do not) {_LACKS}"
+    r"|i (?:don't|do not) feel comfortable (?:\w+ing|with)\b"
+    r"|i (?:must|have to|need to|will have to) (?:respectfully )?(?:decline|refuse)"
+    r"|i(?:'d| would) (?:prefer|rather) not (?:to )?(?:discuss|answer|engage|talk about)"
+    r"|(?:it|that) (?:would be|is|'s) (?:not appropriate|inappropriate|unethical) (?:for me )?to (?:provide|assist|help"
+    r"|discuss|create|generate|share)"
+    r"|(?:that's|this is|that is) (?:not something|something) i (?:can't|cannot|can|won't|am unable to) (?:help|assist)"
     r"|(?:es )?tut mir (?:sehr )?leid,? (?:aber )?(?:\w+,? ){0,5}?kann (?:ich )?[^.!?\n]{0,60}\bnicht\b"
-    r"|(?:dabei|damit|das) kann ich (?:\w+ ){0,2}nicht (?:helfen|unterstützen)"
+    r"|(?:dabei|damit|das) kann ich (?:\w+ ){0,3}nicht (?:helfen|unterstützen|weiterhelfen|behilflich)"
+    r"|ich kann (?:\w+ ){0,3}(?:dabei|damit|hierbei) (?:leider )?nicht (?:helfen|unterstützen|weiterhelfen|dienen)"
     r"|(?:je suis |désolée?,? )[^.!?\n]{0,40}je ne (?:peux|suis) pas (?:\w+ ){0,3}(?:aider|fournir|répondre|en mesure)"
-    r"|lo siento,? (?:pero )?(?:\w+,? ){0,5}?no puedo (?:ayudar|proporcionar|cumplir|hacer)"
-    r"|(?:很|非常)?(?:抱歉|对不起|不好意思)[^。！？\n]{0,12}(?:无法|不能|没办法|没有办法)"
+    r"|je ne (?:peux|suis) pas (?:\w+ ){0,3}(?:vous aider|t'aider|en mesure de)"
+    r"|lo siento,? (?:pero )?(?:\w+,? ){0,5}?no puedo (?:ayudar|proporcionar|cumplir|hacer|responder)"
+    r"|(?:desculpe|desculpa|lamento|sinto muito|infelizmente),? (?:mas )?(?:\w+,? ){0,4}?não posso (?:te |lhe |o )?"
+    r"(?:ajudar|fornecer|atender|responder|ajudá)"
+    r"|(?:mi dispiace|spiacente|purtroppo),? (?:ma )?(?:\w+,? ){0,4}?non posso (?:aiutar|fornir|assister|risponder)"
+    r"|(?:het spijt me|sorry|helaas),? (?:maar )?(?:\w+,? ){0,4}?kan (?:ik )?(?:\w+ ){0,5}niet (?:mee )?"
+    r"(?:helpen|verstrekken|beantwoorden)"
+    r"|(?:przepraszam|przykro mi|niestety),? (?:ale )?(?:\w+,? ){0,3}?nie mogę (?:\w+ ){0,3}?(?:pomóc|udzielić)"
+    r"|(?:tyvärr|jag är ledsen|förlåt|beklager|desværre)\b[^.!?\n]{0,20}\b(?:jag|jeg) (?:kan|kan ikke|kan inte)\b"
+    r"(?: inte| ikke)? (?:hjälpa|hjelpe|hjælpe)"
+    r"|(?:извините|простите|к сожалению|сожалею|мне жаль),? (?:но )?(?:\w+,? ){0,3}?не могу (?:\w+ ){0,3}?"
+    r"(?:помочь|предоставить|ответить|выполнить)"
+    r"|(?:вибачте|на жаль|перепрошую),? (?:але )?(?:\w+,? ){0,3}?не можу (?:\w+ ){0,3}?(?:допомогти|надати)"
+    r"|(?:üzgünüm|maalesef)[^.!?\n]{0,40}(?:yardımcı olamam|yardımcı olamıyorum|sağlayamam)"
+    r"|(?:xin lỗi|rất tiếc)[^.!?\n]{0,30}tôi không thể (?:giúp|cung cấp|hỗ trợ|trả lời)"
+    r"|(?:maaf),? (?:tetapi |tapi )?saya tidak (?:dapat|bisa) (?:membantu|memberikan)"
+    r"|(?:آسف|عذر[اً]+|أعتذر|للأسف)[^.!؟\n]{0,30}لا (?:أستطيع|يمكنني)"
+    r"|(?:क्षमा|माफ़|माफ|खेद)[^.।!?\n]{0,60}(?:मदद|सहायता)[^.।!?\n]{0,20}नहीं"
+    r"|申し訳(?:ありません|ございません)[^。！？\n]{0,40}(?:できません|お手伝いでき|お答えでき|いたしかね)"
+    r"|(?:죄송|미안)[^.!?\n]{0,40}(?:도와드릴 수 없|제공할 수 없|답변할 수 없|도움을 드릴 수 없|답변드릴 수 없)"
+    r"|(?:很|非常)?(?:抱歉|对不起|不好意思|對不起)[^。！？\n]{0,12}(?:无法|不能|没办法|没有办法|無法)(?!保证|确定)"
     r")",
     re.IGNORECASE,
 )
 _SELF = re.compile(
-    r"\bas an? (?:(?:large )?language model|ai(?: (?:language )?(?:model|assistant|chatbot))?)\b,? ?"
-    r"(?:i\b|my\b|developed|trained|created|it )"
-    r"|\bi(?:'m| am) (?:just |only |merely )?an? (?:ai|artificial intelligence)(?: language)?"
+    r"\bas an? (?:(?:large )?language model|(?:responsible )?ai(?: (?:language )?(?:model|assistant|chatbot))?)\b,? ?"
+    r"(?:i\b|i'm|my\b|developed|trained|created|it is not|it's not|it would)"
+    r"|\bi(?:'m| am) (?:just |only |merely |simply )?an? (?:ai|artificial intelligence|large)(?: language)?"
     r" (?:model|assistant|chatbot)\b"
-    r"|\b(?:i am|i'm|my name is) (?:chatgpt|claude|qwen|gemini|deepseek)\b"
+    r"|\b(?:i am|i'm|my name is) (?:chatgpt|qwen|deepseek)\b"
+    r"|\b(?:i am|i'm|my name is) (?:claude|gemini|llama|mistral|copilot|grok)\b,?[^.!?\n]{0,40}?"
+    r"\b(?:ai|assistant|(?:language )?model|anthropic|google|meta|microsoft|xai)\b"
     r"|\bi(?:'m| am| was) (?:an? )?[^.!?\n]{0,60}\b(?:developed|created|made|trained|built) by"
-    r" (?:openai|anthropic|alibaba cloud|google|meta|mistral|deepseek)\b"
-    r"|\bas of my (?:last|latest) (?:knowledge )?(?:update|training|cut-?off)\b|\bmy (?:knowledge|training) cut-?off\b"
-    r"|\b(?:als|ich bin) (?:ein |eine )?(?:ki|künstliche intelligenz)[- ]?(?:sprachmodell|modell|assistent)\b"
-    r"|\ben tant que modèle (?:de langage|d'ia)\b"
-    r"|\bcomo (?:un )?modelo de (?:lenguaje|ia)\b|作为一个?(?:AI|人工智能)(?:语言)?模型|作为(?:一个)?大?型?语言模型",
+    r" (?:openai|anthropic|alibaba cloud|google(?: ai| deepmind)?(?=[.,;!]|\s*\Z| to\b| and\b)"
+    r"|meta(?: ai)?(?=[.,;!]|\s*\Z)"
+    r"|mistral(?: ai)?|deepseek|xai)\b"
+    r"|\bas of my (?:last|latest|most recent) (?:knowledge |training )?(?:update|training|data|cut-?off)\b"
+    r"|\bmy (?:knowledge|training)(?: data)? (?:cut-?off|only goes)\b|\bmy training data (?:only )?(?:includes|goes)\b"
+    r"|\b(?:als|ich bin)(?: nur)? (?:ein |eine )?(?:ki|künstliche intelligenz)[- ]?(?:sprachmodell|modell|assistent)\b"
+    r"|\bals sprachmodell\b|\ben tant qu(?:e modèle (?:de langage|d'ia)|'ia|'assistant (?:virtuel|ia))\b"
+    r"|\bcomo (?:un |um )?(?:modelo de (?:lenguaje|linguagem|ia)|asistente de ia|assistente de ia)\b"
+    r"|\bin quanto (?:modello linguistico|ia|intelligenza artificiale)\b|\bcome modello linguistico\b"
+    r"|\bals (?:een )?(?:ai-)?taalmodel\b|\bjako (?:model językowy|sztuczna inteligencja)\b"
+    r"|как (?:языковая модель|искусственный интеллект)|як мовна модель|yapay zeka (?:dil )?modeli olarak"
+    r"|AI言語モデルとして|大規模言語モデルとして|(?:AI|인공지능) 언어 모델(?:로서|이기|입니다)|كنموذج لغوي"
+    r"|作为一个?(?:AI|人工智能)(?:语言)?(?:模型|助手)|作为(?:一个)?大?型?语言模型",
     re.IGNORECASE,
 )
 _APOSTROPHE = str.maketrans("’ʼ", "''")
-# What every match contains: quick looks spare the patterns on nearly all answers. Each hint contains one of the first
-# ones, so that mostly those alone are looked for.
-_FIRST = (
-    "model",
-    "an a",
-    "chatgpt",
-    "claude",
-    "qwen",
-    "gemini",
-    "deepseek",
-    "my la",
-    "ki-as",
-    "cutoff",
-    "cut-off",
-    " by ",
-)
+# What every match contains: quick looks spare the patterns on nearly all answers. Plain ASCII has only the first ones,
+# and the makers are looked for only where something was made by somebody.
 _HINTS = (
-    *("language model", "an ai", "an artificial intel", "chatgpt", "claude", "qwen", "gemini", "deepseek"),
-    *(" by openai", " by anthropic", " by alibaba", " by google", " by meta", " by mistral"),
-    *("my last", "my latest", "cutoff", "cut-off", "modell", "ki-assistent", "modèle", "modelo", "模型"),
+    *("language model", "an ai", "artificial intel", "large model", "large assist", "large chat", "chatgpt", "claude"),
+    *(
+        "qwen",
+        "gemini",
+        "deepseek",
+        "llama",
+        "mistral",
+        "copilot",
+        "grok",
+        "my knowledge",
+        "my training",
+        "my la",
+        "my mo",
+    ),
+    *(
+        "sprachmodell",
+        "ki-",
+        "ki ",
+        "qu'ia",
+        "qu'assist",
+        "modelo de",
+        "de ia",
+        "quanto i",
+        "modello ling",
+        "taalmodel",
+    ),
+    "zeka",
 )
-_FIRST_OPENINGS = (
-    *("sorry", "apolog", "unfortunately", "'t", "not", "unable", "able to", "decline", "refuse", "nicht"),
-    *("je ne", "lo siento", "抱歉", "对不起", "不好意思"),
+_MAKERS = ("openai", "anthropic", "alibaba", "google", "meta", "xai")
+_MORE_HINTS = (
+    *(
+        "künstliche",
+        "modèle",
+        "językow",
+        "sztuczna",
+        "языковая модель",
+        "искусственный",
+        "мовна модель",
+        "モデルとして",
+    ),
+    *("언어 모델", "نموذج", "模型", "人工智能助手", "ai助手"),
 )
 _OPENINGS = (
-    *("sorry", "apolog", "unfortunately", "can't", "cannot", "can not", "won't", "will not", "unable", "able to"),
-    *("decline", "refuse", "nicht", "je ne", "lo siento", "抱歉", "对不起", "不好意思"),
+    *(
+        "sorry",
+        "apolog",
+        "unfortunately",
+        "regrettably",
+        "can't",
+        "cannot",
+        "can not",
+        "couldn't",
+        "could not",
+        "won't",
+    ),
+    *("will not", "not able", "unable", "able to", "decline", "refuse", "don't feel", "do not feel", "prefer not"),
+    *("rather not", "not appropriate", "inappropriate", "unethical", "something i", "nicht", "je ne", "lo siento"),
+    *("non posso", "niet", "saya tidak", "kan ikke", "kan inte"),
+)
+_MORE_OPENINGS = (
+    *("não posso", "nie mog", "не мог", "не мож", "olam", "sağlayamam", "không thể", "لا ", "नहीं", "申し訳", "죄송"),
+    *("미안", "抱歉", "对不起", "不好意思", "對不起"),
 )
 
 
@@ -103,13 +193,17 @@ def _answer(text: Text) -> Iterator[Finding]:
 
 
 def _may_speak_of_itself(lower: str) -> bool:
-    if lower.isascii() and not any(map(lower.__contains__, _FIRST)):
-        return False
-    return any(map(lower.__contains__, _HINTS))
+    if " by " in lower and any(map(lower.__contains__, _MAKERS)):
+        return True
+    return _has_any(lower, _HINTS, _MORE_HINTS)
 
 
 def _may_refuse(opening: str) -> bool:
-    return any(map(opening.__contains__, _FIRST_OPENINGS)) and any(map(opening.__contains__, _OPENINGS))
+    return _has_any(opening, _OPENINGS, _MORE_OPENINGS)
+
+
+def _has_any(text: str, hints: tuple[str, ...], more: tuple[str, ...]) -> bool:
+    return any(map(text.__contains__, hints)) or (not text.isascii() and any(map(text.__contains__, more)))
 
 
 def _finding(text: Text, reason: str, found: re.Match[str]) -> Finding:

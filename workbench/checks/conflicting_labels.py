@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from workbench.checks._likeness import digest, said
+from workbench.checks._likeness import count_words, digest, said, scene
 from workbench.domain.checks import CheckedRow, Finding, SetCheck, Severity, Surroundings
 from workbench.domain.examples import Kind
 
@@ -25,19 +25,22 @@ def look(rows: Iterable[CheckedRow], surroundings: Surroundings) -> Iterator[Fin
 
 
 def _claim(row: CheckedRow) -> tuple[bytes, object, str, Severity]:
-    """What the row is about, what it says of it, and the words for when another says something else."""
-    content, dataset = row.content, row.dataset
-    prompt = said(content.prompt)
+    """What the row is about, what it says of it, and the words for when another says something else.
+
+    An answer that is right for one system turn or set of tools may be wrong for another, so those belong to it.
+    """
+    content = row.content
+    about = (row.dataset, scene(content), said(content.prompt))
     match content.kind:
         case Kind.JUDGEMENT:
-            key = digest("judgement", dataset, prompt, said(content.chosen))
+            key = digest("judgement", *about, said(content.chosen))
             return key, content.label, "has the same answer with the opposite thumb as", Severity.WARNING
         case Kind.PREFERENCE:
             chosen, rejected = said(content.chosen), said(content.rejected)
-            key = digest("pair", dataset, prompt, *sorted((chosen, rejected)))
+            key = digest("pair", *about, *sorted((chosen, rejected)))
             return key, chosen < rejected, "prefers the opposite of", Severity.WARNING
         case Kind.DEMONSTRATION if _is_a_label(row):
-            key = digest("label", dataset, _scene(row), prompt)
+            key = digest("label", *about)
             return key, digest(said(content.chosen)), "gives the same question another short answer than", Severity.INFO
         case _:
             return b"", None, "", Severity.INFO
@@ -45,13 +48,9 @@ def _claim(row: CheckedRow) -> tuple[bytes, object, str, Severity]:
 
 def _is_a_label(row: CheckedRow) -> bool:
     """True when the row looks like a classification: a question of some length, an answer of a few words."""
-    answer = sum(len(turn.content.split()) for turn in row.content.chosen)
-    question = sum(len(turn.content.split()) for turn in row.content.prompt)
+    answer = sum(count_words(turn.shown) for turn in row.content.chosen)
+    question = sum(count_words(turn.content) for turn in row.content.prompt)
     return answer <= _LONGEST_LABEL and question >= _SHORTEST_QUESTION
-
-
-def _scene(row: CheckedRow) -> str:
-    return "".join(turn.content for turn in row.content.prompt if turn.role == "system")
 
 
 CHECK = SetCheck(

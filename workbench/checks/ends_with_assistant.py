@@ -21,6 +21,9 @@ def look(content: Content) -> Iterator[Finding]:
     if content.prompt and content.prompt[-1].role == assistant:
         place = str(Place("prompt", len(content.prompt) - 1))
         yield Finding(Severity.ERROR, "the prompt ends with the assistant: there is nothing to answer", place, True)
+    elif content.prompt and content.prompt[-1].role == Role.SYSTEM.value:
+        place = str(Place("prompt", len(content.prompt) - 1))
+        yield Finding(Severity.ERROR, "the prompt ends with a system turn: nobody has asked", place, True)
 
 
 CHECK = RowCheck(

@@ -1,10 +1,10 @@
-"""Rows of one dataset that say the same, but for case and spacing: they count twice in every epoch."""
+"""Rows of one dataset that say the same, but for case, spacing and a last full stop: they count twice an epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from workbench.checks._likeness import digest, said
+from workbench.checks._likeness import digest, said, scene
 from workbench.domain.checks import REJECT, CheckedRow, Finding, SetCheck, Severity, Surroundings
 from workbench.domain.examples import Split
 
@@ -22,15 +22,14 @@ def look(rows: Iterable[CheckedRow], surroundings: Surroundings) -> Iterator[Fin
 def _key(row: CheckedRow) -> bytes:
     content = row.content
     held_out = row.split in {Split.VALIDATION, Split.TEST}  # between the two sides it is leakage
-    kind = f"{row.dataset}\x1f{content.kind.value}\x1f{content.label}\x1f{held_out}\x1f{content.tools}"
-    system = "".join(turn.content for turn in content.prompt if turn.role == "system")
-    return digest(kind, system, said(content.prompt), said(content.chosen), said(content.rejected))
+    kind = f"{row.dataset}\x1f{content.kind.value}\x1f{content.label}\x1f{held_out}"
+    return digest(kind, scene(content), said(content.prompt), said(content.chosen), said(content.rejected))
 
 
 CHECK = SetCheck(
     "exact_duplicates",
     title="Duplicates",
-    summary="rows of one dataset that say the same but for case and spacing",
+    summary="rows of one dataset that say the same but for case, spacing and a last full stop",
     look=look,
     fix=REJECT,
 )

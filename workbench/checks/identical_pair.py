@@ -7,8 +7,10 @@ preference optimisation with DPO-Positive", 2024); as a corrected figure is a go
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 
+from workbench.checks._likeness import deeds
 from workbench.domain.chats import Turn
 from workbench.domain.checks import REJECT, Finding, RowCheck, Severity
 from workbench.domain.examples import Content, Kind
@@ -18,24 +20,29 @@ NEAR = 0.97
 
 _FEWEST_CHARACTERS = 80
 _LONGEST = 20_000
-_PUNCTUATION = re.compile(r"[\s.,;:!?…\"'“”‘’„«»`_–—]+")
-# A sign between digits is part of the number.
-_FIGURES = re.compile(r"\d+(?:[.,:]\d+)+")
+_PUNCTUATION = re.compile(r"[\s.,;:!?…\"'“”‘’„«»`_–—。，、；：！？「」『』《》（）¿¡؟،]+")
+# A sign between digits is part of the number, and so is one before it.
+_FIGURES = re.compile(r"(?<!\w)[-–−+]?\d+(?:[.,:]\d+)*")
+_UNSEEN = dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xAD))
+# In code every sign means something.
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 
 
 def look(content: Content) -> Iterator[Finding]:
     """At most one finding: the same, the same but for case and punctuation, or nearly the same."""
     if content.kind is not Kind.PREFERENCE:
         return
+    if _deeds(content.chosen) != _deeds(content.rejected):
+        return
     chosen, rejected = _text(content.chosen), _text(content.rejected)
     if _first_word(chosen) == _first_word(rejected) and chosen.split() == rejected.split():
-        if _calls(content, "chosen") == _calls(content, "rejected"):
-            reason = "chosen and rejected are the same text"
-            yield Finding(Severity.ERROR, reason, "rejected turn 1", fixable=True)
+        reason = "chosen and rejected are the same text"
+        yield Finding(Severity.ERROR, reason, "rejected turn 1", fixable=True)
     elif (
         _may_be_alike(chosen, rejected)
         and _words(chosen) == _words(rejected)
         and _FIGURES.findall(chosen) == _FIGURES.findall(rejected)
+        and _CODE.findall(chosen) == _CODE.findall(rejected)
     ):
         reason = "chosen and rejected differ only in case and punctuation"
         yield Finding(Severity.WARNING, reason, "rejected turn 1")
@@ -44,7 +51,8 @@ def look(content: Content) -> Iterator[Finding]:
 
 
 def _text(turns: Sequence[Turn]) -> str:
-    return turns[0].content if len(turns) == 1 else "\n".join(turn.content for turn in turns)
+    text = turns[0].content if len(turns) == 1 else "\n".join(turn.content for turn in turns)
+    return text if text.isascii() else unicodedata.normalize("NFC", text).translate(_UNSEEN)
 
 
 def _first_word(text: str) -> list[str]:
@@ -52,8 +60,9 @@ def _first_word(text: str) -> list[str]:
     return text.split(None, 1)[:1]
 
 
-def _calls(content: Content, part: str) -> list[str]:
-    return [turn.extra for turn in getattr(content, part)]
+def _deeds(turns: Sequence[Turn]) -> list[str]:
+    """The calls that an answer makes; nearly all make none."""
+    return [found for turn in turns if turn.extra and (found := deeds(turn))]
 
 
 def _may_be_alike(chosen: str, rejected: str) -> bool:

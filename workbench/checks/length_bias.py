@@ -16,21 +16,27 @@ from workbench.domain.statistics import wilson_interval
 
 FEWEST_PAIRS = 30
 BIASED = 0.65
-"""From this share on, for certain, length tells which answer is better."""
+"""From this share of all pairs on, for certain, length tells which answer is better."""
+
+ALIKE = 0.05
+"""Lengths that differ by no more than this share are the same to a model."""
 
 _KEPT_RATIOS = 100_000
 
 
 @dataclass(slots=True)
 class _Lengths:
+    pairs: int = 0
     longer: int = 0
     shorter: int = 0
     ratios: list[float] = field(default_factory=list)
 
     def add(self, content: Content) -> None:
-        chosen, rejected = (sum(len(t.content) for t in turns) for turns in (content.chosen, content.rejected))
-        self.longer += chosen > rejected
-        self.shorter += chosen < rejected
+        chosen, rejected = (sum(len(t.shown) for t in turns) for turns in (content.chosen, content.rejected))
+        self.pairs += 1
+        if abs(chosen - rejected) > ALIKE * max(chosen, rejected):
+            self.longer += chosen > rejected
+            self.shorter += chosen < rejected
         if rejected and chosen and len(self.ratios) < _KEPT_RATIOS:
             self.ratios.append(chosen / rejected)
 
@@ -46,7 +52,7 @@ def look(rows: Iterable[CheckedRow], surroundings: Surroundings) -> Iterator[Fin
 
 
 def _finding(dataset: str, lengths: _Lengths) -> Iterator[Finding]:
-    total = lengths.longer + lengths.shorter
+    total = lengths.pairs
     word, many = ("longer", lengths.longer) if lengths.longer >= lengths.shorter else ("shorter", lengths.shorter)
     sure, _ = wilson_interval(many, total)
     if total >= FEWEST_PAIRS and sure > BIASED:

@@ -5,7 +5,8 @@ Counted by the code that trains (``Tokens``), so it runs in a child process that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from workbench.domain.checks import (
     REJECT,
@@ -25,25 +26,39 @@ def look(rows: Iterable[CheckedRow], surroundings: Surroundings) -> Iterator[Fin
         return
     counted = (row for row in rows if row.content.kind not in {Kind.TEXT, Kind.PROMPT})
     window = surroundings.tokens.max_length
-    for count in surroundings.tokens.counts(counted):
-        yield from _finding(count, window)
+    for _, counts in groupby(surroundings.tokens.counts(counted), lambda count: count.example_id):
+        yield from _findings(list(counts), window)
 
 
-def _finding(count: TokenCount, window: int) -> Iterator[Finding]:
-    place = "chosen turn 1" if count.part == "completion" else f"{count.part} turn 1"
+def _findings(counts: Sequence[TokenCount], window: int) -> Iterator[Finding]:
+    """Findings for one row. Of several stretches of a dialogue some may be lost; a pair needs both answers."""
+    lost = [count for count in counts if count.learnt == 0]
+    if lost and (len(lost) == len(counts) or lost[0].part != "completion"):
+        yield _lost(lost[0], window)
+        return
+    if lost:
+        reason = f"{len(lost)} of {len(counts)} answers lie behind the window of {window:,} tokens and are not learnt"
+        yield Finding(Severity.WARNING, reason, "chosen turn 1", example_id=lost[0].example_id)
+    for count in counts:
+        if count.learnt and count.total > count.kept:
+            cut = count.total - count.kept
+            reason = (
+                f"{count.total:,} tokens, of which the last {cut:,} are cut at {window:,}: "
+                "the answer's end, and that it ends, are not learnt"
+            )
+            yield Finding(Severity.WARNING, reason, _place(count), example_id=count.example_id)
+
+
+def _lost(count: TokenCount, window: int) -> Finding:
     if count.prompt >= window:
         reason = f"the prompt alone has {count.prompt:,} tokens and fills the window of {window:,}: nothing is learnt"
-        yield Finding(Severity.ERROR, reason, "prompt turn 1", fixable=True, example_id=count.example_id)
-    elif count.learnt == 0:
-        reason = "no token of the answer is in the loss"
-        yield Finding(Severity.ERROR, reason, place, fixable=True, example_id=count.example_id)
-    elif count.total > count.kept:
-        lost = count.total - count.kept
-        reason = (
-            f"{count.total:,} tokens, of which the last {lost:,} are cut at {window:,}: "
-            "the answer's end, and that it ends, are not learnt"
-        )
-        yield Finding(Severity.WARNING, reason, place, example_id=count.example_id)
+        return Finding(Severity.ERROR, reason, "prompt turn 1", fixable=True, example_id=count.example_id)
+    reason = "no token of the answer is in the loss"
+    return Finding(Severity.ERROR, reason, _place(count), fixable=True, example_id=count.example_id)
+
+
+def _place(count: TokenCount) -> str:
+    return "chosen turn 1" if count.part == "completion" else f"{count.part} turn 1"
 
 
 CHECK = SetCheck(

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from workbench.checks._likeness import count_words
 from workbench.domain.checks import CheckedRow, Finding, SetCheck, Severity, Surroundings
 from workbench.domain.examples import Content, Kind
 
@@ -34,33 +35,29 @@ def look(rows: Iterable[CheckedRow], surroundings: Surroundings) -> Iterator[Fin
             group = groups.setdefault((row.dataset, row.content.kind), _Answers())
             group.ids.append(row.id)
             group.words.append(words_of(row.content))
-    for group in groups.values():
+    for (_, kind), group in groups.items():
         if len(group.ids) >= FEWEST_ROWS:
-            yield from _outliers(group)
+            yield from _outliers(group, "a text" if kind is Kind.TEXT else "an answer")
 
 
 def words_of(content: Content) -> int:
-    """The words of the answer; where words are not spaced, every two letters beyond ASCII count as one."""
-    text = "\n".join(turn.content for turn in content.chosen)
-    spaced = len(text.split())
-    if text.isascii() or len(text) < 16 * spaced:
-        return spaced
-    return max(spaced, sum(not c.isascii() and c.isalpha() for c in text) // 2)
+    """The words of the answer, with those of its calls."""
+    return count_words("\n".join(turn.shown for turn in content.chosen))
 
 
-def _outliers(group: _Answers) -> Iterator[Finding]:
+def _outliers(group: _Answers, what: str) -> Iterator[Finding]:
     ordered = sorted(group.words)
     usual, high = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.95)]
     longest = max(_ALWAYS_FINE, TIMES_TOO_LONG * high)
     short_ones = sum(words <= TOO_FEW_WORDS for words in ordered)
-    tells_of_short = usual >= 20 * TOO_FEW_WORDS and short_ones <= _RARE * len(ordered)
+    tells_of_short = usual >= 20 * TOO_FEW_WORDS and short_ones <= max(1, _RARE * len(ordered))
     for example_id, words in zip(group.ids, group.words, strict=True):
         if words > longest:
-            reason = f"an answer of {words:,} words, where 95 of 100 have at most {high:,}"
+            reason = f"{what} of {words:,} words, where 95 of 100 have at most {high:,}"
             yield Finding(Severity.WARNING, reason, "chosen turn 1", example_id=example_id)
         elif tells_of_short and 0 < words <= TOO_FEW_WORDS:
             counted = "one word" if words == 1 else f"{words} words"
-            reason = f"an answer of {counted}, where {usual} are usual"
+            reason = f"{what} of {counted}, where {usual} are usual"
             yield Finding(Severity.INFO, reason, "chosen turn 1", example_id=example_id)
 
 

@@ -14,13 +14,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from workbench.domain.chats import Turn
 from workbench.domain.checks import Finding, Fix, FixKind, RowCheck, Severity, Text
 from workbench.domain.examples import Content
 
-_EMAIL = re.compile(
-    r"(?<![\w.%+/@-])[A-Za-z0-9][\w.%+-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b(?![@(])"
+_EMAIL = re.compile(r"(?<![\w.%+/@-])[^\W_][\w.%+-]{0,63}@(?:[^\W_](?:[\w-]{0,62}[^\W_])?\.)+[^\W\d_]{2,24}\b(?![@(])")
+# Names of files, not of the net: icon@2x.png.
+_FILE_ENDINGS = re.compile(
+    r"\.(?:png|jpe?g|gif|svg|webp|ico|m?js|ts|css|json|xml|html?|txt|pdf|csv|exe|dll|whl|jar)$", re.I
 )
 # RFC 2606 and 6761 names, and the ones that examples are written with.
 _MADE_UP_DOMAINS = re.compile(
@@ -29,10 +32,15 @@ _MADE_UP_DOMAINS = re.compile(
     re.IGNORECASE,
 )
 _MADE_UP_NAMES = re.compile(
-    r"^(?:your|user|username|name|email|someone|you|example|me|test|first\.?last|git|abc)\w*$", re.I
+    r"^(?:your|user|username|name|email|someone|you|example|me|test|first\.?last|git|abc|(?:john|jane)[._]?(?:q[._]?)?doe)\w*$",
+    re.I,
 )
-_CARD = re.compile(r"(?<![\w.,-])(?:\d[ -]?){12,18}\d(?![\w-]|[.,]\d)")
-_CARD_PREFIX = re.compile(r"^(?:4|5[1-5]|2[2-7]|3[47]|36|30[0-5]|38|6011|64[4-9]|65|35(?:2[89]|[3-8]))")
+_CARD = re.compile(r"(?<![\w.,-])(?:\d[ \u00a0\u202f-]?){12,18}\d(?![\w-]|[.,]\d)")
+# Each issuer with its own number of figures: a telephone's serial number (IMEI) begins like a card and is shorter.
+_CARD_PREFIX = re.compile(
+    r"^(?:4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|(?:36|38|30[0-5]\d)\d{10,12}"
+    r"|(?:6011|64[4-9]\d|65\d\d)\d{12}|62\d{14,17}|35(?:2[89]|[3-8]\d)\d{12})$"
+)
 # Given out by payment services for tests.
 _TEST_CARDS = re.compile(
     r"^(?:4242424242424242|4111111111111111|4012888888881881|4222222222222|4000056655665556|5555555555554444"
@@ -40,16 +48,49 @@ _TEST_CARDS = re.compile(
     r"|6011111111111117|6011000990139424|30569309025904|38520000023237|3530111333300000|3566002020360505"
     r"|(\d)\1+)$"
 )
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
-_DOCUMENTED_IBANS = {"GB82WEST12345698765432", "GB33BUKB20201555555555", "DE89370400440532013000"}
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ \u00a0]?[A-Z0-9]{4}){2,7}(?:[ \u00a0]?[A-Z0-9]{1,4})?\b")
+# Those of the registry's own examples and of encyclopedias.
+_DOCUMENTED_IBANS = {
+    *("GB82WEST12345698765432", "GB33BUKB20201555555555", "DE89370400440532013000", "GB29NWBK60161331926819"),
+    *("FR1420041010050500013M02606", "ES9121000418450200051332", "NL91ABNA0417164300", "CH9300762011623852957"),
+    *("IT60X0542811101000000123456", "BE68539007547034", "AT611904300234573201", "PL61109010140000071219812874"),
+    *("SE4550000000058398257466", "NO9386011117947", "DK5000400440116243", "IE29AIBK93115212345678"),
+}
 _IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4})?(?:::?[0-9A-Fa-f]{1,4})*(?![\w:])")
 _WELL_KNOWN_IPS = {"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "1.2.3.4", "208.67.222.222", "4.4.4.4"}
-_VERSION = re.compile(r"(?:\bv(?:er(?:sion)?)?|version|release|build|firmware|section|chapter)[ .:]*$", re.IGNORECASE)
-_PHONE_HINT = re.compile(
-    r"(?:\+|\b00)[1-9][\d ().\-/]{6,18}\d|\(\d{3}\)[ \-]?\d{3}[ .\-]\d{4}|\b\d{3}[.\-]\d{3}[.\-]\d{4}\b"
+_VERSION = re.compile(
+    r"(?:\bv(?:er(?:sion)?)?|version|release|build|firmware|driver|kernel|patch|update|upgrade|section|chapter|clause"
+    r"|article|figure|table|§|python|java|ios|android|chrome|firefox|[A-Za-z]/|[=<>~^]=?)(?: to)?[ .:]*$",
+    re.IGNORECASE,
 )
-_FICTIONAL_PHONE = re.compile(r"^\+?1?(?:\d{3})?555(?:01\d\d|\d{4})$|(\d)\1{6}|1234567")
+_ABROAD = re.compile(r"\+[1-9][\d ().\-/]{6,18}\d")
+_AMERICAN = re.compile(r"\(\d{3}\)[ \-]?\d{3}[ .\-]\d{4}|\b\d{3}[.\-]\d{3}[.\-]\d{4}\b")
+# As people write numbers of their own country: an area code, then groups.
+_NATIONAL = re.compile(
+    r"(?<![A-Za-z0-9_.,:/+$€£#-])(?:8[ -])?(?:\(0?\d{1,5}\) ?|\d{2,6}(?:[ .\-/]|\u00a0| [-/] ))"
+    r"\d{2,8}(?:[ .\-/\u00a0]\d{2,8}){0,4}(?![A-Za-z0-9_%-]|[.,:/]\d)"
+    r"|(?<![A-Za-z0-9_.,:/+$€£#-])\d{8,13}(?![A-Za-z0-9_%-]|[.,:/]\d)"
+)
+_PHONE_WORDS = re.compile(
+    r"(?:\b(?:tel|telefon\w*|tele?fono|teléfono|télé?phone|tél|phone|telephone|mobile|mobil|cell|cellphone|fax|whatsapp"
+    r"|handy\w*|mobilnummer|rufnummer|anrufen|rufen|appele[rz]|appel|joindre|portable|llam[ae]\w*|móvil|celular"
+    r"|chiam\w+|cellulare|bel|bellen|gsm|dzwoń|zadzwoń|komórk\w*|lig(?:ar|ue)|telemóvel|ring"
+    r"|call(?: me| us| him| her)?(?: at| on)?|reach (?:me|us|him|her) (?:at|on)|text me(?: at| on)?"
+    r"|mein\w* nummer|mon numéro|mi número|my number)\b"
+    r"|тел\w*|звон\w*|моб\w*|电话|手机|電話|携帯|전화\w*|연락처|휴대폰|☎|📞|📱)[^\d\n]{0,25}\Z",
+    re.IGNORECASE,
+)
+_REGIONS = (
+    *("US", "DE", "GB", "FR", "ES", "IT", "NL", "BE", "CH", "AT", "PL", "SE", "DK", "NO", "FI", "PT", "IE", "GR", "CZ"),
+    *("BR", "MX", "AR", "AU", "NZ", "IN", "JP", "KR", "CN", "RU", "UA", "TR", "ZA", "IL", "AE", "ID", "VN", "PH"),
+)
+# 555 in America, and what the regulators of other countries keep free for films and books.
+_FICTIONAL_PHONE = re.compile(
+    r"^\+?1?(?:\d{3})?555(?:01\d\d|\d{4})$|(\d)\1{6}|1234567|7654321"
+    r"|^(?:44)?0?(?:2079460|1[1-6]1496|1632960|7700900)\d{3}$|^(?:33|0)(?:[1-5]99|639|6399)\d{6,7}$"
+    r"|^(?:61|0)(?:[2378]5550|491570)\d+$|^(?:49|0)(?:3023125|6990009|4066969|2214710|8999998|1713920|15228817)\d+$"
+)
 _DETECTORS = (
     *("aws.AWSKeyDetector", "azure_storage_key.AzureStorageKeyDetector", "discord.DiscordBotTokenDetector"),
     *("github_token.GitHubTokenDetector", "gitlab_token.GitLabTokenDetector", "jwt.JwtTokenDetector"),
@@ -61,13 +102,15 @@ _DETECTORS = (
 _SECRET_WORDS = (
     *("AKIA", "ASIA", "ABIA", "ACCA", "A3T", "aws", "AWS", "AccountKey=", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
     *("glpat-", "gldt-", "glft-", "glrt-", "glsoat-", "glcbt-", "glptt-", "gloas-", "glagent-", "GR1348941", "eyJ"),
-    *("hf_", "sk-ant-", "AIza", "://"),
+    *("hf_", "sk-ant-", "AIza", "://", "github_pat_", "gsk_", "xai-", "dop_v1_", "npm_", "sk-or-", "sk-proj-", "r8_"),
     *("-us", "_authToken", "T3BlbkFJ", "pypi-", "SG.", "xox", "hooks.slack", "sq0csp", "k_live_", ":AA"),
 )
 # Of services that the library does not know, and passwords inside addresses.
 _MORE_SECRETS = (
     re.compile(r"\bhf_[A-Za-z0-9]{30,40}\b"),
     re.compile(r"\bsk-ant-[\w-]{20,}"),
+    re.compile(r"\bgithub_pat_[A-Za-z0-9_]{50,}\b"),
+    re.compile(r"\b(?:gsk|xai|dop_v1|npm|sk-or-v1|sk-proj|r8)[_-][A-Za-z0-9_-]{30,}"),
     re.compile(r"\bAIza[\w-]{35}(?![\w-])"),
     re.compile(r"\b[a-z][a-z0-9+]{1,20}://([^\s/:@]{1,64}:[^\s/:@]{6,64})@"),
 )
@@ -144,23 +187,80 @@ def _emails(text: str) -> Iterator[Recognised]:
         return
     for found in _EMAIL.finditer(text):
         name, _, domain = found[0].partition("@")
-        if not _MADE_UP_DOMAINS.search(domain) and not _MADE_UP_NAMES.match(name):
+        if not (_MADE_UP_DOMAINS.search(domain) or _MADE_UP_NAMES.match(name) or _FILE_ENDINGS.search(domain)):
             yield Recognised(found.start(), found.end(), "EMAIL")
 
 
 def _phones(text: str) -> Iterator[Recognised]:
-    if _PHONE_HINT.search(text) is None:
+    abroad, american = _ABROAD.search(text), _AMERICAN.search(text)
+    national = [found for found in _NATIONAL.finditer(text) if _may_be_national(text, found)]
+    if not (abroad or american or national):
         return
     import phonenumbers  # 30 ms
 
     # Without a country only +44 ... is a number; the American grouping is known everywhere by its look.
-    for region, leniency in ((None, phonenumbers.Leniency.VALID), ("US", phonenumbers.Leniency.EXACT_GROUPING)):
+    ways: list[tuple[str | None, int]] = [(None, phonenumbers.Leniency.VALID)] if abroad else []
+    ways += [("US", phonenumbers.Leniency.EXACT_GROUPING)] if american else []
+    for region, leniency in ways:
         for match in phonenumbers.PhoneNumberMatcher(text, region, leniency=leniency):
-            digits = re.sub(r"\D", "", match.raw_string)
             if region and match.raw_string.isdigit():
                 continue
-            if not _FICTIONAL_PHONE.search(digits) and len(set(digits)) > 3:
+            if _is_somebodys(match.raw_string) and not _is_public(match.number):
                 yield Recognised(match.start, match.end, "PHONE")
+    for found in national:
+        if _is_national(text, found):
+            yield Recognised(found.start(), found.end(), "PHONE")
+
+
+def _is_somebodys(number: str) -> bool:
+    digits = re.sub(r"\D", "", number)
+    return not _FICTIONAL_PHONE.search(digits) and len(set(digits)) > 3
+
+
+def _may_be_national(text: str, found: re.Match[str]) -> bool:
+    """True for what is written like a number of some country, or stands behind a word for one."""
+    groups = re.findall(r"\d+", found[0])
+    if not 8 <= sum(map(len, groups)) <= 13 or not _is_somebodys(found[0]):
+        return False
+    if _is_called_a_phone(text, found):
+        return True
+    # Five twos may be drawn numbers, two groups an order: only three and more that begin as area codes do.
+    return found[0][0] in "0(" and len(groups) >= 3 and any(len(group) != 2 for group in groups)
+
+
+def _is_called_a_phone(text: str, found: re.Match[str]) -> bool:
+    return _PHONE_WORDS.search(text, max(0, found.start() - 50), found.start()) is not None
+
+
+def _is_national(text: str, found: re.Match[str]) -> bool:
+    """True when it is a valid number somewhere; grouped as there, unless a word before it says what it is."""
+    import phonenumbers
+
+    written = re.findall(r"\d+", found[0])
+    is_called = _is_called_a_phone(text, found)
+    ways: list[tuple[str, str | None]] = [(found[0], region) for region in _REGIONS]
+    if written[0].startswith("00"):
+        ways = [("+" + "".join(written)[2:], None)]
+    for number, region in ways:
+        try:
+            parsed = phonenumbers.parse(number, region)
+        except phonenumbers.NumberParseException:
+            continue
+        if not phonenumbers.is_valid_number(parsed) or _is_public(parsed):
+            continue
+        usual = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
+        if is_called or region is None or re.findall(r"\d+", usual) == written:
+            return True
+    return False
+
+
+def _is_public(number: Any) -> bool:
+    """True for hotlines: free of charge, dear, or shared, they are nobody's own."""
+    from phonenumbers import PhoneNumberType, number_type
+
+    return number_type(number) in {
+        *(PhoneNumberType.TOLL_FREE, PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST, PhoneNumberType.UAN),
+    }
 
 
 def _cards(text: str) -> Iterator[Recognised]:
@@ -175,8 +275,8 @@ def _cards(text: str) -> Iterator[Recognised]:
 
 
 def _is_grouped_like_a_card(text: str) -> bool:
-    groups = [len(group) for group in re.split(r"[ -]", text)]
-    return groups in ([15], [16], [4, 4, 4, 4], [4, 6, 5], [4, 6, 4], [4, 4, 4, 4, 3])
+    groups = [len(group) for group in re.split(r"[ \u00a0\u202f-]", text)]
+    return groups in ([14], [15], [16], [19], [4, 4, 4, 4], [4, 6, 5], [4, 6, 4], [4, 4, 4, 4, 3])
 
 
 def _ibans(text: str) -> Iterator[Recognised]:
@@ -184,11 +284,12 @@ def _ibans(text: str) -> Iterator[Recognised]:
         from stdnum import iban  # 15 ms
 
         # A word in capitals may follow without being part of it: the longest prefix with right check digits.
-        words = found[0].split(" ")
-        for count in range(len(words), 0, -1):
-            candidate = " ".join(words[:count])
-            if len(candidate) >= 15 and iban.is_valid(candidate):
-                if iban.compact(candidate) not in _DOCUMENTED_IBANS:
+        words = re.split(r"([ \u00a0])", found[0])
+        for count in range(len(words), 0, -2):
+            candidate = "".join(words[:count])
+            plain = candidate.replace("\u00a0", " ")
+            if len(candidate) >= 15 and iban.is_valid(plain):
+                if iban.compact(plain) not in _DOCUMENTED_IBANS:
                     yield Recognised(found.start(), found.start() + len(candidate), "IBAN")
                 break
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from workbench.checks._likeness import normal
 from workbench.domain.chats import Role, Turn
 from workbench.domain.checks import REJECT, Finding, RowCheck, Severity
 from workbench.domain.examples import Content, Kind
@@ -13,7 +14,7 @@ _ASSISTANT = Role.ASSISTANT.value
 
 def look(content: Content) -> Iterator[Finding]:
     """One finding when the answers begin with different prompts, or when what others say between differs."""
-    if content.kind is not Kind.PREFERENCE or (len(content.chosen) == 1 and len(content.rejected) == 1):
+    if content.kind is not Kind.PREFERENCE or (_is_one_answer(content.chosen) and _is_one_answer(content.rejected)):
         return
     if _opening(content.chosen) != _opening(content.rejected):
         reason = "chosen and rejected answer different prompts"
@@ -21,6 +22,10 @@ def look(content: Content) -> Iterator[Finding]:
     elif _others(content.chosen) != _others(content.rejected):
         # Two whole conversations may part after their first answers; that is a pair, if an unusual one.
         yield Finding(Severity.WARNING, "what the others say inside chosen and rejected differs", "rejected turn 2")
+
+
+def _is_one_answer(turns: tuple[Turn, ...]) -> bool:
+    return len(turns) == 1 and turns[0].role == _ASSISTANT
 
 
 def _opening(turns: tuple[Turn, ...]) -> list[tuple[str, str]]:
@@ -33,7 +38,7 @@ def _others(turns: tuple[Turn, ...]) -> list[tuple[str, str]]:
 
 
 def _said(turn: Turn) -> tuple[str, str]:
-    return turn.role, " ".join(turn.content.split())
+    return turn.role, normal(turn.content)
 
 
 CHECK = RowCheck(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 
 from workbench.domain.chats import Role, Turn
 from workbench.domain.checks import REJECT, Finding, Place, RowCheck, Severity
@@ -10,6 +11,8 @@ from workbench.domain.examples import Content, Kind
 
 _ROLES = frozenset(Role)
 _SYSTEM, _USER, _ASSISTANT, _TOOL = Role.SYSTEM.value, Role.USER.value, Role.ASSISTANT.value, Role.TOOL.value
+# A call may stand in the text: as JSON, or between tags of some template.
+_WRITTEN_CALLS = ("{", "<", "[", "(", "`")
 
 
 def look(content: Content) -> Iterator[Finding]:
@@ -18,10 +21,11 @@ def look(content: Content) -> Iterator[Finding]:
         return
     if _is_plain(content):
         return
-    yield from _walk(content.prompt, "prompt", before=None)
-    last = content.prompt[-1] if content.prompt else None
-    yield from _walk(content.chosen, "chosen", before=last)
-    yield from _walk(content.rejected, "rejected", before=last)
+    yield from _walk(content.prompt, "prompt", before=())
+    if content.prompt and not any(turn.role == _USER for turn in content.prompt):
+        yield Finding(Severity.ERROR, "the prompt has no user turn", "prompt turn 1", fixable=True)
+    yield from _walk(content.chosen, "chosen", before=content.prompt)
+    yield from _walk(content.rejected, "rejected", before=content.prompt)
 
 
 def _is_plain(content: Content) -> bool:
@@ -34,29 +38,51 @@ def _is_plain(content: Content) -> bool:
     )
 
 
-def _walk(turns: tuple[Turn, ...], part: str, *, before: Turn | None) -> Iterator[Finding]:
+def _walk(turns: tuple[Turn, ...], part: str, *, before: Sequence[Turn]) -> Iterator[Finding]:
+    talk = list(before)
     for number, turn in enumerate(turns):
         place = str(Place(part, number))
         if turn.role not in _ROLES:
             yield Finding(Severity.ERROR, f"{turn.role!r} is not a role", place, fixable=True)
-        elif problem := _problem(turn.role, before):
+        elif problem := _problem(turn, talk):
             severity, reason = problem
             yield Finding(severity, reason, place, fixable=severity is Severity.ERROR)
-        before = turn
+        talk.append(turn)
 
 
-def _problem(role: str, before: Turn | None) -> tuple[Severity, str] | None:
-    previous = before.role if before else ""
-    if role == _SYSTEM and before is not None:
+def _problem(turn: Turn, talk: Sequence[Turn]) -> tuple[Severity, str] | None:
+    """What is wrong with a turn behind these."""
+    role, last = turn.role, talk[-1] if talk else None
+    previous = last.role if last else ""
+    if role == _SYSTEM and last is not None:
         return Severity.ERROR, "a system turn may only come first"
-    if role == _TOOL and previous not in {_ASSISTANT, _TOOL}:
-        return Severity.ERROR, "a tool answers, but nothing called it"
+    if role == _TOOL:
+        return _answered(turn, talk)
+    if last is not None and previous == _ASSISTANT and last.tool_calls:
+        return Severity.WARNING, "the call before it was never answered"
     if role == _ASSISTANT and previous in {"", _SYSTEM}:
         return Severity.WARNING, "the assistant speaks before anybody has asked"
     if role == previous == _USER:
         return Severity.WARNING, "two user turns follow each other"
     if role == previous == _ASSISTANT:
         return Severity.WARNING, "two assistant turns follow each other"
+    if role == _USER and previous == _TOOL:
+        return Severity.WARNING, "nobody has used what the tool answered"
+    return None
+
+
+def _answered(turn: Turn, talk: Sequence[Turn]) -> tuple[Severity, str] | None:
+    """What is wrong with a tool's answer: nobody who called it, or another call than it names."""
+    caller = next((one for one in reversed(talk) if one.role != _TOOL), None)
+    if caller is None or caller.role != _ASSISTANT:
+        return Severity.ERROR, "a tool answers, but nothing called it"
+    calls = caller.tool_calls
+    if not calls and not any(sign in caller.content for sign in _WRITTEN_CALLS):
+        return Severity.WARNING, "a tool answers, but nothing called it"
+    named = json.loads(turn.extra).get("tool_call_id") if turn.extra else None
+    ids = {call.get("id") for call in calls} - {None}
+    if named and ids and named not in ids:
+        return Severity.WARNING, f"the tool answers {named!r}, which was not called"
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -85,16 +85,28 @@ _DOING = {
 }
 
 
-def undone(action: Action, example_ids: Sequence[int]) -> Undone:
-    """The report of a gesture on these examples, worded for a status line.
+def undone(
+    action: Action, example_ids: Sequence[int], *, counts: Mapping[Action, tuple[int, int]] | None = None
+) -> Undone:
+    """The report of a gesture on these examples, worded for a status line; ``counts`` as for ``told_all``
+    when it did several things.
 
     Few ids become a tuple; an array of many stays one, because a million numbers would take forty megabytes.
     """
     if len(example_ids) <= _FEW:
         example_ids = tuple(example_ids)
+    if counts is not None and len(counts) > 1:
+        return Undone(action, example_ids, told_all(counts))
     return Undone(action, example_ids, told(action, len(example_ids), example_ids[0] if example_ids else 0))
 
 
 def told(action: Action, count: int, first: int) -> str:
     """A gesture on ``count`` examples, of which ``first`` is one, for a status line."""
     return f"{_DOING[action]} {f'example {first}' if count == 1 else f'{count:,} examples'}"
+
+
+def told_all(counts: Mapping[Action, tuple[int, int]]) -> str:
+    """A gesture that did several things, such as mending: of each how many examples, and one of them; most first."""
+    by_number = sorted(counts.items(), key=lambda entry: (-entry[1][0], entry[0]))
+    *said, last = (told(action, count, first) for action, (count, first) in by_number)
+    return f"{', '.join(said)} and {last}" if said else last

@@ -9,11 +9,11 @@ import json
 import sqlite3
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from workbench.domain.decisions import IN_CHAT, Action, Decision, Newest, Undone, told, undone
+from workbench.domain.decisions import IN_CHAT, Action, Decision, Newest, Undone, told, told_all, undone
 from workbench.store.bulk import PAUSE_SECONDS, next_count
 from workbench.store.rows import now_utc
 
@@ -78,7 +78,9 @@ class Decisions:
             count = self._store.read().execute(sql, {"rater": rater}).fetchone()[0]
         count = found[0]["imported"] or count
         in_chat = all(IN_CHAT.items() <= json.loads(row["after"]).items() for row in found)
-        return Newest(count, told(Action(found[0]["action"]), count, found[0]["example_id"]), in_chat)
+        counts = self._counts(condition, {"rater": rater})
+        text = told_all(counts) if len(counts) > 1 else told(Action(found[0]["action"]), count, found[0]["example_id"])
+        return Newest(count, text, in_chat)
 
     def history(self, example_id: int) -> list[Decision]:
         """The decisions about one example, oldest first; an import has one for all its examples, at its first."""
@@ -108,11 +110,32 @@ class Decisions:
         row = self._store.read().execute(sql, {"rater": rater, "state": state}).fetchone()
         return None if row is None else row[0]
 
+    def _counts(self, condition: str, values: Mapping[str, object]) -> dict[Action, tuple[int, int]]:
+        """How many examples each action of a gesture touched, and one of them; each example counts for what was done
+        to it last. In a large gesture every decision counts."""
+        sql = f"SELECT action, example_id FROM decisions WHERE {condition} ORDER BY id DESC LIMIT {_LOOKED_AT}"
+        found = self._store.read().execute(sql, values).fetchall()
+        if len(found) == _LOOKED_AT:
+            sql = f"SELECT action, count(*), min(example_id) FROM decisions WHERE {condition} GROUP BY action"
+            return {Action(row[0]): (row[1], row[2]) for row in self._store.read().execute(sql, values)}
+        last: dict[int, str] = {}
+        for row in found:
+            last.setdefault(row["example_id"], row["action"])
+        named: dict[Action, list[int]] = {}
+        for example_id, action in last.items():
+            named.setdefault(Action(action), []).append(example_id)
+        return {action: (len(ids), min(ids)) for action, ids in named.items()}
+
     def _turn(self, rater: str, which: str, state: str, into: str, apply: Apply) -> Undone | None:
         """A large group is turned a piece at a time, so that others can write meanwhile; the next call goes on with
         what a killed process left of it."""
         touched = array("q")
         count, group, action, decided, more = FIRST_ROWS, None, Action.SKIP, 0, True
+        condition = (
+            f"group_id = (SELECT {which} FROM decisions WHERE rater = :rater AND state = :state) "
+            "AND rater = :rater AND state = :state"
+        )
+        counts = self._counts(condition, {"rater": rater, "state": state})
         while more:
             begun = time.monotonic()
             with self._store.write() as db:
@@ -134,7 +157,7 @@ class Decisions:
                 time.sleep(PAUSE_SECONDS)
         if state == "done" and decided > 1:
             touched.reverse()
-        return undone(action, _each_once(touched) if decided > 1 else touched)
+        return undone(action, _each_once(touched) if decided > 1 else touched, counts=counts)
 
     def _next(self, db: Database, group: int, rater: str, state: str, count: int) -> list[Decision]:
         direction = "DESC" if state == "done" else "ASC"

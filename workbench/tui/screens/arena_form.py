@@ -19,6 +19,7 @@ from workbench.domain.models import Model, ModelKind
 from workbench.domain.rounds import PromptRow
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import prompts, rounds
+from workbench.flows.datasets import shown
 from workbench.tui.safety import safe_cell
 from workbench.tui.widgets.dialogs import Dialog
 from workbench.tui.widgets.editor import Editor
@@ -72,7 +73,7 @@ def load_round(bench: Bench, models: Sequence[str] = ()) -> ArenaForm:
         raise NotFoundError("there is only one model here", hint="train one (F5), or add one (F8)")
     given = list(dict.fromkeys([*models, *(name for name in default_pair(known) if name not in models)]))
     chosen = tuple(given[: max(2, len(models))])
-    datasets = [dataset.name for dataset in bench.store.datasets.list()]
+    datasets = [dataset.name for dataset in shown(bench)]
     plan = Plan(chosen, bench.settings.chat.sampling, seed=secrets.randbelow(2**31))
     return ArenaForm(plan, models=[model.name for model in known], datasets=datasets)
 

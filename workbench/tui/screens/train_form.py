@@ -28,6 +28,7 @@ from workbench.domain.methods import KnobGroup, KnobValue, Method
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import preflight
 from workbench.flows import train as flow
+from workbench.flows.datasets import shown
 from workbench.tui.safety import cell, clean, safe_cell
 from workbench.tui.screens.train_knobs import KnobLine, knob_text
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog
@@ -65,7 +66,7 @@ def load_form(bench: Bench, values: FormValues) -> TrainForm:
 
     Raises ``NotFoundError`` when there is no dataset to train on.
     """
-    found = bench.store.datasets.list()
+    found = shown(bench)
     if not found:
         raise NotFoundError("there is no dataset yet", hint="keep answers in Chat, or import a file in Curate")
     models = [model.name for model in bench.store.models.trainable()]
