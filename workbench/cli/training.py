@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from workbench.cli import queueing, stages
+from workbench.cli import queueing, run_papers, stages
 from workbench.cli.parsing import add, add_group, positive
 from workbench.cli.session import Session
 from workbench.errors import RunError, UsageError
@@ -44,7 +44,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--dry-run", action="store_true", help="plan and check, start nothing")
     one.add_argument("--wait", action="store_true", help="follow the run to its end")
 
-    verbs = add_group(commands, common, "runs", "list, show, watch, stop and resume runs")
+    verbs = add_group(commands, common, "runs", "list, show, watch, stop, resume, compare and keep runs")
     add(verbs, common, "list", runs_list, "every run, newest first")
     for verb, function, text in (
         ("show", runs_show, "one run whole"),
@@ -60,6 +60,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
             sub.add_argument("--lines", type=positive, default=40, metavar="N")
     queueing.add_verbs(verbs, common)
     stages.add_verbs(verbs, common)
+    run_papers.register(verbs, common)
 
 
 def train(session: Session, args: argparse.Namespace) -> int:

@@ -11,6 +11,8 @@ import platform
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 from workbench import __version__
@@ -19,6 +21,7 @@ from workbench.domain.models import Model
 from workbench.domain.training import Dealt
 
 _GIT_SECONDS = 5.0
+_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers")
 
 
 def origin_text(base: Model, start: Model, dealt: Dealt, *, limit: float) -> str:
@@ -36,6 +39,15 @@ def origin_text(base: Model, start: Model, dealt: Dealt, *, limit: float) -> str
         "data": {"train": _counted(dealt.train), "held_out": _counted(dealt.held_out)},
     }
     return json.dumps(origin, indent=1) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """The versions of what trains here, by package, with Python's own."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def machine() -> dict[str, object]:

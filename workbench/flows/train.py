@@ -10,12 +10,10 @@ import json
 import os
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +28,7 @@ from workbench.domain.training import TrainingRow, training_rows
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
 from workbench.flows.gate import gate
-from workbench.flows.origins import origin_text
+from workbench.flows.origins import origin_text, versions
 from workbench.flows.presets import AUTO, fitted, taken_preset
 from workbench.flows.retention import aside_of
 from workbench.flows.rewards import reward_of
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
 KILL_PATIENCE_SECONDS = 10.0
-_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers")
 
 StartRunner = Callable[[Path], object]
 
@@ -122,7 +119,7 @@ def plan(
     refuse_one_sided(chosen, rows)
     checks_allowed = [name for name in allow if name not in REFUSALS]
     found = gate(bench, train, dealt.held_out, evaluation=bool(eval_dataset), allow=checks_allowed)
-    run_name = _name(bench, name, method, dataset)
+    run_name = free_name(bench, name, f"{dataset}-{method}")
     command = _command(
         {
             "--method": method,
@@ -155,7 +152,7 @@ def plan(
         preset=taken,
         seed=int(knobs["seed"]),
         created_utc=now_utc(),
-        versions=_versions(),
+        versions=versions(),
         command=command,
         reward=reward.name,
         reward_path=reward.path,
@@ -211,7 +208,7 @@ def _freeze(bench: Bench, planned: RunPlan, folders: Mapping[str, Path]) -> tupl
     told = planned.spec
     told = replace(told, base_path=_real(told.base_path, folders), adapter_path=_real(told.adapter_path, folders))
     with bench.store.write():
-        folder = _free_folder(bench.workspace.runs, bench.store.runs.next_id(), told.name)
+        folder = free_folder(bench.workspace.runs, bench.store.runs.next_id(), told.name)
         directory = RunDirectory.create(folder, told, _lines(planned.train_rows), _lines(planned.eval_rows))
         if planned.reward_source:
             directory.reward_file.write_text(planned.reward_source, encoding="utf-8")
@@ -347,13 +344,14 @@ def notes(run: Run) -> list[str]:
     return [str(event.get("text", "")) for event in events if event["event"] == "note"]
 
 
-def _name(bench: Bench, wanted: str, method: str, dataset: str) -> str:
+def free_name(bench: Bench, wanted: str, stem: str) -> str:
+    """A name that no run and no model has: ``wanted``, refused when it is taken, else made from ``stem``."""
     taken = {run.name for run in bench.store.runs.list()} | {model.name for model in bench.store.models.list()}
     if wanted:
         if wanted in taken:
             raise RefusedError(f"a run or model called {wanted!r} is there already", hint="choose another --name")
         return check_name(wanted, what="run")
-    stem = check_name(f"{dataset}-{method}"[:80], what="run")
+    stem = check_name(stem[:80], what="run")
     return next(n for i in count(1) if (n := stem if i == 1 else f"{stem}-{i}") not in taken)
 
 
@@ -364,19 +362,12 @@ def _command(flags: Mapping[str, str], given: Mapping[str, str], allow: Sequence
     return shlex.join(["workbench", "train", *words, *settings, *allowed])
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for package in _PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
-
-
 def _lines(rows: Sequence[TrainingRow]) -> Iterator[str]:
     return (json.dumps(row.row, ensure_ascii=True) for row in rows)
 
 
-def _free_folder(runs_folder: Path, number: int, name: str) -> Path:
+def free_folder(runs_folder: Path, number: int, name: str) -> Path:
+    """Where the run with this number and name will have its folder."""
     stem = f"{number}-{name.replace('/', '-')}"
     folders = (runs_folder / (stem if i == 1 else f"{stem}-{i}") for i in count(1))
     return next(folder for folder in folders if not folder.exists())

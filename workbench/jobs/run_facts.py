@@ -107,6 +107,8 @@ def _curves(events: Sequence[Event]) -> dict[str, list[Point]]:
         if event["event"] in {"metrics", "device"} and isinstance(step, int) and isinstance(values, Mapping):
             for name, value in values.items():
                 found.setdefault(name, {})[step] = float(value) if _is_number(value) else math.nan
+        for each in event.get("losses", ()):  # the value is their mean where steps come fast
+            found.setdefault("loss", {})[int(each[0])] = float(each[1]) if _is_number(each[1]) else math.nan
     return {name: sorted(points.items()) for name, points in found.items()}
 
 

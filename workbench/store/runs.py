@@ -125,6 +125,14 @@ class Runs:
             db.execute("UPDATE runs SET adapter = ? WHERE id = ?", [adapter, run_id])
             return self._by_id(run_id)
 
+    def remove(self, run_id: int) -> Run:
+        """Take a run out with its curves and scores; models that it made stay, without a run."""
+        with self._store.write() as db:
+            run = self._by_id(run_id)
+            db.execute("UPDATE models SET run_id = NULL WHERE run_id = ?", [run_id])
+            db.execute("DELETE FROM runs WHERE id = ?", [run_id])
+            return run
+
     def _by_id(self, run_id: int) -> Run:
         row = self._store.read().execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", [run_id]).fetchone()
         if row is None:

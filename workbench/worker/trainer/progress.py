@@ -26,6 +26,7 @@ class Progress(TrainerCallback):
         self._eval_steps = eval_steps
         self._measure_held_out = measure_held_out
         self._pending: list[dict[str, float]] = []
+        self._losses: list[tuple[int, float]] = []
         self._written_at = 0.0
         self._step_began = 0.0
         self._seconds = 0.0
@@ -72,6 +73,7 @@ class Progress(TrainerCallback):
         if not logs or "loss" not in logs:
             return
         self._pending.append(logs)
+        self._losses.append((state.global_step, float(logs["loss"])))
         if time.monotonic() - self._written_at >= SHORTEST_INTERVAL_SECONDS:
             self._flush(state.global_step)
 
@@ -101,9 +103,11 @@ class Progress(TrainerCallback):
             values["tokens_per_second"] = (tokens - self._tokens) / self._seconds
             values["seconds_per_step"] = self._seconds / self._steps
         self._reporter.progress(step, self._total_steps, write=True)
-        self._reporter.event("metrics", step=step, values=values)
+        each = {"losses": self._losses} if len(self._losses) > 1 else {}
+        self._reporter.event("metrics", step=step, values=values, **each)
         if time.monotonic() - self._said_at >= SAY_SECONDS:
             say(f"step {step}/{self._total_steps}, loss {values['loss']:.4g}")
             self._said_at = time.monotonic()
         self._tokens, self._seconds, self._steps, self._pending = tokens, 0.0, 0, []
+        self._losses = []
         self._written_at = time.monotonic()

@@ -1,0 +1,134 @@
+"""A run packed into one file, and taken over in another workspace."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fakes import FakeEngine
+from finished_run import add_rows, finish, launched, nobody
+from workbench.domain.runs import RunState
+from workbench.errors import DataError, NotFoundError, RefusedError
+from workbench.flows import bundles, run_papers, train
+from workbench.flows.bench import Bench
+from workbench.jobs.run_directory import RunDirectory
+from workbench.paths import Workspace
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Bench]:
+    """A bench of another workspace, as on another machine."""
+    opened = Bench.open(Workspace(tmp_path / "elsewhere"), engine=FakeEngine(), rater="other")
+    yield opened
+    opened.close()
+
+
+def packed(bench: Bench, tmp_path: Path, *, checkpoint: bool = True) -> Path:
+    ids = add_rows(bench)
+    run = launched(bench, name="mine")
+    finish(bench, run, adapter=True, scores={ids[0]: (3.0, 0.5)})
+    train.sync(bench, start_runner=nobody)
+    run = bench.store.runs.get(run.id)
+    return bundles.bundle(run, tmp_path / "mine.tar.gz", checkpoint=checkpoint).file
+
+
+def test_a_bundle_is_taken_over_whole_with_its_model_and_without_scores_of_examples_that_are_others_here(
+    bench: Bench, elsewhere: Bench, tmp_path: Path
+) -> None:
+    file = packed(bench, tmp_path)
+    add_rows(elsewhere, 3, said="Quite another")
+    run = bundles.take(elsewhere, file)
+    train.sync(elsewhere, start_runner=nobody)
+    run = elsewhere.store.runs.get(run.id)
+    assert (run.name, run.state, run.step, run.adapter) == ("mine", RunState.FINISHED, 3, "mine")
+    assert elsewhere.store.models.get("mine").base == "pip"
+    here, there = (RunDirectory(Path(r.directory)) for r in (bench.store.runs.get("mine"), run))
+    assert there.row_hash() == here.row_hash() and len(there.complete_checkpoints()) == 1
+    assert elsewhere.store.scores.of_run(run.id) == []
+    assert "mine.tar.gz of" in run_papers.report(run).markdown.read_text().replace("\\", "")
+
+
+def test_a_bundle_names_nobody_and_says_how_to_go_on(bench: Bench, tmp_path: Path) -> None:
+    with tarfile.open(packed(bench, tmp_path, checkpoint=False)) as archive:
+        assert {(m.uname, m.gname, m.uid) for m in archive} == {("", "", 0)}
+        names = [m.name.partition("/")[2] for m in archive]
+        readme = archive.extractfile(f"{archive.getnames()[0].partition('/')[0]}/README.md")
+        assert readme is not None and b"workbench runs add" in readme.read()
+    assert {"spec.json", "report.html", "adapter/adapter_model.safetensors", "origin.json"} <= set(names)
+    assert not [name for name in names if name.startswith("checkpoints/")]
+
+
+def test_a_second_taking_over_gets_another_name(bench: Bench, elsewhere: Bench, tmp_path: Path) -> None:
+    file = packed(bench, tmp_path)
+    names = []
+    for _ in range(2):
+        names.append(bundles.take(elsewhere, file).name)
+        train.sync(elsewhere, start_runner=nobody)
+    assert names == ["mine", "mine-2"]
+
+
+def test_a_bundle_whose_base_is_not_here_is_refused_and_leaves_nothing(
+    bench: Bench, elsewhere: Bench, tmp_path: Path
+) -> None:
+    file = packed(bench, tmp_path)
+    elsewhere.store.models.remove("pip")
+    with pytest.raises(NotFoundError, match="is not here"):
+        bundles.take(elsewhere, file)
+    assert train.runs(elsewhere) == [] and list(elsewhere.workspace.runs.iterdir()) == []
+
+
+def test_a_run_at_work_is_not_packed(bench: Bench, tmp_path: Path) -> None:
+    add_rows(bench)
+    run = launched(bench)
+    finish(bench, run, state=RunState.RUNNING)
+    with pytest.raises(RefusedError):
+        bundles.bundle(run, tmp_path / "a.tar.gz")
+
+
+def rewritten(file: Path, to: Path, *, name: str = "", data: bytes = b"", link: str = "") -> Path:
+    """A copy of the archive with one more or other entry in it."""
+    with tarfile.open(file) as old, tarfile.open(to, "w:gz") as new:
+        root = old.getnames()[0].partition("/")[0]
+        for member in old:
+            if member.name != f"{root}/{name}":
+                new.addfile(member, old.extractfile(member))
+        entry = tarfile.TarInfo(name if name.startswith(("/", "..")) else f"{root}/{name}")
+        entry.size = len(data)
+        if link:
+            entry.type, entry.linkname = tarfile.SYMTYPE, link
+        new.addfile(entry, io.BytesIO(data))
+    return to
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"name": "../../evil.txt", "data": b"x"},
+        {"name": "/tmp/evil.txt", "data": b"x"},
+        {"name": "link", "link": "/etc/passwd"},
+        {"name": "train.jsonl", "data": b"{}\n"},
+        {"name": "more.txt", "data": b"x"},
+        {"name": "bundle.json", "data": json.dumps({"files": {}}).encode()},
+    ],
+    ids=lambda entry: entry["name"],
+)
+def test_an_archive_that_was_tampered_with_is_refused(
+    entry: dict[str, object], bench: Bench, elsewhere: Bench, tmp_path: Path
+) -> None:
+    bad = rewritten(packed(bench, tmp_path), tmp_path / "bad.tar.gz", **entry)  # type: ignore[arg-type]
+    with pytest.raises(DataError):
+        bundles.take(elsewhere, bad)
+    assert train.runs(elsewhere) == []
+
+
+def test_what_is_no_archive_is_refused_with_the_reason(elsewhere: Bench, tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(DataError, match="no bundle"):
+        bundles.take(elsewhere, tmp_path / "a.tar.gz")
+    with pytest.raises(NotFoundError):
+        bundles.take(elsewhere, tmp_path / "b.tar.gz")

@@ -1,0 +1,219 @@
+"""A run as one file that goes on elsewhere: packed with its rows, checkpoint, result and page, and taken over again.
+
+What is taken over is foreign: the archive may hold plain files in one folder only, each with the hash that its list
+says. The base is not in it, and must be here already, known by the hash of its weights.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from workbench.domain.models import Model
+from workbench.domain.runs import Run, RunSpec
+from workbench.errors import DataError, NotFoundError, RefusedError, RunError
+from workbench.flows.registry import is_hub_id
+from workbench.flows.run_scores import IMPORTED
+from workbench.flows.train import free_folder, free_name
+from workbench.jobs.run_directory import RunDirectory, spec_as_dict
+from workbench.jobs.run_facts import file_hash
+from workbench.jobs.run_page import write_page
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+LIST, README = "bundle.json", "README.md"
+_LEFT_OUT = {".trainer.lock", "heartbeat", "stop", "ticket.json", LIST, README}
+_MOST_FILES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A packed run: the file, how many files are in it, and its size."""
+
+    file: Path
+    files: int
+    bytes: int
+
+
+def bundle(run: Run, to: Path, *, checkpoint: bool = True) -> Bundle:
+    """Pack a run into ``to`` (.tar.gz), with its last complete checkpoint unless ``checkpoint`` is False.
+
+    Raises ``RefusedError`` while the run is at work, ``RunError`` when its folder is gone or ``to`` cannot be written.
+    """
+    directory = RunDirectory(Path(run.directory))
+    spec = directory.spec()
+    status = directory.status()
+    if status is not None and status.state.is_active:
+        raise RefusedError(f"{run.name} is {status.state.value}", hint="stop it first: workbench runs stop")
+    with suppress(OSError):
+        write_page(directory)
+    paths = list(_packed(directory, checkpoint=checkpoint))
+    hashes = {str(path.relative_to(directory.root)): file_hash(path) for path in paths}
+    aside = to.with_name(f".{to.name}.part")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(aside, "w:gz") as archive:
+            for name, text in ((LIST, _listed(run, hashes)), (README, _readme(spec, run))):
+                _add_text(archive, f"{directory.root.name}/{name}", text)
+            for path in paths:
+                archive.add(path, f"{directory.root.name}/{path.relative_to(directory.root)}", filter=_nameless)
+        aside.replace(to)
+    except OSError as error:
+        raise RunError(f"the bundle cannot be written: {error.strerror}", where=str(to)) from None
+    finally:
+        aside.unlink(missing_ok=True)
+    return Bundle(to, len(paths), to.stat().st_size)
+
+
+def take(bench: Bench, file: Path, *, name: str = "") -> Run:
+    """Take a packed run over into this workspace: shown, bundled and resumed like one that was made here.
+
+    Raises ``DataError`` when the archive is not sound, ``NotFoundError`` when its base is not here.
+    """
+    runs = bench.workspace.runs
+    runs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=runs) as place:
+        folder = _unpacked(file, Path(place))
+        directory = RunDirectory(folder)
+        told = directory.spec()
+        if directory.row_hash() != told.row_hash:
+            raise DataError("the rows in it are not those of its spec", where=str(file))
+        origin = directory.read_json(directory.origin_file)
+        spec = replace(_here(bench, told, origin), name=free_name(bench, name, told.name))
+        directory.write_json(folder / "spec.json", spec_as_dict(spec))
+        machine = origin.get("machine", {}).get("name", "elsewhere")
+        directory.write_json(directory.origin_file, {**origin, IMPORTED: f"{file.name} of {machine}"})
+        with bench.store.write():
+            target = free_folder(runs, bench.store.runs.next_id(), spec.name)
+            folder.rename(target)
+            return bench.store.runs.add(spec, str(target))
+
+
+def _packed(directory: RunDirectory, *, checkpoint: bool) -> Iterator[Path]:
+    last = directory.complete_checkpoints()[-1:] if checkpoint else []
+    for path in sorted(directory.root.rglob("*")):
+        inside = path.relative_to(directory.root)
+        if path.is_symlink() or not path.is_file() or path.name.startswith(".") or str(inside) in _LEFT_OUT:
+            continue
+        if inside.parts[0] == "checkpoints" and not any(path.is_relative_to(one) for one in last):
+            continue
+        yield path
+
+
+def _listed(run: Run, hashes: dict[str, str]) -> str:
+    return json.dumps({"workbench_bundle": 1, "run": run.name, "files": hashes}, indent=1) + "\n"
+
+
+def _readme(spec: RunSpec, run: Run) -> str:
+    packages = " ".join(f"{name}=={version}" for name, version in spec.versions.items() if name != "python")
+    return f"""# Run {spec.name}
+
+{spec.method} of {spec.base} on {spec.dataset}: {run.state.value}, step {run.step} of {run.total_steps or "?"}.
+
+The base model is not in here. It was `{spec.base}`, at `{spec.base_path}`; `origin.json` has the SHA-256 of its
+weights.
+
+In a workspace (the base added with `workbench models add`):
+
+    workbench runs add THIS_FILE.tar.gz
+    workbench runs resume {spec.name}     # goes on from the last complete checkpoint
+
+Without one, with the base at the path that `spec.json` says, workbench installed, and for equal losses also
+`{packages}`:
+
+    tar xzf THIS_FILE.tar.gz
+    python -m workbench.worker.trainer {Path(run.directory).name}
+
+`report.html` shows what it did. `adapter/` (or `model/`), where there is one, is in PEFT's (transformers') own form.
+"""
+
+
+def _nameless(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """The entry without the names and numbers of this machine's users."""
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry
+
+
+def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:
+    entry = tarfile.TarInfo(name)
+    data = text.encode()
+    entry.size = len(data)
+    archive.addfile(entry, io.BytesIO(data))
+
+
+def _unpacked(file: Path, place: Path) -> Path:
+    """The run's folder under ``place``, every file as its list says."""
+    if not file.is_file():
+        raise NotFoundError(f"there is no file {file}", where=str(file))
+    try:
+        with tarfile.open(file, "r:*") as archive:
+            root = _checked(archive, file)
+            archive.extractall(place, filter="data")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"it is no bundle that can be read: {error}", where=str(file)) from None
+    folder = place / root
+    try:
+        listed = json.loads((folder / LIST).read_text(encoding="utf-8"))["files"]
+        there = {str(p.relative_to(folder)): file_hash(p) for p in folder.rglob("*") if p.is_file()}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError("it is no bundle of a run: it has no list of its files", where=str(file)) from None
+    for name in (LIST, README):
+        there.pop(name, None)
+        (folder / name).unlink(missing_ok=True)
+    if there != listed:
+        wrong = sorted({*there.items()} ^ {*listed.items()})[0][0]
+        raise DataError(f"{wrong} in it is not what its list says", where=str(file))
+    return folder
+
+
+def _checked(archive: tarfile.TarFile, file: Path) -> str:
+    """The one folder that all is in; raises ``DataError`` for links, devices and ways out of it."""
+    roots = set()
+    for number, member in enumerate(archive):
+        parts = PurePosixPath(member.name).parts
+        if not (member.isfile() or member.isdir()) or not parts or parts[0] in {"/", "..", "."} or ".." in parts:
+            raise DataError(f"{member.name} is no plain file in a folder", where=str(file))
+        if number >= _MOST_FILES:
+            raise DataError(f"it holds more than {_MOST_FILES:,} files", where=str(file))
+        roots.add(parts[0])
+    if len(roots) != 1:
+        raise DataError("it does not hold one folder", where=str(file))
+    return roots.pop()
+
+
+def _here(bench: Bench, told: RunSpec, origin: dict[str, Any]) -> RunSpec:
+    """The spec with the base and the adapter as they are called and lie here."""
+    base = _found(bench, told.base, told.base_path, str(origin.get("base_sha256", "")))
+    changed: dict[str, str] = {"base": base[0], "base_path": base[1]}
+    if told.adapter_path:
+        adapter = _found(bench, told.adapter, told.adapter_path, str(origin.get("adapter_sha256", "")))
+        changed |= {"adapter": adapter[0], "adapter_path": adapter[1]}
+    return replace(told, **changed)  # type: ignore[arg-type]
+
+
+def _found(bench: Bench, name: str, path: str, sha256: str) -> tuple[str, str]:
+    known: list[Model] = bench.store.models.list()
+    match = [m for m in known if sha256 and m.sha256 == sha256] or [m for m in known if not sha256 and m.name == name]
+    if match:
+        best = next((m for m in match if m.name == name), match[0])
+        return best.name, best.path
+    if is_hub_id(path):
+        return name, path
+    raise NotFoundError(
+        f"{name}, which the run starts from, is not here",
+        hint=f"workbench models add PATH of weights with SHA-256 {sha256[:12] or '(not known)'}…, then try again",
+    )
+
+
+def as_dict(made: Bundle) -> dict[str, object]:
+    """For scripts."""
+    return {**asdict(made), "file": str(made.file)}
