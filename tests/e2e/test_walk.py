@@ -141,8 +141,8 @@ def _compare(tmux: Tmux, bench: Bench, names: set[str]) -> None:
     tmux.keys("F6")
     tmux.wait_for("[(A)RENA]")
     tmux.keys("n")
-    tmux.wait_for("Ask two models the same")
-    tmux.keys("Tab", "Tab", "Tab", "End", "C-u")
+    tmux.wait_for("Ask models the same")
+    tmux.keys("Tab", "Tab", "Tab", "Tab", "End", "C-u")  # over the other model, a third, and the prompts
     tmux.text("5")
     tmux.keys("C-s")
     _until(lambda: len(bench.store.comparisons.list(limit=10)) == 5, "five pairs", tmux)

@@ -1,0 +1,91 @@
+"""The report on a real store: what it counts, filters, agreement only where people share pairs, the fields of JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from voting import pair, vote
+from workbench.domain.agreement import Agreement, Judged
+from workbench.domain.comparisons import Score, VoteDetails
+from workbench.domain.results import VoteFilter
+from workbench.flows import results
+from workbench.flows.bench import Bench
+
+
+@pytest.fixture
+def voted(bench: Bench) -> Bench:
+    """Nine votes by ann on three models, and one by bob on a pair of ann's."""
+    shared = None
+    for number in range(9):
+        a, b = (("pip", "tuned"), ("pip", "other"), ("tuned", "other"))[number % 3]
+        made = pair(bench, number, a=a, b=b, tags=("math",) if number < 3 else ())
+        shared = shared or made
+        duration_ms = 500 if number == 8 else 5000
+        vote(bench, made, a, rater="ann", details=VoteDetails(duration_ms=duration_ms, rubric={"clear": (5, 3)}))
+    assert shared is not None
+    vote(bench, shared, "tuned", rater="bob")
+    return bench
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[Judged]]:
+    """The child that computes agreement is not started here; what it would be asked."""
+    heard: list[list[Judged]] = []
+
+    def agreement(judged: list[Judged]) -> Agreement:
+        heard.append(list(judged))
+        return Agreement(0.25, 1, ())
+
+    monkeypatch.setattr(results, "agreement", agreement)
+    return heard
+
+
+def test_every_pair_of_models_has_a_standing_and_all_are_ranked(voted: Bench) -> None:
+    found = results.report(voted, resamples=50)
+    assert found.votes == 10
+    assert list(found.scores) == [
+        Score("pip", "tuned", 3, 1, 0, 0), Score("pip", "other", 3, 0, 0, 0), Score("tuned", "other", 3, 0, 0, 0),
+    ]  # fmt: skip
+    assert [rank.model for rank in found.ranking] == ["pip", "tuned", "other"]
+    assert found.ranking[0].rating == 0.0, "the base model is the anchor"
+    assert found.by_tag["pip", "tuned"]["math"] == Score("pip", "tuned", 1, 1, 0, 0)
+    assert (found.tags, found.raters) == (("math",), {"ann": 9, "bob": 1})
+    assert {mark.model for mark in found.marks} == {"pip", "tuned", "other"}
+
+
+def test_one_pair_is_seen_from_the_model_that_is_named_first(voted: Bench) -> None:
+    assert list(results.report(voted, "tuned", "pip", resamples=5).scores) == [Score("tuned", "pip", 1, 3, 0, 0)]
+    assert [s.b for s in results.report(voted, "other", resamples=5).scores] == ["pip", "tuned"]
+    assert [v.rater for v in results.votes_between(voted, "pip", "tuned")] == ["ann", "bob", "ann", "ann"]
+
+
+def test_filters_choose_votes(voted: Bench) -> None:
+    assert results.report(voted, which=VoteFilter(rater="bob"), resamples=5).votes == 1
+    assert results.report(voted, which=VoteFilter(tag="math"), resamples=5).votes == 4
+    assert results.report(voted, which=VoteFilter(hide_fast=True), resamples=5).votes == 9
+
+
+def test_agreement_is_asked_for_only_when_two_people_share_a_pair(voted: Bench, asked: list[list[Judged]]) -> None:
+    assert results.report(voted, resamples=5).agreement == Agreement(0.25, 1, ())
+    assert [one for one in asked[0] if one.unit == 1] == [Judged("ann", 1, "a"), Judged("bob", 1, "b")]
+    results.report(voted, which=VoteFilter(rater="ann"), resamples=5)
+    assert asked[1] == asked[0], "who is looked at does not change who agrees"
+    voted.store.comparisons.undo_rating("bob")
+    assert results.report(voted, resamples=5).agreement is None
+
+
+def test_the_report_is_json_with_the_fields_that_scripts_read(voted: Bench) -> None:
+    told = json.loads(json.dumps(results.report(voted, resamples=5).as_dict()))
+    assert {"pairs", "ranking", "checks", "agreement", "by_tag", "marks", "raters", "votes"} == told.keys()
+    assert {"model", "rating", "low", "high", "votes", "group"} == told["ranking"][0].keys()
+    assert told["checks"]["left_side"]["total"] == 10 and told["checks"]["fast_votes"] == 1
+    assert told["agreement"]["krippendorff_alpha"] == 0.25
+    assert told["by_tag"][0]["tag"] == "math"
+
+
+def test_without_votes_there_is_an_empty_report(bench: Bench) -> None:
+    found = results.report(bench)
+    assert (found.votes, found.scores, found.ranking, found.agreement) == (0, (), (), None)
+    assert found.checks.left.value is None

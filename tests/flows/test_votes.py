@@ -1,0 +1,213 @@
+"""Votes as data: pairs, labels, an evaluation set, battles; the to-fix list; hidden repeats; order by difference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from samples import candidate, user
+from voting import pair, vote
+from workbench.domain.comparisons import RaterKind, Strength, Verdict, VoteDetails
+from workbench.domain.examples import Kind, SourceKind, Split
+from workbench.domain.queries import parse_query
+from workbench.errors import DataError, NotFoundError, RefusedError
+from workbench.flows import chat, compare, curate, fixes, prompts, votes
+from workbench.flows.bench import Bench
+from workbench.flows.gate import gate
+from workbench.formats import find
+
+
+def rows(bench: Bench, dataset: str) -> list[tuple[object, ...]]:
+    found = bench.store.examples.list(parse_query(""), dataset=dataset)
+    return [(e.content.kind, e.answer_text, e.content.label, e.source.comparison_id) for e in found]
+
+
+@pytest.fixture
+def voted(bench: Bench) -> Bench:
+    """Four votes: one each way, two bad answers, a tie."""
+    for number, winner in enumerate(("pip", "tuned", "both-bad", "tie"), start=1):
+        vote(bench, pair(bench, number, tags=("math",)), winner)
+    return bench
+
+
+def test_pairs_put_the_winner_over_the_loser(voted: Bench) -> None:
+    made = votes.collect(voted, votes.Shape.PAIRS)
+    assert (made.made, made.known, made.none) == (2, 0, 2)
+    first, second = voted.store.examples.list(parse_query(""), dataset="votes")
+    assert (first.answer_text, first.content.rejected[0].content) == ("plain answer 1", "fancy answer 1")
+    assert second.source.models == ("tuned", "pip") and second.source.kind is SourceKind.VOTE
+    assert second.tags == ("math",)
+    assert votes.collect(voted, votes.Shape.PAIRS).known == 2
+
+
+def test_labels_judge_each_answer_by_itself(voted: Bench) -> None:
+    votes.collect(voted, votes.Shape.LABELS)
+    assert rows(voted, "vote-labels") == [
+        (Kind.JUDGEMENT, "plain answer 1", True, 1), (Kind.JUDGEMENT, "fancy answer 1", False, 1),
+        (Kind.JUDGEMENT, "fancy answer 2", True, 2), (Kind.JUDGEMENT, "plain answer 2", False, 2),
+        (Kind.JUDGEMENT, "fancy answer 3", False, 3), (Kind.JUDGEMENT, "plain answer 3", False, 3),
+    ]  # fmt: skip
+
+
+def test_an_evaluation_set_is_locked_from_training_with_its_prompts(voted: Bench) -> None:
+    votes.collect(voted, votes.Shape.EVALUATION, dataset="exam")
+    found = voted.store.examples.list(parse_query(""), dataset="exam")
+    assert [(e.content.kind, e.answer_text, e.split) for e in found] == [
+        (Kind.DEMONSTRATION, "plain answer 1", Split.TEST), (Kind.DEMONSTRATION, "fancy answer 2", Split.TEST),
+    ]  # fmt: skip
+    copied, _ = voted.store.examples.add(
+        "train", found[0].content, source=found[0].source, status=found[0].status, rater="r"
+    )
+    with pytest.raises(RefusedError, match="must not be trained on"):
+        gate(voted, [copied], [])
+
+
+def test_one_undo_takes_a_collection_back(voted: Bench) -> None:
+    votes.collect(voted, votes.Shape.LABELS)
+    curate.undo(voted)
+    assert voted.store.examples.count(parse_query(""), "vote-labels") == 0
+
+
+def test_the_majority_decides_and_a_draw_makes_no_row(bench: Bench) -> None:
+    first, second = pair(bench, 1), pair(bench, 2)
+    for rater, winners in (("ann", ("pip", "pip")), ("bob", ("tuned", "tuned")), ("eve", ("pip", "skip"))):
+        for comparison, winner in zip((first, second), winners, strict=True):
+            vote(bench, comparison, winner, rater=rater)
+    vote(bench, second, "tuned", rater="judge:x", kind=RaterKind.JUDGE)
+    assert votes.majority(bench) == {1: "a", 2: "tie"}
+    assert votes.collect(bench, votes.Shape.PAIRS).none == 1
+
+
+def test_without_votes_there_is_nothing_to_make_or_write(bench: Bench, tmp_path: Path) -> None:
+    pair(bench, 1)
+    with pytest.raises(NotFoundError):
+        votes.collect(bench, votes.Shape.PAIRS)
+    with pytest.raises(NotFoundError):
+        votes.export_battles(bench, tmp_path / "b")
+    assert list(tmp_path.glob("b*")) == []
+
+
+def test_battles_have_what_fastchats_scripts_read(voted: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "sub" / "battles.json"
+    assert votes.export_battles(voted, file) == 4
+    battles = json.loads(file.read_text())
+    assert [b["winner"] for b in battles[2:]] == ["tie (bothbad)", "tie"]
+    for battle, comparison_id in zip(battles, range(1, 5), strict=True):
+        comparison = voted.store.comparisons.get(comparison_id)
+        assert (battle["model_a"], battle["model_b"]) == (comparison.left.model, comparison.right.model)
+        assert battle["conversation_b"][-1] == {"role": "assistant", "content": comparison.right.text}
+        assert battle["anony"] is True and battle["judge"] == "rater" and battle["turn"] == 1
+        assert battle["tstamp"] > 1.7e9
+    won = {b[b["winner"]] for b in battles if b["winner"].startswith("model")}
+    assert won == {"pip", "tuned"}
+    assert find()["fastchat"].score(battles[0]) == 100, "and our own import knows them"
+
+
+def test_what_lost_or_was_bad_is_to_be_fixed_until_it_is(voted: Bench) -> None:
+    found = fixes.to_fix(voted)
+    assert [(f.comparison_id, f.why, f.model) for f in found] == [
+        (3, "both-bad", "pip"), (2, "lost", "pip"), (1, "lost", "tuned"),
+    ]  # fmt: skip
+    assert [f.comparison_id for f in fixes.to_fix(voted, model="tuned")] == [3, 1]
+    made = fixes.mend(voted, found[1], "a better answer").examples[0]
+    assert made.content.chosen[0].content == "a better answer"
+    assert made.content.rejected[0].content == "plain answer 2"
+    assert (made.source.kind, made.source.comparison_id, made.tags) == (SourceKind.VOTE_FIX, 2, ("math",))
+    assert [f.comparison_id for f in fixes.to_fix(voted)] == [3, 1]
+    with pytest.raises(NotFoundError):
+        fixes.find(voted, 2)
+    curate.undo(voted)
+    assert [f.comparison_id for f in fixes.to_fix(voted)] == [3, 2, 1]
+
+
+@pytest.mark.parametrize("text", ["", "  ", "plain answer 2", " plain answer 2\n"])
+def test_a_fix_is_another_answer(voted: Bench, text: str) -> None:
+    with pytest.raises((DataError, RefusedError)):
+        fixes.mend(voted, fixes.find(voted, 2), text)
+
+
+def test_the_to_fix_list_and_chats_are_sources_of_prompts(voted: Bench) -> None:
+    assert [row.turns for row in prompts.prompt_rows(voted, prompts.TO_FIX)] == [
+        user(f"question {n}") for n in (3, 2, 1)
+    ]
+    opened = chat.new_chat(voted, system="Be brief.")
+    chat.say(voted, opened.id, "hello?")
+    (row,) = prompts.prompt_rows(voted, prompts.CHATS)
+    assert [turn.content for turn in row.turns] == ["Be brief.", "hello?"]
+
+
+def test_a_split_of_a_dataset_is_a_source_and_tags_come_along(voted: Bench) -> None:
+    votes.collect(voted, votes.Shape.EVALUATION, dataset="exam")
+    found = prompts.prompt_rows(voted, "exam:test")
+    assert [(row.turns, row.tags) for row in found] == [(user(f"question {n}"), ("math",)) for n in (1, 2)]
+    assert all(row.example_id for row in found)
+    with pytest.raises(DataError):
+        prompts.prompt_rows(voted, "exam:train")
+
+
+def test_a_repeat_shows_the_sides_swapped_and_counts_for_no_model(voted: Bench) -> None:
+    assert compare.repeat(voted, gap=20) is None, "too few votes lie between"
+    again = compare.repeat(voted, gap=0)
+    assert again is not None and again.repeat_of is not None
+    seen = voted.store.comparisons.get(again.repeat_of)
+    assert again.left.text == seen.right.text
+    assert compare.repeat(voted, gap=0) is None, "one waits already"
+    before = compare.results(voted)
+    assert compare.waiting(voted) == 0, "nobody is told that one waits"
+    view = compare.next_blind(voted)
+    assert view is not None and view.comparison_id == again.id
+    reveal = compare.rate(voted, again.id, Verdict.LEFT)
+    assert "counts for neither" in reveal.said
+    assert compare.results(voted) == before
+    assert votes.majority(voted).keys() == {1, 2, 3, 4}
+
+
+def test_repeats_wait_for_their_own_rater_only(voted: Bench) -> None:
+    again = compare.repeat(voted, gap=0)
+    assert again is not None
+    assert voted.store.comparisons.next_unrated("somebody else").id == 1  # type: ignore[union-attr]
+    ids = set()
+    while (found := voted.store.comparisons.next_unrated("somebody else")) is not None:
+        ids.add(found.id)
+        voted.store.comparisons.rate(found.id, Verdict.SKIP, rater="somebody else")
+    assert ids == {1, 2, 3, 4}
+
+
+def test_repeats_come_as_often_as_the_setting_says(voted: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "REPEAT_GAP", 0)
+    monkeypatch.setattr(compare.repeat, "__kwdefaults__", {"gap": 0})
+    for share, is_repeat in ((0.0, False), (1.0, True)):
+        voted.settings = voted.settings.with_value("labelling.repeats", share)
+        fresh = pair(voted, 50 + int(share))
+        view = compare.next_blind(voted)
+        assert view is not None
+        assert (voted.store.comparisons.get(view.comparison_id).repeat_of is not None) is is_repeat
+        voted.store.comparisons.rate(fresh.id, Verdict.SKIP, rater="rater")
+
+
+def test_the_most_different_answers_can_come_first(bench: Bench) -> None:
+    for number, difference in enumerate((0.2, 0.9, None, 0.5)):
+        bench.store.comparisons.add(
+            user(f"q{number}"), candidate("a", "x"), candidate("b", "y"), draw_seed=1, difference=difference
+        )
+    order = []
+    while (view := compare.next_blind(bench, order="differing")) is not None:
+        order.append(view.prompt[0].content)
+        compare.rate(bench, view.comparison_id, Verdict.TIE)
+    assert order == ["q1", "q3", "q0", "q2"]
+
+
+def test_a_vote_keeps_strength_marks_and_that_it_was_watched(bench: Bench) -> None:
+    told = VoteDetails("because", 1500, Strength.MUCH, {"clear": (4, 2)}, live=True)
+    made = pair(bench, 1)
+    compare.rate(bench, made.id, Verdict.RIGHT, details=told)
+    (kept,) = bench.store.comparisons.ratings(made.id)
+    assert (kept.comment, kept.duration_ms, kept.strength, dict(kept.rubric), kept.live, kept.kind) == (
+        "because", 1500, Strength.MUCH, {"clear": (4, 2)}, True, RaterKind.HUMAN,
+    )  # fmt: skip
+    with pytest.raises(DataError):
+        compare.rate(bench, pair(bench, 2).id, Verdict.LEFT, details=VoteDetails(rubric={"nice": (1, 2)}))
+    (bench.workspace.root / "rubric.toml").write_text('[[criterion]]\nname = "nice"\n')
+    compare.rate(bench, pair(bench, 3).id, Verdict.LEFT, details=VoteDetails(rubric={"nice": (1, 2)}))
