@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import random
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import binomtest
 
+from simulated_rater import planned, sessions
 from workbench.domain.comparisons import Score
 from workbench.domain.statistics import DECIDED_E_VALUE, e_value, verdict, votes_to_decide, wilson_interval, win_rate
 
@@ -56,17 +56,17 @@ def test_a_huge_score_is_no_overflow() -> None:
 
 
 def test_looking_after_every_vote_is_seldom_wrong_when_both_are_equal() -> None:
-    """Ville's inequality promises at most 1 in 20; a fixed seed keeps this from being chance."""
-    draw = random.Random(5)
-    wrong = 0
-    for _ in range(400):
-        wins = losses = 0
-        for _ in range(200):
-            wins, losses = (wins + 1, losses) if draw.random() < 0.5 else (wins, losses + 1)
-            if e_value(wins, losses) >= DECIDED_E_VALUE:
-                wrong += 1
-                break
-    assert wrong / 400 <= 0.05
+    """Ville's inequality promises at most 1 in 20; the plain interval, looked at as often, is wrong far oftener."""
+    found = sessions(0.5, count=1000, limit=150, seed=5)
+    assert (found.a + found.b) / found.count < 0.05
+    assert found.naive / found.count > 0.2
+
+
+def test_a_truth_of_65_percent_is_found_in_about_as_many_votes_as_a_fixed_plan_needs() -> None:
+    found = sessions(0.65, count=300, limit=600, seed=6)
+    assert found.a / found.count > 0.99 and found.b / found.count < 0.01
+    assert planned(0.65) == 85
+    assert 0.7 * planned(0.65) < found.quartiles[1] < 1.3 * planned(0.65)
 
 
 def test_the_verdict_names_the_better_side_once_it_is_decided() -> None:

@@ -8,15 +8,18 @@ from textual import events
 from fakes import FakeEngine
 from pilots import app_at, screen_lines, screen_text, until, until_shown
 from samples import candidate, user
-from workbench.domain.comparisons import Verdict
+from workbench.domain.chats import Sampling
+from workbench.domain.comparisons import Strength, Verdict
 from workbench.domain.examples import Kind, SourceKind
 from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
+from workbench.domain.rounds import PromptRow
+from workbench.flows import rounds
 from workbench.flows.bench import Bench
 from workbench.tui.messages import ComparisonsChanged, ExamplesChanged, News
 from workbench.tui.paste_guard import BURST_KEYS
 from workbench.tui.screens.arena import ArenaPane
-from workbench.tui.screens.arena_form import SAMPLES, TYPED, ArenaForm, default_pair
+from workbench.tui.screens.arena_form import LIVE, SAMPLES, TYPED, ArenaForm, default_pair
 from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.picker import Picker
 
@@ -289,3 +292,134 @@ async def test_two_columns_stand_side_by_side_at_every_size(models: Bench, size:
 
 def test_the_newest_adapter_is_compared_with_its_base(models: Bench) -> None:
     assert default_pair(models.store.models.list()) == ("pip", "tuned")
+
+
+async def test_strength_comment_and_marks_go_with_the_vote_and_are_fresh_for_the_next(models: Bench) -> None:
+    pairs(models, 2)
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0", "strength clear")
+        await pilot.press("plus")
+        await until_shown(pilot, "strength much")
+        await pilot.press("c", *"because", "enter")
+        await until_shown(pilot, "c comment: because")
+        await pilot.press("r")
+        await until_shown(pilot, "Marks, 1 to 5", "correct left ▶· right ·")
+        await pilot.press("4", "2", "5", "enter")
+        await until_shown(pilot, "helpful has only one mark")
+        await pilot.press("3", "enter")
+        await until_shown(pilot, "r marks: 2")
+        await pilot.press("h")
+        await until(pilot, lambda: votes(models) == [Verdict.LEFT])
+        (kept,) = models.store.comparisons.ratings(1)
+        assert (kept.strength, kept.comment) == (Strength.MUCH, "because")
+        assert dict(kept.rubric) == {"correct": (4, 2), "helpful": (5, 3)}
+        await pilot.press("enter")
+        await until_shown(pilot, "question 1", "strength clear")
+        assert "because" not in screen_text(app)
+
+
+async def test_keys_beside_the_verdict_do_nothing_once_the_names_are_out(models: Bench) -> None:
+    pairs(models, 1)
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        await pilot.press("e")
+        await until_shown(pilot, "vote first: e writes a better answer")
+        await pilot.press("h")
+        await until_shown(pilot, "e writes a better one")
+        await pilot.press("plus", "c", "r")
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
+        assert models.store.comparisons.ratings(1)[0].strength is Strength.CLEAR
+
+
+async def test_a_better_answer_can_be_written_right_after_the_vote(models: Bench) -> None:
+    pairs(models, 1)
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        await pilot.press("h")
+        await until_shown(pilot, "e writes a better one")
+        await pilot.press("e")
+        await until_shown(pilot, "A better answer than the one that lost")
+        app.screen.query_one(Editor).write("the best answer")
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "the better answer is example")
+        (example,) = models.store.examples.list(parse_query("source:vote-fix"))
+        assert example.content.rejected[0].content == models.store.comparisons.get(1).right.text
+
+
+async def test_the_most_different_answers_come_first_when_it_is_wished(models: Bench) -> None:
+    for number, difference in enumerate((0.1, 0.2, 0.9)):
+        sides = candidate("pip", "x"), candidate("tuned", "y")
+        models.store.comparisons.add(user(f"question {number}"), *sides, draw_seed=1, difference=difference)
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        await pilot.press("o")
+        await until_shown(pilot, "most different first")
+        await pilot.press("t")
+        await until(pilot, lambda: len(votes(models)) == 1)
+        await pilot.press("enter")
+        await until_shown(pilot, "question 2")
+
+
+async def test_three_models_take_turns_and_none_is_named(models: Bench, engine: FakeEngine) -> None:
+    models.store.models.add("third", ModelKind.ADAPTER, "/nowhere/third", base="pip")
+    engine.default_answer = "some words"
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        await pilot.press("n")
+        await until_shown(pilot, "a third ‹ - ›")
+        app.screen.query_one("#round-a", Picker).choose("pip")
+        app.screen.query_one("#round-b", Picker).choose("tuned")
+        app.screen.query_one("#round-c", Picker).choose("third")
+        app.screen.query_one("#round-limit").value = "6"  # type: ignore[attr-defined]
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "6 pairs of answers are ready")
+        met = [frozenset((c.a.model, c.b.model)) for c in models.store.comparisons.list()]
+        assert sorted(met.count(two) for two in set(met)) == [2, 2, 2]
+        assert len({c.prompt for c in models.store.comparisons.list()}) == 6
+
+
+async def test_answers_can_be_watched_and_the_vote_opens_when_both_are_there(models: Bench, engine: FakeEngine) -> None:
+    for number in range(2):
+        engine.enqueue(f"plain words {number}", model="pip")
+        engine.enqueue(f"other words {number}", model="tuned")
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        await pilot.press("n")
+        await until_shown(pilot, "both at once")
+        app.screen.query_one("#round-show", Picker).choose(LIVE)
+        app.screen.query_one("#round-limit").value = "2"  # type: ignore[attr-defined]
+        engine.hold()
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "watched live", "The vote opens when both answers are written")
+        await pilot.press("h")
+        assert votes(models) == []
+        engine.release()
+        await until_shown(pilot, "plain words 0", "other words 0", "← h left")
+        assert not any(name in screen_text(app) for name in NAMES)
+        assert len(engine.requests) == 2, "the next prompt waits for the vote"
+        await pilot.press("h")
+        await until(pilot, lambda: len(votes(models)) == 1)
+        assert models.store.comparisons.ratings(1)[0].live
+        await pilot.press("enter")
+        await until_shown(pilot, "plain words 1", "other words 1", "← h left")
+
+
+async def test_a_round_that_a_killed_terminal_left_behind_goes_on_by_itself(models: Bench, engine: FakeEngine) -> None:
+    engine.default_answer = "some words"
+    rows = [PromptRow(user(f"question {n}")) for n in range(3)]
+    begun = rounds.begin(models, ["pip", "tuned"], rows, sampling=Sampling(), seed=1)
+    next(rounds.run(models, begun))
+    with models.store.write() as db:
+        db.execute("UPDATE rounds SET owner_pid = 999999999")
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(models.store.comparisons.list()) == 3)
+        await until_shown(pilot, "2 pairs of answers are ready")
+        assert models.store.rounds.adopt() is None

@@ -1,0 +1,112 @@
+"""The commands on votes and results, as scripts use them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import FakeEngine
+from workbench.cli.main import main
+from workbench.domain.models import ModelKind
+from workbench.flows.bench import Bench
+from workbench.paths import Workspace
+
+Command = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], engine: FakeEngine, workspace: Workspace, tmp_path: Path) -> Command:
+    """Run one command with ``--json`` on a workspace with two models and three prompts; exit code and documents."""
+
+    def run(*words: str) -> tuple[int, Any]:
+        code = main([*words, "--json"], open_bench=lambda place: Bench.open(place, engine=engine, rater="rater"))
+        captured = capsys.readouterr()
+        lines = [json.loads(line) for line in (captured.out or captured.err).splitlines()]
+        return code, lines[0] if len(lines) == 1 else lines
+
+    bench = Bench.open(workspace, engine=engine)
+    for name in ("tuned", "third"):
+        bench.store.models.add(name, ModelKind.ADAPTER, f"/nowhere/{name}", base="pip")
+    bench.close()
+    (tmp_path / "p.txt").write_text("One?\nTwo?\nThree?\n")
+    engine.enqueue(*(f"plain {n}" for n in range(9)), model="pip")
+    engine.enqueue(*(f"fancy {n}" for n in range(9)), model="tuned")
+    return run
+
+
+def compared(command: Command, tmp_path: Path) -> list[int]:
+    made = command("compare", "pip", "tuned", "--prompts", str(tmp_path / "p.txt"), "--seed", "3")
+    assert made[0] == 0 and made[1]["seed"] == 3
+    found: list[int] = made[1]["comparisons"]
+    return found
+
+
+def test_votes_with_strength_and_marks_go_into_results_lists_data_and_battles(command: Command, tmp_path: Path) -> None:
+    ids = compared(command, tmp_path)
+    told = ("--strength", "much", "--mark", "clear=5,2", "--comment", "because")
+    rating = command("rate", str(ids[0]), "left", *told)[1]["rating"]
+    assert (rating["strength"], rating["marks"]) == ("much", {"clear": [5, 2]})
+    command("rate", str(ids[1]), "both-bad")
+    command("rate", str(ids[2]), "tie")
+    found = command("results")[1]
+    assert (found["votes"], found["pairs"][0]["both_bad"], found["pairs"][0]["ties"]) == (3, 1, 1)
+    assert {row["criterion"] for row in found["marks"]} == {"clear"}
+    assert [vote["outcome"] for vote in command("votes", "list")[1]][1:] == ["both-bad", "tie"]
+    assert command("votes", "collect", "--as", "labels")[1] == {
+        "dataset": "vote-labels", "made": 4, "known": 0, "none": 1, "as": "labels",
+    }  # fmt: skip
+    assert command("votes", "export", "--to", str(tmp_path / "b.json"))[1]["battles"] == 3
+    assert len(json.loads((tmp_path / "b.json").read_text())) == 3
+
+
+def test_what_lost_is_mended_from_a_script(command: Command, tmp_path: Path) -> None:
+    first = compared(command, tmp_path)[0]
+    command("rate", str(first), "left")
+    waiting = command("votes", "to-fix")[1]
+    assert (waiting["comparison_id"], waiting["why"], waiting["question"]) == (first, "lost", "One?")
+    assert command("votes", "fix", str(first), "--text", "a better one")[0] == 0
+    assert command("votes", "to-fix") == (0, [])
+    assert command("votes", "fix", str(first), "--text", "again")[0] == 4
+
+
+def test_several_models_take_turns(command: Command, tmp_path: Path, engine: FakeEngine) -> None:
+    engine.enqueue(*(f"third {n}" for n in range(9)), model="third")
+    code, made = command("compare", "pip", "tuned", "third", "--prompts", str(tmp_path / "p.txt"))
+    assert (code, made["generated"]) == (0, 3)
+    assert sorted(request.model.name for request in engine.requests) == sorted(["pip", "tuned", "third"] * 2)
+
+
+def test_a_round_is_resumed_only_when_one_was_left_behind(command: Command) -> None:
+    code, error = command("compare", "--resume")
+    assert code == 4 and "left behind" in error["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("compare", "pip"), 2),
+        (("compare", "pip", "tuned", "--prompts", "@nowhere"), 2),
+        (("rate", "1", "left", "--mark", "clear=5"), 2),
+        (("rate", "1", "left", "--mark", "nice=5,5"), 3),
+        (("judge", "pip"), 4),
+        (("votes", "collect"), 4),
+    ],
+)
+def test_what_is_wrong_has_its_exit_code(command: Command, tmp_path: Path, words: tuple[str, ...], code: int) -> None:
+    if words[0] == "rate":
+        compared(command, tmp_path)
+    assert command(*words)[0] == code
+
+
+def test_a_judge_is_silent_in_json_too(command: Command, tmp_path: Path, engine: FakeEngine) -> None:
+    compared(command, tmp_path)
+    engine.default_answer = "[[A]]"
+    told = command("judge", "third")[1]
+    assert (told["asked"], told["judged"], told["unstable"], told["pairs"]) == (3, 3, 3, None)
+    assert "20 are needed" in told["silent_because"]
+    assert command("results")[1]["judges"][0]["judge"] == "third"
+    assert command("results")[1]["pairs"] == []
