@@ -60,6 +60,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def batch_log(self) -> Path:
+        """What batches in the background printed."""
+        return self.root / "batches.log"
+
+    @property
     def exports(self) -> Path:
         """Where exports go when no other place is named."""
         return self.root / "exports"

@@ -105,3 +105,43 @@ def test_a_folder_and_a_server_are_not_mixed_up(command: Command, words: tuple[s
 def test_a_server_needs_the_models_name_there(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert command("models", "add", "--endpoint", "http://127.0.0.1:9") == "bad-data"
+
+
+def test_several_answers_at_once_are_ranked_from_the_command_line(command: Command, engine: FakeEngine) -> None:
+    engine.enqueue("a", "b", "c")
+    made = command("chat", "which?", "--n", "3")
+    by_text = {one["text"]: str(one["message"]) for one in made}
+    assert sorted(by_text) == ["a", "b", "c"]
+    ranked = command("rank", by_text["b"], f"{by_text['a']}={by_text['c']}")
+    pairs = {(one["chosen"][0]["content"], one["rejected"][0]["content"]) for one in ranked["examples"]}
+    assert pairs == {("b", "a"), ("b", "c")}
+    assert command("rank", "x", "y") == "usage"
+
+
+def test_a_file_and_a_preset_go_into_a_question(command: Command, engine: FakeEngine, tmp_path: Path) -> None:
+    first = command("chat", "q", "--system", "Be brief.")["chat"]
+    command("presets", "save", "brief", "--chat", str(first))
+    path = tmp_path / "notes.txt"
+    path.write_text("remember the milk")
+    command("chat", "what is in it?", "--attach", str(path), "--preset", "brief")
+    system, asked = engine.requests[-1].turns
+    assert system.content == "Be brief." and "remember the milk" in asked.content
+    assert asked.content.endswith("what is in it?")
+
+
+def test_a_note_is_stored_with_the_edit(command: Command) -> None:
+    message = command("chat", "q")["message"]
+    made = command("edit", str(message), "--text", "better", "--note", "too short")
+    assert command("examples", "show", str(made["example"]["id"]))["note"] == "too short"
+
+
+def test_a_batch_is_run_listed_and_gone_on_with(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "questions.txt"
+    path.write_text("one\ntwo\nthree\n")
+    made = command("batch", "run", str(path), "--limit", "2", "--seed", "5")
+    assert (made["done"], made["total"], made["state"], made["models"]) == (2, 2, "done", ["pip"])
+    assert command("batch", "list")["id"] == made["id"]
+    texts = [row["text"] for row in command("chats", "show", str(made["chats"][0]))]
+    assert sorted(texts) == ["I do not know.", "I do not know.", "one", "two"]
+    assert command("batch", "resume", str(made["id"]))["done"] == 2
+    assert command("batch", "stop", "99") == "not-found"

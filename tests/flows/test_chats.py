@@ -86,6 +86,11 @@ def test_signs_of_the_search_language_are_plain_text(bench: Bench, text: str) ->
     assert len(chats.search(bench, text)) == 1
 
 
+def test_the_last_word_of_a_search_may_be_a_beginning(bench: Bench) -> None:
+    chat_of(bench, "many turnips here")
+    assert len(chats.search(bench, "many turn")) == 1 and chats.search(bench, "turn many") == []
+
+
 def test_earlier_prompts_are_given_once_the_last_first(bench: Bench) -> None:
     chat_of(bench, "one", "answer", "two", "answer", "one")
     chat_of(bench, "three")

@@ -83,7 +83,8 @@ def _take_back_to_first_schema(path: Path) -> None:
         db.execute(f"ALTER TABLE comparisons DROP COLUMN {name}")
     for table, column in (("chats", "archived_utc"), ("chats", "deleted_utc"), ("models", "key_source")):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    db.execute("DROP TABLE presets")
+    for table in ("presets", "batch_prompts", "batches"):
+        db.execute(f"DROP TABLE {table}")
     for name in ("blind", "replaces"):
         db.execute(f"ALTER TABLE ratings DROP COLUMN {name}")
     _take_back_groups(db)

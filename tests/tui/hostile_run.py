@@ -22,7 +22,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from fakes import FakeEngine
-from workbench.domain.chats import Generation, Role, Sampling, StopReason, Turn
+from workbench.domain.chats import ChatTree, Generation, Hit, Role, Sampling, StopReason, Turn
 from workbench.domain.comparisons import Candidate, RaterKind, Verdict, VoteDetails
 from workbench.domain.decisions import Action
 from workbench.domain.examples import Source, SourceKind, Status, judgement, preference
@@ -36,6 +36,7 @@ from workbench.tui.app import WorkbenchApp
 from workbench.tui.panes import PANES
 from workbench.tui.running_import import ImportAsked, RunningImport
 from workbench.tui.screens.arena_rubric import RubricDialog
+from workbench.tui.screens.chat_dialogs import CorrectionDialog, FindDialog, RankDialog, TreeDialog
 from workbench.tui.screens.export_form import ExportDialog
 from workbench.tui.screens.import_form import ImportDialog
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, Dialog, Field, FormDialog, TextDialog
@@ -237,6 +238,13 @@ LINES = [
     Line("d", ONE, ONE, is_path=True),
 ]
 FIELDS = [Field("a", ONE, ONE, ONE), Field("b", ONE, ONE, lines=True)]
+
+
+def the_chat(app: WorkbenchApp) -> ChatTree:
+    """The chat with every hostile text."""
+    return max(map(app.bench.store.chats.tree, range(1, len(SHORT) + 2)), key=lambda tree: len(tree.messages))
+
+
 SCENES: dict[str, Scene] = {
     "frame": frame,
     "chat": chat,
@@ -257,6 +265,10 @@ SCENES: dict[str, Scene] = {
     "one line": dialog(lambda app: TextDialog(ONE, value=ONE, text=ONE, placeholder=ONE)),
     "lines": dialog(lambda app: TextDialog(ONE, value="\n".join(SHORT), lines=True)),
     "drafted": dialog(lambda app: DraftedDialog(ONE, value=ONE, draft="\n".join(SHORT), check=str, keep=str)),
+    "corrected": dialog(lambda app: CorrectionDialog(ONE, value=ONE, draft="", keep=str, notes=True)),
+    "ranked": dialog(lambda app: RankDialog([*the_chat(app).messages.values()][1:9], prompt=ONE)),
+    "tree": dialog(lambda app: TreeDialog(the_chat(app), cursor=None)),
+    "found": dialog(lambda app: FindDialog(lambda _: [Hit(the_chat(app).chat, 1, Role.USER, text) for text in SHORT])),
     "choose": dialog(lambda app: ChooseDialog(ONE, CHOICES, current=SHORT[0], text=ONE)),
     "form": dialog(lambda app: FormDialog(ONE, FIELDS, dict, text=ONE)),
     "reading": dialog(lambda app: ReadingDialog(ONE, inline(ONE, ONE + " too"), text=ONE)),

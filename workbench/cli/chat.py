@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add, positive
@@ -30,6 +31,9 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     ask.add_argument("--top-p", type=float, metavar="X")
     ask.add_argument("--max-tokens", type=positive, metavar="N")
     ask.add_argument("--regenerate", type=int, metavar="MESSAGE", help="another answer beside this one")
+    ask.add_argument("--n", type=positive, default=1, metavar="N", help="so many answers at once")
+    ask.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file, put before the text")
+    ask.add_argument("--preset", default="", metavar="P", help="system prompt and sampling of a new chat")
 
     one = add(commands, common, "keep", keep, "keep an answer as an instruction/response example")
     one.add_argument("message", type=int)
@@ -37,6 +41,9 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one = add(commands, common, "edit", edit, "a better answer beside a model's: makes a pair")
     one.add_argument("message", type=int)
     one.add_argument("--text", required=True, help="the better answer, - for standard input")
+    one.add_argument("--note", default="", metavar="T", help="what was wrong, stored with the pair")
+    one = add(commands, common, "rank", rank, "put answers to one prompt into their order: makes a pair of every two")
+    one.add_argument("place", nargs="+", metavar="MESSAGE", help="the best first; 4=7 puts two in one place")
     one = add(commands, common, "prefer", prefer, "one answer over another to the same prompt")
     one.add_argument("chosen", type=int)
     one.add_argument("rejected", type=int)
@@ -53,18 +60,57 @@ def chat(session: Session, args: argparse.Namespace) -> int:
         message = session.bench.store.chats.message(args.regenerate)
         if message.parent_id is None or message.role != "assistant":
             raise UsageError(f"message {args.regenerate} is not an answer", hint="see workbench chats show")
-        _answer(session, message.chat_id, message.parent_id, args)
+        _ask(session, message.chat_id, message.parent_id, args)
         return 0
     _given_sampling(session.settings.chat.sampling, args)  # wrong values are refused before there is a chat
-    chat_id = args.chat or flow.new_chat(session.bench, model=args.model or "", system=args.system).id
-    if not args.text and sys.stdin.isatty():
+    attached = _attached(args.attach)
+    chat_id = args.chat or _new_chat(session, args)
+    if not args.text and not attached and sys.stdin.isatty():
         return _line_chat(session, chat_id, args)
-    text = text_argument(args.text)
-    if not text.strip():
+    text = "" if attached and not args.text and sys.stdin.isatty() else text_argument(args.text)
+    if not attached and not text.strip():
         raise UsageError("there is nothing to say", hint="give a text, or pipe one in")
-    said = flow.say(session.bench, chat_id, text.rstrip("\n"))
-    _answer(session, chat_id, said.id, args)
+    said = flow.say(session.bench, chat_id, "\n\n".join([*attached, *filter(None, [text.rstrip("\n")])]))
+    _ask(session, chat_id, said.id, args)
     return 0
+
+
+def _new_chat(session: Session, args: argparse.Namespace) -> int:
+    from workbench.flows import chat as flow
+
+    preset = session.bench.store.presets.get(args.preset) if args.preset else None
+    system = args.system or (preset.system if preset else "")
+    sampling = preset.sampling if preset else None
+    return flow.new_chat(session.bench, model=args.model or "", system=system, sampling=sampling).id
+
+
+def _attached(files: list[str]) -> list[str]:
+    from workbench.flows import chats
+
+    return [chats.attached(Path(name).expanduser()) for name in files]
+
+
+def _ask(session: Session, chat_id: int, parent_id: int, args: argparse.Namespace) -> None:
+    if args.n == 1:
+        _answer(session, chat_id, parent_id, args)
+        return
+    from workbench.flows import chat as flow
+    from workbench.flows import several
+
+    for event in several.answers(
+        session.bench,
+        chat_id,
+        parent_id=parent_id,
+        count=args.n,
+        cancelled=threading.Event(),
+        model=args.model or "",
+        sampling=_sampling(session, chat_id, args),
+        on_status=lambda status: session.out.progress(status.detail),
+    ):
+        if isinstance(event.news, flow.AnswerEnded):
+            session.out.end_progress()
+            session.out.piece(f"{event.news.message.content}\n\n")
+            _print_answer(session, event.news.message)
 
 
 def _line_chat(session: Session, chat_id: int, args: argparse.Namespace) -> int:
@@ -167,7 +213,19 @@ def edit(session: Session, args: argparse.Namespace) -> None:
     from workbench.flows import chat as flow
 
     text = sys.stdin.read().rstrip("\n") if args.text == "-" else args.text
-    made = flow.edit(session.bench, args.message, text)
+    made = flow.edit(session.bench, args.message, text, note=args.note)
+    _gesture(session, made.examples, made.said)
+
+
+def rank(session: Session, args: argparse.Namespace) -> None:
+    """A ranking: every two answers in different places make a pair."""
+    from workbench.flows import several
+
+    try:
+        order = [[int(number) for number in place.split("=")] for place in args.place]
+    except ValueError:
+        raise UsageError("places are numbers of messages", hint="such as: workbench rank 12 15=17 9") from None
+    made = several.rank(session.bench, order)
     _gesture(session, made.examples, made.said)
 
 

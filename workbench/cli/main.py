@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from workbench import __version__
 from workbench.cli import (
     arena,
+    batch,
     chat,
     chats,
     checks,
@@ -33,6 +34,7 @@ from workbench.errors import EXIT_CODES, UsageError, WorkbenchError
 _MODULES = (
     chat,
     chats,
+    batch,
     data,
     labelling,
     views,

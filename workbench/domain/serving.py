@@ -58,12 +58,6 @@ class ModelPlace:
     base: ModelPlace | None = None
     endpoint: Endpoint | None = None
 
-    def answers_beside(self, other: ModelPlace) -> bool:
-        """True when both can be asked at the same time: they share a base, or one of them is on another server."""
-        if self.endpoint is not None or other.endpoint is not None:
-            return True
-        return (self.base or self).path == (other.base or other).path
-
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:

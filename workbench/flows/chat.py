@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 DATASET = "chats"
 SAVE_SECONDS = 0.5
+_NUMBERED = 4
 OnStatus = Callable[[EngineStatus], None]
 
 
@@ -235,59 +236,59 @@ class _Keeper:
 
 def keep(bench: Bench, message_id: int, *, dataset: str = DATASET) -> Gesture:
     """This answer, as it is, becomes a demonstration."""
-    tree, message = _answer_in_tree(bench, message_id)
+    tree, message = answer_in_tree(bench, message_id)
     content = demonstration(tree.prompt_for(message_id), message.content)
     source = source_of(tree, SourceKind.CHAT_KEEP, message)
     example, is_new = _add(bench, dataset, content, source)
-    return Gesture((example,), message, _said("kept", [(example, is_new)], dataset) + _cut_off(message))
+    return Gesture((example,), message, said_of("kept", [(example, is_new)], dataset) + cut_off(message))
 
 
-def edit(bench: Bench, message_id: int, text: str, *, dataset: str = DATASET) -> Gesture:
+def edit(bench: Bench, message_id: int, text: str, *, dataset: str = DATASET, note: str = "") -> Gesture:
     """The person's better text becomes a sibling and the tip; for an answer, a pair: edited over original.
 
-    An edited question is a new branch and makes no example.
+    ``note`` says what was wrong, and is stored with the pair. An edited question is a new branch and makes no example.
     """
     original = bench.store.chats.message(message_id)
     if not text.strip():
         raise DataError("the edited text is empty")
     if original.role is Role.USER:
         return Gesture((), _add_edited(bench, original, text), "a new branch with the edited question")
-    tree, _ = _answer_in_tree(bench, message_id)
+    tree, _ = answer_in_tree(bench, message_id)
     content = preference(tree.prompt_for(message_id), text, original.content)
     with bench.store.write():
         edited = _add_edited(bench, original, text)
         source = source_of(bench.store.chats.tree(original.chat_id), SourceKind.CHAT_EDIT, edited, original)
-        made = _add(bench, dataset, content, source)
-    return Gesture((made[0],), edited, _said("edited: your text over the original", [made], dataset))
+        made = _add(bench, dataset, content, source, note=note.strip())
+    return Gesture((made[0],), edited, said_of("edited: your text over the original", [made], dataset))
 
 
 def prefer(bench: Bench, chosen_id: int, rejected_id: int, *, dataset: str = DATASET) -> Gesture:
     """One answer over another to the same prompt: a pair."""
-    tree, chosen = _answer_in_tree(bench, chosen_id)
-    _, rejected = _answer_in_tree(bench, rejected_id)
+    tree, chosen = answer_in_tree(bench, chosen_id)
+    _, rejected = answer_in_tree(bench, rejected_id)
     if (chosen.chat_id, chosen.parent_id) != (rejected.chat_id, rejected.parent_id):
         raise RefusedError("these two answer different prompts", hint="a pair needs two answers to the same one")
-    made = _add_pair(bench, tree, chosen, rejected, dataset)
-    return Gesture((made[0],), chosen, _said("preferred", [made], dataset) + _cut_off(chosen))
+    made = add_pair(bench, tree, chosen, rejected, dataset)
+    return Gesture((made[0],), chosen, said_of("preferred", [made], dataset) + cut_off(chosen))
 
 
 def pick(bench: Bench, message_id: int, *, dataset: str = DATASET) -> Gesture:
     """This answer over each of its siblings that says something else: one pair each, one undo for all."""
-    tree, chosen = _answer_in_tree(bench, message_id)
+    tree, chosen = answer_in_tree(bench, message_id)
     others = {m.content.strip(): m for m in tree.siblings(message_id)}
     rivals = [m for text, m in others.items() if text not in {"", chosen.content.strip()}]
     if not rivals:
         raise RefusedError("there is no other answer to pick this one over", hint="ask for another answer first")
     with bench.store.write():
         group = bench.store.examples.new_group(bench.rater)
-        made = [_add_pair(bench, tree, chosen, rival, dataset, group=group) for rival in rivals]
-    said = _said(f"picked over {len(rivals)} other answer{'s' * (len(rivals) > 1)}", made, dataset)
-    return Gesture(tuple(example for example, _ in made), chosen, said + _cut_off(chosen))
+        made = [add_pair(bench, tree, chosen, rival, dataset, group=group) for rival in rivals]
+    said = said_of(f"picked over {len(rivals)} other answer{'s' * (len(rivals) > 1)}", made, dataset)
+    return Gesture(tuple(example for example, _ in made), chosen, said + cut_off(chosen))
 
 
 def thumb(bench: Bench, message_id: int, *, up: bool, dataset: str = DATASET) -> Gesture:
     """A judgement on one answer by itself; it replaces the opposite one, which is then rejected (one undo for both)."""
-    tree, message = _answer_in_tree(bench, message_id)
+    tree, message = answer_in_tree(bench, message_id)
     prompt, examples = tree.prompt_for(message_id), bench.store.examples
     source = source_of(tree, SourceKind.CHAT_THUMB, message)
     with bench.store.write():
@@ -303,7 +304,7 @@ def thumb(bench: Bench, message_id: int, *, up: bool, dataset: str = DATASET) ->
                 [made[0].id], Action.ACCEPT, rater=bench.rater, status=Status.ACCEPTED, group=group, facts=IN_CHAT
             )
             made = examples.get(made[0].id), True
-    return Gesture((made[0],), message, _said(f"thumb {'up' if up else 'down'}", [made], dataset))
+    return Gesture((made[0],), message, said_of(f"thumb {'up' if up else 'down'}", [made], dataset))
 
 
 def branch(bench: Bench, message_id: int) -> Message:
@@ -377,7 +378,8 @@ def _follow_edits(bench: Bench, undone: Undone, *, back: bool) -> None:
             bench.store.chats.set_tip(source.chat_id, tree.leaf_below(reached))
 
 
-def _answer_in_tree(bench: Bench, message_id: int) -> tuple[ChatTree, Message]:
+def answer_in_tree(bench: Bench, message_id: int) -> tuple[ChatTree, Message]:
+    """An answer with the chat around it; raises ``RefusedError`` for what a person said."""
     message = bench.store.chats.message(message_id)
     if message.role is not Role.ASSISTANT:
         raise RefusedError("this is not an answer", hint="gestures are about what the model said")
@@ -390,20 +392,35 @@ def _add_edited(bench: Bench, original: Message, text: str) -> Message:
     )
 
 
-def _add_pair(
+def add_pair(
     bench: Bench, tree: ChatTree, chosen: Message, rejected: Message, dataset: str, *, group: int | None = None
 ) -> tuple[Example, bool]:
+    """One answer over another as a pair in ``dataset``; also whether it is new there."""
     content = preference(tree.prompt_for(chosen.id), chosen.content, rejected.content)
     source = source_of(tree, SourceKind.CHAT_PICK, chosen, rejected)
     return _add(bench, dataset, content, source, group=group)
 
 
 def _add(
-    bench: Bench, dataset: str, content: Content, source: Source, *, group: int | None = None
+    bench: Bench, dataset: str, content: Content, source: Source, *, group: int | None = None, note: str = ""
 ) -> tuple[Example, bool]:
-    return bench.store.examples.add(
-        dataset, content, source=source, status=Status.ACCEPTED, rater=bench.rater, group=group, facts=IN_CHAT
-    )
+    """The example; a note on one that is there already takes the place of its own."""
+    examples = bench.store.examples
+    with bench.store.write():
+        made, is_new = examples.add(
+            dataset,
+            content,
+            source=source,
+            status=Status.ACCEPTED,
+            rater=bench.rater,
+            group=group,
+            facts=IN_CHAT,
+            note=note,
+        )
+        if not is_new and note and made.note != note:
+            examples.change([made.id], Action.NOTE, rater=bench.rater, note=note, facts=IN_CHAT)
+            made = examples.get(made.id)
+    return made, is_new
 
 
 def source_of(tree: ChatTree, kind: SourceKind, message: Message, other: Message | None = None) -> Source:
@@ -425,15 +442,17 @@ def _author(tree: ChatTree, message: Message) -> str:
     return message.generation.model if message.generation else ""
 
 
-def _said(what: str, made: Sequence[tuple[Example, bool]], dataset: str) -> str:
-    numbers = ", ".join(str(example.id) for example, _ in made)
+def said_of(what: str, made: Sequence[tuple[Example, bool]], dataset: str) -> str:
+    """One sentence on what a gesture made."""
+    ids = [example.id for example, _ in made]
+    numbers = ", ".join(map(str, ids)) if len(ids) <= _NUMBERED else f"{len(ids)}, from {min(ids)}"
     noun = "example" if len(made) == 1 else "examples"
     if not any(is_new for _, is_new in made):
         return f"{what}: already in {dataset} as {noun} {numbers}"
     return f"{what}: {noun} {numbers} in {dataset}"
 
 
-def _cut_off(message: Message) -> str:
+def cut_off(message: Message) -> str:
     """A warning for an answer that the model did not end itself: trained on, it teaches to stop short."""
     if message.generation is None or message.generation.stop_reason is StopReason.STOP:
         return ""

@@ -88,7 +88,10 @@ class Chats:
         return [_chat(row) for row in self._store.read().execute(sql, [*values, limit])]
 
     def hits(self, words: Sequence[str], *, limit: int = 100) -> builtins.list[Hit]:
-        """Where the words stand, in any chat that is not deleted: titles first, then messages, the newest first."""
+        """Where the words stand, in any chat that is not deleted: titles first, then messages, the newest first.
+
+        The last word may be the beginning of one.
+        """
         if not words:
             return []
         read = self._store.read()
@@ -101,7 +104,7 @@ class Chats:
             "SELECT f.rowid AS message_id, m.role, snippet(messages_fts, 0, '', '', '…', 16) AS text, c.* "
             "FROM messages_fts f JOIN messages m ON m.id = f.rowid JOIN chats c ON c.id = m.chat_id "
             f"WHERE messages_fts MATCH ? AND c.{_HERE} ORDER BY f.rowid DESC LIMIT ?",
-            [search_words(words), limit],
+            [search_words(words) + "*", limit],
         )
         found += [Hit(_chat(row), row["message_id"], Role(row["role"]), row["text"]) for row in rows]
         return found[:limit]
@@ -126,6 +129,11 @@ class Chats:
         if row is None:
             raise NotFoundError(f"there is no message {message_id}", hint="`workbench chats show CHAT` lists their ids")
         return _message(row)
+
+    def answers_to(self, message_id: int) -> builtins.list[Message]:
+        """What was answered to a message, oldest first."""
+        sql = "SELECT * FROM messages WHERE parent_id = ? AND role = 'assistant' ORDER BY id"
+        return [_message(row) for row in self._store.read().execute(sql, [message_id])]
 
     def rival_answers(self) -> builtins.list[Message]:
         """Every answer, in any chat, to a turn that has another answer too; by the turn, oldest first."""

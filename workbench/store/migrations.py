@@ -517,3 +517,36 @@ CREATE INDEX runs_group ON runs(group_name) WHERE group_name <> '';
 @MIGRATIONS(name="0009_groups_of_runs")
 def _groups_of_runs(db: Database) -> None:
     db.executescript(_GROUPS)
+
+
+# A batch is owned by the process that works on it. With two models its prompts are those of a round, which keeps them.
+_BATCHES = """
+CREATE TABLE batches (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT NOT NULL,
+    models TEXT NOT NULL,
+    sampling TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('open', 'stopped', 'done')),
+    round_id INTEGER REFERENCES rounds(id) ON DELETE SET NULL,
+    owner_pid INTEGER,
+    owner_started REAL,
+    error TEXT NOT NULL DEFAULT '',
+    created_utc TEXT NOT NULL
+) STRICT;
+CREATE INDEX batches_round ON batches(round_id);
+
+CREATE TABLE batch_prompts (
+    batch_id INTEGER NOT NULL REFERENCES batches(id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    prompt TEXT NOT NULL,
+    question_id INTEGER REFERENCES messages(id) ON DELETE SET NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'done', 'failed')),
+    PRIMARY KEY (batch_id, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX batch_prompts_question ON batch_prompts(question_id);
+"""
+
+
+@MIGRATIONS(name="0010_batches")
+def _batches(db: Database) -> None:
+    db.executescript(_BATCHES)

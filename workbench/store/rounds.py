@@ -88,6 +88,17 @@ class Rounds:
         with self._store.write() as db:
             db.execute("UPDATE rounds SET state = ? WHERE id = ?", ["stopped" if stopped else "done", round_id])
 
+    def take(self, round_id: int) -> Round | None:
+        """This round, owned by this process from now on; None while another process works on it."""
+        with self._store.write() as db:
+            row = db.execute(f"{_COUNTS} WHERE r.id = ?", [round_id]).fetchone()
+            is_held = row is None or process_started(row["owner_pid"], near=row["owner_started"]) != 0.0
+            if is_held and (row is None or row["owner_pid"] != os.getpid()):
+                return None
+            sql = "UPDATE rounds SET owner_pid = ?, owner_started = ?, state = 'open' WHERE id = ?"
+            db.execute(sql, [*_owner(), round_id])
+            return _round(row)
+
     def adopt(self) -> Round | None:
         """The newest open round whose process is gone, owned by this process from now on; None when there is none."""
         with self._store.write() as db:

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout  # 37 ms
 
 from workbench.errors import BusyError, StoreError
 from workbench.paths import Workspace
+from workbench.store.batches import Batches
 from workbench.store.chats import Chats
 from workbench.store.comparisons import Comparisons
 from workbench.store.datasets import Datasets
@@ -71,6 +72,7 @@ class Store:
         self.rounds = Rounds(self)
         self.views = Views(self)
         self.presets = Presets(self)
+        self.batches = Batches(self)
 
     @classmethod
     def open(cls, workspace: Workspace) -> Self:

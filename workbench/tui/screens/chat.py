@@ -7,6 +7,7 @@ what a gesture means is the flow's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -19,11 +20,12 @@ from workbench.domain.chats import Chat, ChatTree, Message, Role
 from workbench.tui.messages import ExamplesChanged, ModelChosen, News
 from workbench.tui.pane import Pane
 from workbench.tui.safety import cell, safe
-from workbench.tui.screens.chat_drafts import ChatDrafts
+from workbench.tui.screens.chat_drafts import ChatDrafts, ChatHistory
 from workbench.tui.screens.chat_entries import Setup, entries_of, facts_of, headline
 from workbench.tui.screens.chat_gestures import ChatGestures
-from workbench.tui.screens.chat_keys import IN_TRANSCRIPT, KEYS
+from workbench.tui.screens.chat_keys import IN_LIST, IN_TRANSCRIPT, KEYS
 from workbench.tui.screens.chat_list import ChatList, columns
+from workbench.tui.screens.chat_menu import ChatMenu
 from workbench.tui.screens.chat_setup import ChatSetup
 from workbench.tui.screens.chat_stream import AnswerOver, EngineSpoke, LiveAnswer
 from workbench.tui.screens.chat_talk import ChatTalk
@@ -51,14 +53,15 @@ class ChatPane(Pane):
         self.trouble: Entry | None = None
         self.default_model = ""
         self.talk, self.drafts, self.list = ChatTalk(self), ChatDrafts(self), ChatList(self)
-        self._gestures, self._setup = ChatGestures(self), ChatSetup(self)
+        self._gestures, self.asks, self._menu = ChatGestures(self), ChatSetup(self), ChatMenu(self)
+        self.history = ChatHistory(self)
 
     def compose(self) -> ComposeResult:
         """Sessions, transcript over composer, facts."""
         yield RowTable(columns(), self.list.rows, empty="none yet", id="chat-sessions")
         with Vertical(id="chat-centre"):
             yield Static("opening the workspace…", id="chat-headline", markup=False)
-            yield Transcript(id="chat-transcript", empty="Nothing said yet. Write below, Enter sends.")
+            yield Transcript(id="chat-transcript", folds=True, empty="Nothing said yet. Write below, Enter sends.")
             yield Composer(placeholder="Type a message (Enter sends, Ctrl+J new line, Esc reads)")
         with VerticalScroll(id="chat-facts", can_focus=False):
             yield Static(id="chat-facts-text", markup=False)
@@ -100,9 +103,13 @@ class ChatPane(Pane):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Single letters work in the transcript only, and gestures on an answer that is finished."""
-        if action in IN_TRANSCRIPT:
-            return self.is_attached and self.transcript.has_focus
-        return True
+        if action not in IN_TRANSCRIPT:
+            return True
+        if not self.is_attached:
+            return False
+        if self.sessions.has_focus:
+            return action in IN_LIST or (action == "gesture" and parameters == ("undo",))
+        return self.transcript.has_focus
 
     # --- opening and showing -----------------------------------------------------------------------------------
 
@@ -125,11 +132,12 @@ class ChatPane(Pane):
 
         self.run_flow(first, show, group="open")
 
-    def open_chat(self, chat_id: int) -> None:
-        """Show a chat; what is being written stays behind as that other chat's draft."""
+    def open_chat(self, chat_id: int, cursor: int | None = None) -> None:
+        """Show a chat, with the cursor on a message; what is being written stays behind as that other chat's draft."""
         self.drafts.save()
         self.marks, self.trouble = {}, None
-        self.run_flow(lambda: self.bench.store.chats.tree(chat_id), self.show_tree, group="chat", exclusive=True)
+        show = partial(self.show_tree, cursor=cursor)
+        self.run_flow(lambda: self.bench.store.chats.tree(chat_id), show, group="chat", exclusive=True)
 
     def shows(self, chat_id: int) -> bool:
         """True while this is the chat on the screen."""
@@ -185,7 +193,7 @@ class ChatPane(Pane):
         """A model was chosen elsewhere; chats or examples changed there."""
         match news:
             case ModelChosen(model=model):
-                self._setup.use_model(model)
+                self.asks.use_model(model)
             case ExamplesChanged() if self.workbench.front is not self:
                 self.marks = {}
             case _:
@@ -195,7 +203,12 @@ class ChatPane(Pane):
 
     @on(Composer.Sent)
     def _send(self, event: Composer.Sent) -> None:
+        self.history.forget()
         self.talk.send(event.text)
+
+    @on(Composer.Recalled)
+    async def _recalled(self, event: Composer.Recalled) -> None:
+        await self.history.step(event.steps)
 
     @on(EngineSpoke)
     def _engine_spoke(self, event: EngineSpoke) -> None:
@@ -215,7 +228,7 @@ class ChatPane(Pane):
 
     def closing(self) -> Sequence[Callable[[], object]]:
         """Before the bench closes: stop every answer, keep the draft, and give them a moment to be stored."""
-        return [*self.drafts.closing(), *self.talk.closing()]
+        return [*self.drafts.closing(), *self._gestures.closing(), *self.talk.closing()]
 
     # --- keys --------------------------------------------------------------------------------------------------
 
@@ -262,6 +275,10 @@ class ChatPane(Pane):
 
     def action_regenerate(self) -> None:
         """Another answer to the same question; both stay, as siblings."""
+        self.action_several(1)
+
+    def action_several(self, count: int) -> None:
+        """So many other answers at once."""
         if self.chat is None or self.chat_tree is None:
             return
         message = self.message_here() if self.transcript.has_focus else None
@@ -270,15 +287,27 @@ class ChatPane(Pane):
             message = path[-1] if path else None
         if message is not None:
             parent = message.id if message.role is Role.USER else message.parent_id
-            self.talk.ask(self.chat.id, parent, self.setup.model if self.setup else "")
+            self.talk.ask(self.chat.id, parent, self.setup.model if self.setup else "", count=count)
+
+    def action_menu(self) -> None:
+        """Everything that has no key of its own."""
+        self._menu.open()
+
+    def action_find(self) -> None:
+        """Search all chats."""
+        self.list.find()
+
+    def action_chats(self, name: str) -> None:
+        """Name, put away or delete a chat."""
+        self.list.act(name)
 
     def action_tune(self) -> None:
         """System prompt and sampling of this chat."""
-        self._setup.tune()
+        self.asks.tune()
 
     def action_choose_model(self) -> None:
         """Another model for this chat, from now on."""
-        self._setup.choose_model()
+        self.asks.choose_model()
 
     # --- gestures ----------------------------------------------------------------------------------------------
 
@@ -295,9 +324,18 @@ class ChatPane(Pane):
         """Save the answer under the cursor, or from the composer the last one."""
         self._gestures.keep_last()
 
-    def action_gesture(self, name: str) -> None:
+    async def action_gesture(self, name: str) -> None:
         """One of the transcript's single keys, on the message under the cursor."""
-        self._gestures.do(name)
+        await self._gestures.do(name)
+
+    def action_tree(self) -> None:
+        """Every branch of this chat."""
+        self._gestures.tree()
+
+    def action_fold(self) -> None:
+        """Show or fold what the model thought and called, in the message under the cursor."""
+        if not self.transcript.fold():
+            self.notice("there are no thoughts or tool calls in this message")
 
     def action_sibling(self, steps: int) -> None:
         """Show the next or previous alternative, with what was said below it."""

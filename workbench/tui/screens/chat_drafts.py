@@ -1,13 +1,43 @@
-"""The composer's text as a draft of the chat that is shown, so that neither a kill nor another chat takes it."""
+"""The composer's text: a draft of its chat that neither a kill nor another chat takes; and what was said before."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from workbench.tui.screens.chat import ChatPane
+
+
+class ChatHistory:
+    """What was said to models before, in any chat, brought back into the composer one by one."""
+
+    def __init__(self, pane: ChatPane) -> None:
+        self._pane = pane
+        self._texts: list[str] = []
+        self._at = 0
+
+    def forget(self) -> None:
+        """Something was said: what comes next begins at the newest again."""
+        self._texts, self._at = [], 0
+
+    async def step(self, steps: int) -> None:
+        """Show the earlier (1) or later (-1) one; before the newest stands what was being written."""
+        composer = self._pane.composer
+        if not self._texts:
+            earlier = await asyncio.to_thread(self._pane.bench.store.chats.prompts)
+            self._texts, self._at = [composer.text, *earlier], 0
+        if self._at == 0:
+            self._texts[0] = composer.text
+        at = min(max(self._at + steps, 0), len(self._texts) - 1)
+        if at == self._at:
+            self._pane.notice("there is no earlier message" if steps > 0 else "this is what you were writing")
+            return
+        self._at = at
+        composer.write(self._texts[at])
+        composer.move_cursor(composer.document.end)
 
 
 class ChatDrafts:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from workbench.domain.chats import Chat, ChatTree, Message, Role, Sampling, StopReason
 from workbench.errors import DataError, UsageError
 from workbench.tui.widgets.dialogs import Field
+from workbench.tui.widgets.folding import said_line
 from workbench.tui.widgets.transcript import Entry
 
 _STOPS = {
@@ -30,7 +31,9 @@ def _entry(tree: ChatTree, message: Message, mark: str) -> Entry:
         return Entry(message.id, "you", message.content, _joined(place, message.created_utc[11:16]), "user")
     who = message.generation.model if message.generation else tree.chat.model or "answer"
     edited = "edited by you" if message.edited_from is not None else ""
-    return Entry(message.id, who, message.content, _joined(mark, place, edited, timing(message)), "answer")
+    notice = f"⚠ {message.generation.notice}" if message.generation and message.generation.notice else ""
+    meta = _joined(mark, place, edited, timing(message))
+    return Entry(message.id, who, message.content, meta, "answer", aside=notice)
 
 
 def timing(message: Message) -> str:
@@ -123,6 +126,7 @@ def facts_of(tree: ChatTree, message: Message, setup: Setup) -> str:
             f"all       {made.duration_ms} ms",
             f"ended     {made.stop_reason.value}",
         ]
+        lines += [f"note      {made.notice}"] if made.notice else []
     if message.edited_from is not None:
         lines.append(f"edited    from message {message.edited_from}")
     siblings = tree.siblings(message.id)
@@ -135,7 +139,7 @@ def facts_of(tree: ChatTree, message: Message, setup: Setup) -> str:
 
 def _alternative(number: int, other: Message, here: Message) -> str:
     mark = "▶" if other.id == here.id else " "
-    return f"{mark} {number}  " + " ".join(other.content.split())[:60]
+    return f"{mark} {number}  {said_line(other.content, 60)}"
 
 
 def last_answer(path: Sequence[Message]) -> Message:

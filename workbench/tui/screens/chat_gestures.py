@@ -6,15 +6,19 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.domain.chats import Message, Role
 from workbench.domain.decisions import Undone
 from workbench.flows import chat as flow
+from workbench.flows import several
 from workbench.tui.messages import ExamplesChanged
+from workbench.tui.screens.chat_dialogs import CorrectionDialog, RankDialog, TreeDialog
 from workbench.tui.screens.chat_entries import last_answer
-from workbench.tui.widgets.dialogs import TextDialog
+from workbench.tui.widgets.editor import externally_edited
 
 if TYPE_CHECKING:
     from workbench.tui.screens.chat import ChatPane
@@ -25,6 +29,7 @@ class ChatGestures:
 
     def __init__(self, pane: ChatPane) -> None:
         self._pane = pane
+        self._open: tuple[str, CorrectionDialog] | None = None
 
     def keep_last(self) -> None:
         """Save the answer under the cursor, or from the composer the last one."""
@@ -36,16 +41,22 @@ class ChatGestures:
         if message is not None:
             self.gesture(lambda: flow.keep(pane.bench, message.id), message, "kept")
 
-    def do(self, name: str) -> None:
+    async def do(self, name: str) -> None:
         """One of the transcript's single keys, on the message under the cursor."""
         pane = self._pane
         bench, message = pane.bench, pane.message_here()
         if name in {"undo", "redo"}:
+            if name == "undo" and pane.list.undo():
+                return
             self._undo(flow.undo if name == "undo" else flow.redo, "undone" if name == "undo" else "done again")
         elif message is None:
             pane.notice("move to a message first (j, k)")
         elif name == "edit":
-            self._edit(message)
+            await self._edit(message)
+        elif name == "external":
+            self._edit_externally(message)
+        elif name == "rank":
+            self._rank(message)
         elif name == "keep":
             self.gesture(lambda: flow.keep(bench, message.id), message, "kept")
         elif name in {"up", "down"}:
@@ -62,6 +73,7 @@ class ChatGestures:
         pane = self._pane
 
         def made(gesture: flow.Gesture) -> None:
+            pane.list.is_newest = False
             pane.marks[message.id] = mark
             said, bracket, aside = gesture.said.partition(" (")
             pane.notice(f"{said}; u undoes{bracket}{aside}" if gesture.examples else gesture.said)
@@ -73,17 +85,80 @@ class ChatGestures:
 
         pane.decide(act, made)
 
-    def _edit(self, message: Message) -> None:
-        pane = self._pane
+    async def _edit(self, message: Message) -> None:
+        pane, key, drafts = self._pane, f"edit:message:{message.id}", self._pane.bench.store.drafts
+        # read now: a dialog that opened later would miss the keys typed behind its own
+        draft = await asyncio.to_thread(drafts.get, key)
+        title = f"Edit this {_named(message)} (the original stays)"
+
+        def keep(text: str) -> None:
+            pane.decide(lambda: drafts.save(key, text) if text else drafts.delete(key))
+
+        def save(text: str) -> flow.Gesture:
+            made = flow.edit(pane.bench, message.id, text, note=dialog.note)
+            drafts.delete(key)
+            return made
 
         def edited(text: str | None) -> None:
-            if text is not None and text != message.content:
-                self.gesture(lambda: flow.edit(pane.bench, message.id, text), message, "")
+            self._open = None
+            if text is not None:
+                self.gesture(lambda: save(text), message, "")
+            elif dialog.kept:
+                pane.notice(f"not saved: e goes on with your draft of this {_named(message)}")
 
-        what = "answer" if message.role is Role.ASSISTANT else "message"
-        pane.app.push_screen(
-            TextDialog(f"Edit this {what} (the original stays)", value=message.content, lines=True), edited
+        dialog = CorrectionDialog(
+            title, value=message.content, draft=draft, keep=keep, notes=message.role is Role.ASSISTANT
         )
+        self._open = (key, dialog)
+        pane.app.push_screen(dialog, edited)
+
+    def closing(self) -> Sequence[Callable[[], object]]:
+        """Keep what stands in the editor when the app is left."""
+        if self._open is None or not self._open[1].is_mounted or not self._open[1].draft:
+            return ()
+        key, dialog = self._open
+        return (partial(self._pane.bench.store.drafts.save, key, dialog.draft),)
+
+    def _edit_externally(self, message: Message) -> None:
+        pane = self._pane
+        text = externally_edited(pane.app, message.content)
+        if text is not None and text.strip():
+            self.gesture(lambda: flow.edit(pane.bench, message.id, text), message, "")
+
+    def _rank(self, message: Message) -> None:
+        pane = self._pane
+        if pane.chat_tree is None:
+            return
+        answers = [one for one in pane.chat_tree.siblings(message.id) if one.content.strip()]
+        if message.role is not Role.ASSISTANT or len(answers) < 2:
+            pane.notice("there is nothing to rank here; 4 asks for four answers at once")
+            return
+        prompt = pane.chat_tree.prompt_for(message.id)[-1].content
+
+        def ranked(order: list[list[int]] | None) -> None:
+            if order:
+                self.gesture(lambda: several.rank(pane.bench, order), message, "ranked")
+
+        pane.app.push_screen(RankDialog(answers, prompt=" ".join(prompt.split())[:300]), ranked)
+
+    def tree(self) -> None:
+        """Every branch of the chat, to walk to one."""
+        pane = self._pane
+        if pane.chat_tree is None or not pane.chat_tree.messages:
+            pane.notice("nothing was said here yet")
+            return
+        messages = pane.chat_tree.messages
+
+        def chosen(answer: tuple[str, int] | None) -> None:
+            if answer is None:
+                return
+            what, message_id = answer
+            if what == "branch":
+                self._branch(messages[message_id])
+            else:
+                self.move_tip(lambda: flow.show_sibling(pane.bench, message_id), message_id, "")
+
+        pane.app.push_screen(TreeDialog(pane.chat_tree, cursor=pane.transcript.current_key), chosen)
 
     def _undo(self, act: Callable[..., Undone | None], word: str) -> None:
         pane = self._pane
@@ -133,3 +208,7 @@ class ChatGestures:
             pane.reload(cursor=cursor)
 
         pane.decide(act, moved)
+
+
+def _named(message: Message) -> str:
+    return "answer" if message.role is Role.ASSISTANT else "message"

@@ -16,6 +16,7 @@ from workbench.domain.chats import Message
 from workbench.domain.serving import EngineState, EngineStatus
 from workbench.errors import WorkbenchError
 from workbench.flows import chat as flow
+from workbench.flows import several
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -42,10 +43,14 @@ class AnswerOver(TextualMessage):
 
 
 class LiveAnswer:
-    """An answer that is being made for one chat. ``show`` is called in the event loop with text as it comes."""
+    """An answer that is being made for one chat. ``show`` is called in the event loop with text as it comes.
 
-    def __init__(self, chat_id: int, parent_id: int | None, model: str, show: Show) -> None:
-        self.chat_id, self.parent_id, self.model = chat_id, parent_id, model
+    Of several (``count``) the text is that of the first, the others are counted as they end.
+    """
+
+    def __init__(self, chat_id: int, parent_id: int | None, model: str, show: Show, *, count: int = 1) -> None:
+        self.chat_id, self.parent_id, self.model, self.count = chat_id, parent_id, model, count
+        self.done = 0
         self.cancelled = threading.Event()
         self.over = threading.Event()
         self.text = ""
@@ -64,6 +69,8 @@ class LiveAnswer:
         seconds = int(time.monotonic() - self._began)
         if self.cancelled.is_set():
             return "stopping"
+        if self.count > 1 and (self.text or self.done):
+            return f"{self.done} of {self.count} answers  {seconds} s"
         return f"answering  {seconds} s" if self.text else f"{self.waits_for}  {seconds} s"
 
     def run(self, bench: Bench, pump: Pump, post: Post) -> None:
@@ -74,21 +81,22 @@ class LiveAnswer:
         def heard(status: EngineStatus) -> None:
             post(EngineSpoke(status))
 
-        events = flow.answer(
-            bench,
-            self.chat_id,
-            parent_id=self.parent_id,
-            cancelled=self.cancelled,
-            model=self.model,
-            on_status=heard,
-        )
         try:
-            for event in events:
-                match event:
-                    case flow.AnswerText(text=text):
+            for one in several.answers(
+                bench,
+                self.chat_id,
+                parent_id=self.parent_id,
+                count=self.count,
+                cancelled=self.cancelled,
+                model=self.model,
+                on_status=heard,
+            ):
+                match one.news:
+                    case flow.AnswerText(text=text) if one.number == 0:
                         pump.feed(self, text)
-                    case flow.AnswerEnded(message=message):
-                        pass
+                    case flow.AnswerEnded(message=ended):
+                        self.done += 1
+                        message = ended if one.number == 0 or message is None else message
                     case _:
                         pass
         except WorkbenchError as error:

@@ -80,13 +80,14 @@ class ChatTalk:
 
         pane.run_flow(lambda: pane.bench.store.chats.tree(question.chat_id), ask, group="chat", exclusive=True)
 
-    def ask(self, chat_id: int, parent_id: int | None, model: str) -> None:
+    def ask(self, chat_id: int, parent_id: int | None, model: str, *, count: int = 1) -> None:
         """Ask in a chat that need not be the shown one; ``model`` is that chat's, "" the default."""
         pane = self._pane
         if chat_id in self.live:
             pane.notice(_ON_ITS_WAY)
             return
-        live = self.live[chat_id] = LiveAnswer(chat_id, parent_id, model or pane.default_model, self._show_piece)
+        name = model or pane.default_model
+        live = self.live[chat_id] = LiveAnswer(chat_id, parent_id, name, self._show_piece, count=count)
         pane.trouble = None
         if pane.shows(chat_id) and pane.chat_tree is not None:
             pane.transcript.set_entries(entries_of(pane.chat_tree, parent_id, pane.marks))
@@ -125,6 +126,8 @@ class ChatTalk:
             head, text = failure_text(event.error)
             pane.trouble = Entry(NOTICE_KEY, head, text, tone="bad", markdown=False)
             pane.notice(event.error.message, "warning")
+        elif live.done > 1:
+            pane.notice(f"{live.done} answers: ← → walk them, r ranks them")
         if pane.shows(live.chat_id):
             pane.reload(cursor=event.message.id if event.message else None)
         pane.list.reload()

@@ -16,6 +16,8 @@ class Composer(Editor):
         # Shown and remappable here, handled in _on_key: a binding would run after characters typed behind it.
         Binding("enter", "send", "Send", id="chat.send"),
         Binding("ctrl+j", "newline", "New line", id="chat.newline", show=False),
+        Binding("alt+up", "earlier(1)", "Earlier", id="chat.earlier", show=False, tooltip="What was said before"),
+        Binding("alt+down", "earlier(-1)", "Later", id="chat.later", show=False, tooltip="What was said after that"),
     ]
     DEFAULT_CSS = """
     Composer { height: auto; min-height: 3; max-height: 10; border: none; border-top: solid $panel; padding: 0 1; }
@@ -29,6 +31,18 @@ class Composer(Editor):
         def __init__(self, composer: Composer, text: str) -> None:
             super().__init__()
             self.composer, self.text = composer, text
+
+        @property
+        def control(self) -> Composer:
+            """The composer."""
+            return self.composer
+
+    class Recalled(Message):
+        """The person asked for an earlier (1) or later (-1) message."""
+
+        def __init__(self, composer: Composer, steps: int) -> None:
+            super().__init__()
+            self.composer, self.steps = composer, steps
 
         @property
         def control(self) -> Composer:
@@ -73,6 +87,10 @@ class Composer(Editor):
             text = self.text
             self.clear()
             self.post_message(self.Sent(self, text))
+
+    def action_earlier(self, steps: int) -> None:
+        """Earlier messages come back."""
+        self.post_message(self.Recalled(self, steps))
 
     def action_newline(self) -> None:
         """A new line at the cursor."""

@@ -20,6 +20,7 @@ from textual.widgets.option_list import Option
 from workbench.errors import WorkbenchError
 from workbench.tui.safety import safe, safe_cell
 from workbench.tui.widgets.editor import Editor
+from workbench.tui.widgets.paths import PathSuggester
 
 Answer = TypeVar("Answer")
 LISTED_AT_MOST = 400
@@ -115,11 +116,18 @@ class TextDialog(Dialog[str]):
     BINDINGS = [Binding("ctrl+s", "accept", "Save", id="edit.save", priority=True)]
 
     def __init__(
-        self, title: str, *, value: str = "", text: str = "", placeholder: str = "", lines: bool = False
+        self,
+        title: str,
+        *,
+        value: str = "",
+        text: str = "",
+        placeholder: str = "",
+        lines: bool = False,
+        path: bool = False,
     ) -> None:
         keys = "^s saves · ^x ^e opens $EDITOR · Esc cancels" if lines else "Enter accepts · Esc cancels"
         super().__init__(title, text=text, keys=keys)
-        self._value, self._placeholder, self._lines = value, placeholder, lines
+        self._value, self._placeholder, self._lines, self._path = value, placeholder, lines, path
         self.set_class(lines, "-lines")
 
     def compose_body(self) -> ComposeResult:
@@ -127,7 +135,9 @@ class TextDialog(Dialog[str]):
         if self._lines:
             yield Editor(self._value)
         else:
-            yield Input(self._value, placeholder=safe_cell(self._placeholder).plain, select_on_focus=False)
+            suggester = PathSuggester() if self._path else None
+            placeholder = safe_cell(self._placeholder).plain
+            yield Input(self._value, placeholder=placeholder, select_on_focus=False, suggester=suggester)
 
     def on_input_submitted(self) -> None:
         """Enter in the one-line form."""
@@ -192,7 +202,11 @@ class ChooseDialog(Dialog[str]):
         return f"{mark}{choice.label}" + (f"   {choice.detail}" if choice.detail else "")
 
     @on(Input.Submitted)
-    def _take(self) -> None:
+    def _submitted(self) -> None:
+        self.take()
+
+    def take(self) -> None:
+        """Leave with the choice that is highlighted."""
         at = self.query_one(OptionList).highlighted
         if at is not None and at < len(self._listed):
             self.dismiss(self._listed[at].value)

@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from textual.app import SuspendNotSupported
+from textual.app import App, SuspendNotSupported
 from textual.binding import Binding
 from textual.events import Key
 from textual.widgets import TextArea
@@ -82,19 +83,28 @@ class Editor(TextArea):
 
     def edit_externally(self) -> None:
         """Suspend the app, let ``$VISUAL`` or ``$EDITOR`` change the text, and take it back."""
-        changed, problem = "", ""
-        try:
-            with self.app.suspend():
-                try:  # inside: an error that leaves the block would leave the app suspended
-                    changed = edit_text(self.written)
-                except WorkbenchError as error:
-                    problem = error.message + (f" ({error.hint})" if error.hint else "")
-        except SuspendNotSupported:
-            problem = "this terminal cannot be left to another editor"
-        if problem:
-            self.app.notify(clean(problem), severity="error", markup=False)
-        elif changed != self.written:
+        changed = externally_edited(self.app, self.written)
+        if changed is not None:
             self.write(changed)
+
+
+def externally_edited(app: App[Any], text: str) -> str | None:
+    """``text`` after the person's editor had it, while the app was suspended; None when it is as it was.
+
+    What goes wrong is said by the app.
+    """
+    changed, problem = text, ""
+    try:
+        with app.suspend():
+            try:  # inside: an error that leaves the block would leave the app suspended
+                changed = edit_text(text)
+            except WorkbenchError as error:
+                problem = error.message + (f" ({error.hint})" if error.hint else "")
+    except SuspendNotSupported:
+        problem = "this terminal cannot be left to another editor"
+    if problem:
+        app.notify(clean(problem), severity="error", markup=False)
+    return changed if changed != text else None
 
 
 def edit_text(text: str) -> str:

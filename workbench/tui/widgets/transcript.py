@@ -29,6 +29,7 @@ from workbench.tui.widgets.chat_markdown import (
     plain_lines,
     theme_from,
 )
+from workbench.tui.widgets.folding import Part, may_fold, parts_of
 
 TEXT_WIDTH = 100
 GUTTER = 2
@@ -41,7 +42,8 @@ class Entry:
     """One part of a column: a heading line (``who`` left, ``meta`` right) and a text.
 
     ``key`` names it for gestures (a message id); ``markdown`` False shows the text exactly as it is. ``tone`` names
-    the component class of the heading: ``user``, ``answer``, ``quiet``, ``good`` or ``bad``.
+    the component class of the heading: ``user``, ``answer``, ``quiet``, ``good`` or ``bad``. ``aside`` is a remark
+    between heading and text.
     """
 
     key: int
@@ -50,6 +52,7 @@ class Entry:
     meta: str = ""
     tone: str = "quiet"
     markdown: bool = True
+    aside: str = ""
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ class Transcript(ScrollView, can_focus=True):
         "entry--code",
         "entry--here",
         "entry--here-blurred",
+        "entry--fold",
     }
     DEFAULT_CSS = """
     Transcript { scrollbar-size: 1 1; scrollbar-gutter: stable; overflow-x: hidden; overflow-y: auto; }
@@ -94,6 +98,7 @@ class Transcript(ScrollView, can_focus=True):
     Transcript > .entry--bad { color: $text-error; text-style: bold; }
     Transcript > .entry--meta { color: $text-muted; }
     Transcript > .entry--code { color: $text-secondary; }
+    Transcript > .entry--fold { color: $text-muted; text-style: italic; }
     Transcript > .entry--here { color: $accent; text-style: bold; }
     Transcript > .entry--here-blurred { color: $secondary; }
     """
@@ -110,9 +115,11 @@ class Transcript(ScrollView, can_focus=True):
             """The transcript."""
             return self.transcript
 
-    def __init__(self, *, follow: bool = True, empty: str = "", id: str | None = None) -> None:
+    def __init__(self, *, follow: bool = True, folds: bool = False, empty: str = "", id: str | None = None) -> None:
         super().__init__(id=id)
         self.follow = follow
+        self.folds = folds
+        self._unfolded: set[int] = set()
         self.empty = empty
         self._follows = follow
         self.entries: list[Entry] = []
@@ -148,6 +155,7 @@ class Transcript(ScrollView, can_focus=True):
 
     def begin(self, entry: Entry) -> None:
         """Add an entry that will grow by ``append_text``; the view follows it when it stood at the end."""
+        self._unfolded.discard(entry.key)
         self.entries.append(replace(entry, text=""))
         self.cursor = len(self.entries) - 1
         self._follows = True
@@ -164,6 +172,9 @@ class Transcript(ScrollView, can_focus=True):
         if not self._width:
             return
         live.tail += text
+        if self.folds and entry.markdown and may_fold(live.tail):
+            self._append_parts(live, entry)
+            return
         shown = clean(live.tail)
         if entry.markdown and len(shown) < PLAIN_ABOVE and (start := last_block_start(parse(shown))):
             raw = live.tail.replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -171,6 +182,33 @@ class Transcript(ScrollView, can_focus=True):
             live.tail = "\n".join(raw[start:])
         body = self._spaced(live.done, self._body(live.tail, markdown=entry.markdown)) if live.tail else live.done
         self._replace_last([self._heading(entry), *body])
+
+    def _append_parts(self, live: _Live, entry: Entry) -> None:
+        """What is over of thoughts and calls is final; the part that grows is rendered again."""
+        *final, last = parts_of(live.tail)
+        if not last.is_open and last.kind != "said":
+            final.append(last)
+            last = Part("said", "", "")
+        for part in final:
+            live.done = self._spaced(live.done, self._part(entry, part))
+        live.tail = last.source
+        body = self._spaced(live.done, self._part(entry, last)) if live.tail else live.done
+        self._replace_last([self._heading(entry), *body])
+
+    def fold(self) -> bool:
+        """Show the thoughts and calls of the entry under the cursor, or fold them; False when it has none."""
+        key = self.current_key
+        if key is None or not may_fold(self.entries[self.cursor].text):
+            return False
+        self._unfolded ^= {key}
+        if self._live is not None and self.cursor == len(self.entries) - 1:
+            self._render_all()
+            return True
+        self._blocks[self.cursor - self._first] = self._render_entry(self.entries[self.cursor])
+        self._join()
+        self.virtual_size = Size(self._width, len(self._lines))
+        self.refresh()
+        return True
 
     def retitle(self, meta: str) -> None:
         """Change what stands at the right of the growing entry's heading (tokens, speed)."""
@@ -210,6 +248,33 @@ class Transcript(ScrollView, can_focus=True):
         lines = markdown_lines(console, parse(shown), width) if as_markdown else plain_lines(console, shown, width)
         return [Strip([Segment("  "), *line], width + 2) for line in lines]
 
+    def _aside(self, text: str) -> list[Strip]:
+        style, width = self.get_component_rich_style("entry--fold", partial=True), self._text_width()
+        lines = plain_lines(self._rich_console(), clean(text), max(4, width - 2))
+        return [Strip([Segment("  "), *line], width).apply_style(style) for line in lines]
+
+    def _entry_body(self, entry: Entry) -> list[Strip]:
+        if not (self.folds and entry.markdown):
+            return self._body(entry.text, markdown=entry.markdown)
+        body: list[Strip] = []
+        for part in parts_of(entry.text):
+            body = self._spaced(body, self._part(entry, part))
+        return body
+
+    def _part(self, entry: Entry, part: Part) -> list[Strip]:
+        """What is said as Markdown; anything else as a line, with its text below it when it is unfolded."""
+        if part.kind == "said":
+            return self._body(part.text, markdown=True)
+        is_shown = entry.key in self._unfolded
+        style, width = self.get_component_rich_style("entry--fold", partial=True), self._text_width()
+        label = cell(f"  {'▾' if is_shown else '▸'} {part.label}", width)
+        head = Strip([Segment(label, style)]).adjust_cell_length(width)
+        if not is_shown:
+            return [head]
+        console = self._rich_console()
+        lines = plain_lines(console, clean(part.text), max(4, width - 4))
+        return [head, *(Strip([Segment("  │ ", style), *line], width).apply_style(style) for line in lines)]
+
     def _spaced(self, above: list[Strip], below: list[Strip]) -> list[Strip]:
         return [*above, Strip.blank(self._text_width()), *below] if above and below else [*above, *below]
 
@@ -226,7 +291,9 @@ class Transcript(ScrollView, can_focus=True):
     def _render_entry(self, entry: Entry) -> list[Strip]:
         if not self._width:
             return []
-        body = self._body(entry.text, markdown=entry.markdown) if entry.text else []
+        body = self._entry_body(entry) if entry.text else []
+        if entry.aside:
+            body = self._spaced(self._aside(entry.aside), body)
         return [self._heading(entry), *body] if entry.who or entry.meta else body
 
     def _join(self) -> None:
