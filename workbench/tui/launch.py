@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.config import Settings
 from workbench.errors import UsageError
 from workbench.paths import Workspace
+from workbench.tui.heap import keep_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ def run_tui(source: Workspace | Callable[[], Bench], settings: Settings | None =
     """
     settings = settings or Settings()
     check_terminal()
+    keep_small()
     # Textual reads these when it is imported, so this is the first place that imports it.
     os.environ.setdefault("TEXTUAL_FPS", str(frames_per_second(settings)))
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
