@@ -309,6 +309,28 @@ def test_the_parts_of_the_index_of_words_stay_few_while_rows_come_in_and_go(stor
     assert store.read().execute("SELECT count(DISTINCT segid) FROM examples_fts_idx").fetchone()[0] < 40
 
 
+def test_the_log_is_written_back_behind_the_transactions_and_by_itself_afterwards(store: Store) -> None:
+    def set_up() -> tuple[int, int]:
+        with store.write() as db:
+            return tuple(db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("wal_autocheckpoint", "cache_size"))
+
+    def look(rows: int) -> None:
+        during.add(set_up())
+        if rows > 60:
+            raise ZeroDivisionError
+
+    before, during, log = set_up(), set[tuple[int, int]](), store.workspace.database.with_name("workbench.db-wal")
+    bring(store, range(40), advance=look)
+    assert set_up() == before and during and before not in during
+    sizes = [log.stat().st_size]
+    bring(store, range(40, 1000))
+    sizes.append(log.stat().st_size)
+    assert sizes[1] < 2 * sizes[0], "the log begins anew when it was written back"
+    with pytest.raises(ZeroDivisionError):
+        bring(store, range(1000, 1100), advance=look)
+    assert set_up() == before
+
+
 def test_nothing_to_bring_is_no_import(store: Store) -> None:
     assert bring(store, range(0)) == Published(None, 0, 0)
     assert store.imports.list() == [] and store.datasets.list() == []

@@ -200,6 +200,7 @@ class RowReader:
         self._columns: dict[str, None] = {}
         self._samples: list[Content] = []
         self._paths: dict[str, str] = {}
+        self._checks = checks.row_checks(cheap=True)
 
     def examples(self, skip_bad: bool, tell: Callable[[Progress], None]) -> Iterator[NewExample]:
         """The good ones; nothing more after the first bad line unless ``skip_bad``, but every line is looked at."""
@@ -207,7 +208,7 @@ class RowReader:
             if number % _ROWS_PER_NEWS == 0:
                 tell(Progress("reading", number, self._opened.share_read(), self.bad))
             try:
-                found = list(self._examples(line))
+                found = self._examples(line)
             except DataError as error:
                 self._refuse(line, error)
                 continue
@@ -238,10 +239,11 @@ class RowReader:
 
     def path(self, name: str) -> str:
         """The absolute path of a file, kept for the next row."""
-        if name not in self._paths:
+        path = self._paths.get(name)
+        if path is None:
             is_path = name != STANDARD_INPUT and Path(name).exists()
-            self._paths[name] = storable(str(Path(name).absolute()) if is_path else name)
-        return self._paths[name]
+            path = self._paths[name] = storable(str(Path(name).absolute()) if is_path else name)
+        return path
 
     def _notes(self) -> Iterator[str]:
         if self._repaired:
@@ -284,33 +286,34 @@ class RowReader:
         self._is_mapped |= set(self._mapping.values()) & set(line.row)
         return replace(line, row=renamed(line.row, self._mapping))
 
-    def _examples(self, line: Line) -> Iterator[NewExample]:
-        if isinstance(line.row, RowError):
-            raise DataError(line.row.reason)
+    def _examples(self, line: Line) -> list[NewExample]:
+        row = line.row
+        if isinstance(row, RowError):
+            raise DataError(row.reason)
         if self.format is None:
-            self.format = told([line.row], self._mapping)
-        parts = parts_of(self.format, line.row)
-        source = Source(SourceKind.IMPORT, file=self.path(line.file or self._opened.name), line=line.number)
-        if all(isinstance(part, LeftOut) for part in parts):
-            self.left_out.update(part.reason for part in parts if isinstance(part, LeftOut))
-            return
-        if not line.row.keys() <= self._known:
-            taken = table.guess(line.row).values() if self.format is table.FORMAT else self.format.columns
-            self._known |= {*taken, *_PROVENANCE}
-            self._ignored |= line.row.keys() - self._known
-        self._repaired += line.repaired
-        for part in parts:
+            self.format = told([row], self._mapping)
+        parts: list[Reading] = []
+        for part in parts_of(self.format, row):
             if isinstance(part, LeftOut):
                 self.left_out[part.reason] += 1
             else:
-                yield self._example(part, line, source)
+                parts.append(part)
+        if not parts:
+            return []
+        if not row.keys() <= self._known:
+            taken = table.guess(row).values() if self.format is table.FORMAT else self.format.columns
+            self._known |= {*taken, *_PROVENANCE}
+            self._ignored |= row.keys() - self._known
+        self._repaired += line.repaired
+        source = Source(SourceKind.IMPORT, file=self.path(line.file or self._opened.name), line=line.number)
+        return [self._example(part, line, source) for part in parts]
 
     def _example(self, part: Reading, line: Line, source: Source) -> NewExample:
         assert not isinstance(line.row, RowError)
         if len(self._samples) < SAMPLES:
             self._samples.append(part.content)
         source = replace(source, models=part.models) if part.models else source
-        findings = tuple(checks.look(part.content, checks.row_checks(cheap=True)))
+        findings = tuple(checks.look(part.content, self._checks))
         if findings:
             self._flagged.update({found.check for found in findings if found.severity is not Severity.INFO})
         if _PROVENANCE.isdisjoint(line.row):

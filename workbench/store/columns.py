@@ -6,13 +6,14 @@ done once for each counts.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from json.encoder import encode_basestring_ascii
 
-from workbench.domain.chats import Turn, storable
+from workbench.domain.chats import Role, Turn, storable
 from workbench.domain.examples import Content, Kind, NewExample, Source, SourceKind, Status, last_user_text
 from workbench.store.decisions import Fields
 from workbench.store.rows import placeholders, turns_from_json, turns_json
@@ -92,11 +93,55 @@ COLUMNS = (
 """The columns of a new row, except those that say where it belongs."""
 
 
+def _plain_turns(turns: Sequence[Turn]) -> tuple[str, str]:
+    """Turns for which ``_is_plain`` holds, as ``turns_json`` writes them and as ``Content.hash`` does.
+
+    Both escape such texts alike: every row of an import comes through here, and the escaping is done once.
+    """
+    escaped = [(encode_basestring_ascii(turn.role), encode_basestring_ascii(turn.content)) for turn in turns]
+    written = ", ".join([f"[{role}, {content}]" for role, content in escaped])
+    return f"[{written}]", ",".join([f'{{"content":{content},"role":{role}}}' for role, content in escaped])
+
+
+def _is_plain(content: Content) -> bool:
+    if content.tools:
+        return False
+    for turns in (content.prompt, content.chosen, content.rejected):
+        for turn in turns:
+            text = turn.content
+            # the ASCII way of writing JSON escapes one ASCII character that the other does not
+            if turn.extra or not text.isascii() or "\x7f" in text or turn.role not in _ROLES:
+                return False
+    return True
+
+
+def _hash_and_fields(content: Content) -> tuple[bytes, Iterable[str | int | None]]:
+    """The digest, and the values of ``content_fields``."""
+    if not _is_plain(content):
+        content = stored(content)
+        return bytes.fromhex(content.hash()), content_fields(content).values()
+    prompt, canonical_prompt = _plain_turns(content.prompt)
+    chosen, canonical_chosen = _plain_turns(content.chosen)
+    rejected, canonical_rejected = _plain_turns(content.rejected) if content.rejected else ("[]", "")
+    kind, label = _KINDS[content.kind], content.label
+    text = (
+        f'{{"chosen":[{canonical_chosen}],"kind":"{kind}","label":{_LABELS[label]},'
+        f'"prompt":[{canonical_prompt}],"rejected":[{canonical_rejected}]}}'
+    )
+    digest = hashlib.sha256(text.encode("ascii")).digest()
+    return digest, (kind, prompt, chosen, rejected, None if label is None else int(label), "")
+
+
+_ROLES = frozenset(role.value for role in Role)
+_KINDS = {kind: kind.value for kind in Kind}
+_LABELS = {None: "null", True: "true", False: "false"}
+
+
 def new_values(
     new: NewExample, *, rater: str, now: str, status: Status = Status.PENDING
 ) -> list[str | int | bytes | None]:
     """The values of ``COLUMNS`` for a new row; ``status`` is for one that brings none."""
-    content = stored(new.content)
+    digest, fields = _hash_and_fields(new.content)
     return [
         (new.status or status).value,
         new.split.value,
@@ -104,12 +149,12 @@ def new_values(
         new.rater or rater,
         new.source.kind.value,
         source_json(new.source),
-        bytes.fromhex(content.hash()),
+        digest,
         now,
         now,
         storable(new.note),
-        *texts(content).values(),
-        *content_fields(content).values(),
+        *texts(new.content).values(),
+        *fields,
     ]
 
 

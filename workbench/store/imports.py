@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from workbench.store.store import Store
 
 # How long one transaction aims to last, and for how many rows the first one is tried.
-AIM_SECONDS = 0.04
+AIM_SECONDS = 0.05
 FIRST_ROWS, MOST_ROWS = 20, 1000
+# The log is written back between two transactions, so that neither waits for the other; after so many of them.
+_TRANSACTIONS_PER_CHECKPOINT = 2
 # Others ask for the lock every 5 ms: in this long a pause each of them has asked once.
 PAUSE_SECONDS = 0.006
 # The index of words: how many of its parts may stand side by side before some are merged (by whoever adds to it, and by
@@ -257,6 +259,7 @@ class Staging:
         """Take away what was written and is not published."""
         writing, self._writing = self._writing, None
         if writing is not None and writing.import_id:
+            self._store.write_much(False)
             self._store.imports.remove(writing.import_id)
 
     def _flush(self) -> None:
@@ -287,7 +290,7 @@ class _Writing:
         self._dataset = dataset
         self._reader = reader
         self._at = 0
-        self._read = self._written = self._imported = 0
+        self._read = self._written = self._imported = self._transactions = 0
         self._count = FIRST_ROWS
         self._waiting: list[Packed] = []
         self._statement = insert_sql(["id", "import_id", "dataset_id", *COLUMNS])
@@ -317,6 +320,7 @@ class _Writing:
         assert import_id is not None
         self.import_id = import_id
         self._rater = packing.rater
+        self._store.write_much(True)
 
     def write(
         self, arrived: int, advance: Advance | None, cancelled: threading.Event | None, *, is_all: bool = False
@@ -344,6 +348,10 @@ class _Writing:
         if advance is not None:
             advance(self._written)
         time.sleep(PAUSE_SECONDS)
+        self._transactions += 1
+        if self._transactions % _TRANSACTIONS_PER_CHECKPOINT == 0:
+            self._store.checkpoint()
+            time.sleep(PAUSE_SECONDS)
 
     def _write_chunk(self, db: Database, chunk: Sequence[Packed], next_id: int) -> int:
         """Insert the rows of ``chunk`` that the dataset has not; returns how many."""
@@ -385,6 +393,7 @@ class _Writing:
     def finish(self, rows: int, skipped: int) -> Published:
         """Show the rows, all at once."""
         import_id = self.import_id
+        self._store.write_much(False)
         with self._store.write() as db:
             imported = self._imported - _drop_overtaken(db, import_id, self._dataset_id)
             duplicates = rows - imported

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_SECONDS = 60.0
 LOCK_POLL_SECONDS = 0.005
 _MASKED = ("pandas", "numpy")
+_CHECKPOINT_PAGES, _CACHE_KIB = 1000, 2000  # SQLite's own defaults
+_MUCH_CACHE_KIB = 8000
 
 
 class Store:
@@ -96,6 +98,8 @@ class Store:
                 _prepare(connection)
                 writer = Database(connection, execute_plugins=False)
                 migrate(writer, MIGRATIONS, workspace.database)
+                # What a statement would have to take back: ten pages for each row that is added, else through a file.
+                connection.execute("PRAGMA temp_store = MEMORY")
         except BaseException:
             connection.close()
             raise
@@ -132,6 +136,21 @@ class Store:
                         yield self._writer
                 finally:
                     self._local.depth = 0
+
+    def write_much(self, on: bool) -> None:
+        """Set the writer up for very many rows, or for single gestures as it is by itself.
+
+        With it a commit does not write the log back into the database when that has grown: ``checkpoint`` does, which
+        is to be called now and then. Indexes that rows come into at any place are kept in more memory.
+        """
+        with self._thread_lock:
+            self._writer.conn.execute(f"PRAGMA wal_autocheckpoint = {0 if on else _CHECKPOINT_PAGES}")
+            self._writer.conn.execute(f"PRAGMA cache_size = {-(_MUCH_CACHE_KIB if on else _CACHE_KIB)}")
+
+    def checkpoint(self) -> None:
+        """Write the log back into the database: the lock is held for that alone, not for a transaction before it."""
+        with self._thread_lock, _held(self._file_lock, self.workspace), _sqlite_errors(self.workspace):
+            self._writer.conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
         """Close every connection. Nothing may use the store afterwards; a read that is under way is broken off.
