@@ -13,6 +13,7 @@ from workbench.domain.examples import Example
 from workbench.domain.serving import (
     AnswerEnd,
     AnswerEvent,
+    AnswerNotice,
     ChatRequest,
     EngineState,
     EngineStatus,
@@ -41,6 +42,7 @@ class FakeEngine:
         self._by_model: dict[str, deque[str]] = {}
         self._dies_after: int | None = None
         self._failure = ""
+        self._notice = ""
         self._gate = threading.Event()
         self._gate.set()
         self._lock = threading.Lock()
@@ -55,6 +57,10 @@ class FakeEngine:
     def die_after(self, pieces: int) -> None:
         """The next answer ends in ``EngineError`` after so many pieces; the status is DIED until ``ensure``."""
         self._dies_after = pieces
+
+    def notice(self, text: str) -> None:
+        """The next answer begins with this notice."""
+        self._notice = text
 
     def fail_to_start(self, message: str) -> None:
         """The next ``ensure`` or ``stream`` raises ``EngineError`` with this message."""
@@ -96,6 +102,9 @@ class FakeEngine:
             words = self._next_answer(request.model.name)
             self._active += 1
         try:
+            if notice := self._notice:
+                self._notice = ""
+                yield AnswerNotice(notice)
             yield from self._pieces(request, words, cancelled, dies_after)
         finally:
             self._active -= 1

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from workbench import paths
 from workbench.domain.chats import Sampling
 from workbench.domain.methods import nearest
+from workbench.domain.serving import PRECISIONS
 from workbench.errors import UsageError
 
 SettingValue = bool | int | float | str
@@ -162,6 +163,13 @@ class EngineDefaults:
     idle_minutes: int = field(
         default=30,
         metadata=_help("minutes without a request after which the engine ends", minimum=1, maximum=10_080),
+    )
+    precision: str = field(
+        default="auto",
+        metadata=_help(
+            "numbers that bases are loaded in; auto: what the device computes best, fewer bits if that does not fit",
+            choices=PRECISIONS,
+        ),
     )
 
 

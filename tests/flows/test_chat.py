@@ -85,6 +85,16 @@ def test_the_model_sees_the_system_prompt_and_the_path_to_the_question(
     ]
 
 
+def test_a_chat_longer_than_the_model_reads_is_cut_with_a_notice(
+    bench: Bench, engine: FakeEngine, opened: int, question: Message
+) -> None:
+    engine.notice("two turns were left out")
+    started, noted, *_ = chat.answer(bench, opened, parent_id=question.id, cancelled=threading.Event())
+    assert engine.requests[-1].trim
+    assert isinstance(started, chat.AnswerStarted)
+    assert noted == chat.AnswerNoted("two turns were left out")
+
+
 def test_without_a_seed_each_answer_draws_its_own_and_keeps_it(bench: Bench, engine: FakeEngine) -> None:
     opened = chat.new_chat(bench, sampling=Sampling()).id
     said = chat.say(bench, opened, "Hello")

@@ -351,7 +351,7 @@ def test_a_running_engine_is_not_started_again(
     client.ensure()
 
 
-def test_the_command_names_socket_and_idle_limit(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_names_socket_limit_and_precision(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, ...]] = []
 
     def note(*words: str) -> list[str]:
@@ -360,8 +360,9 @@ def test_the_command_names_socket_and_idle_limit(workspace: Workspace, monkeypat
 
     monkeypatch.setattr(module, "module_argv", note)
     with pytest.raises(EngineError):
-        EngineClient(workspace, idle_minutes=7).ensure()
-    assert seen[0] == ("workbench.worker.engine", "--socket", str(workspace.socket), "--idle-minutes", "7")
+        EngineClient(workspace, idle_minutes=7, precision="4bit").ensure()
+    options = ("--idle-minutes", "7", "--precision", "4bit")
+    assert seen[0] == ("workbench.worker.engine", "--socket", str(workspace.socket), *options)
     assert module_argv("x")[1:] == ["-P", "-m", "x"]
 
 

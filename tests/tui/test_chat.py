@@ -71,6 +71,13 @@ async def test_enter_sends_and_the_answer_is_stored_and_shown(bench: Bench, engi
         assert answer.generation is not None and answer.generation.stop_reason is StopReason.STOP
 
 
+async def test_what_was_left_out_of_a_long_chat_stands_under_its_answer(bench: Bench, engine: FakeEngine) -> None:
+    engine.notice("the 4 oldest turns were left out of the prompt")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "And what did I say first?")
+        await until_text(pilot, "4 oldest turns were left out")
+
+
 async def test_characters_typed_behind_enter_stay_in_the_next_draft(bench: Bench) -> None:
     async with showing(bench) as (app, pilot):
         await pilot.press("a", "b", "ctrl+j", "c", "enter", "d")

@@ -166,6 +166,9 @@ def _answer(session: Session, chat_id: int, parent_id: int, args: argparse.Names
             on_status=show,
         ):
             match event:
+                case flow.AnswerNoted(text=notice):
+                    session.out.end_progress()
+                    session.out.say(notice)
                 case flow.AnswerText(text=text):
                     session.out.end_progress()
                     session.out.piece(text)

@@ -19,6 +19,7 @@ from workbench.cli import (
     labelling,
     models,
     queueing,
+    serving,
     stages,
     system,
     training,
@@ -46,6 +47,7 @@ _MODULES = (
     stages,
     arena,
     votes,
+    serving,
     system,
 )
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from workbench.domain.chats import Sampling, StopReason, Turn
 from workbench.domain.endpoints import Endpoint
@@ -111,3 +114,59 @@ class AnswerEnd:
 
 
 AnswerEvent = TextPiece | AnswerNotice | AnswerEnd
+
+
+@dataclass(frozen=True, slots=True)
+class ServeLimits:
+    """What one client may ask of a served model; 0 means no limit."""
+
+    concurrent: int = 32
+    body_bytes: int = 4_000_000
+    max_tokens: int = 16_384
+    seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSpec:
+    """A model server for applications: models on one base, where it listens, who may ask.
+
+    ``api_key_env`` names the environment variable with the key; "" means none, which only loopback may have.
+    ``origins`` are the web pages that may ask from a browser.
+    """
+
+    models: tuple[ModelPlace, ...]
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_key_env: str = ""
+    origins: tuple[str, ...] = ()
+    precision: str = "auto"
+    drain_seconds: float = 30.0
+    limits: ServeLimits = field(default_factory=ServeLimits)
+
+    @property
+    def is_local(self) -> bool:
+        """True when only this machine can reach it."""
+        return is_loopback(self.host)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON for the process that serves."""
+        return asdict(self)
+
+
+def serve_spec_from_dict(data: Mapping[str, Any]) -> ServeSpec:
+    """The inverse of ``as_dict``."""
+    models = tuple(_place(each) for each in data["models"])
+    limits = ServeLimits(**data["limits"])
+    return ServeSpec(**{**data, "models": models, "limits": limits, "origins": tuple(data["origins"])})
+
+
+def _place(data: Mapping[str, Any]) -> ModelPlace:
+    return ModelPlace(data["name"], data["path"], _place(data["base"]) if data["base"] else None)
+
+
+def is_loopback(host: str) -> bool:
+    """True for ``localhost`` and addresses that never leave the machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

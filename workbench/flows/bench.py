@@ -53,7 +53,9 @@ class Bench:
             from workbench.jobs.endpoint import RoutedEngine  # not needed where a test brings its own
             from workbench.jobs.engine import EngineClient
 
-            engine = RoutedEngine(EngineClient(workspace, idle_minutes=settings.engine.idle_minutes))
+            chosen = settings.engine
+            local = EngineClient(workspace, idle_minutes=chosen.idle_minutes, precision=chosen.precision)
+            engine = RoutedEngine(local)
         store = Store.open(workspace)
         try:
             ensure_embedded(store)

@@ -35,7 +35,7 @@ from workbench.domain.examples import (
     judgement,
     preference,
 )
-from workbench.domain.serving import AnswerEnd, ChatRequest, EngineStatus, TextPiece
+from workbench.domain.serving import AnswerEnd, AnswerNotice, ChatRequest, EngineStatus, TextPiece
 from workbench.errors import DataError, EngineError, NotFoundError, RefusedError
 from workbench.flows.registry import place
 
@@ -71,13 +71,20 @@ class AnswerText:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerNoted:
+    """One sentence to show beside the answer: the chat was too long for the model, and what was left out of it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerEnded:
     """The answer as it is stored now; its content is empty when it was cancelled before the first word."""
 
     message: Message
 
 
-AnswerNews = AnswerStarted | AnswerText | AnswerEnded
+AnswerNews = AnswerStarted | AnswerText | AnswerNoted | AnswerEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +156,11 @@ def answer(
 
     reason = StopReason.CANCELLED
     try:
-        for event in bench.engine.stream(ChatRequest(where, turns, asked), cancelled=cancelled, on_status=heard):
+        request = ChatRequest(where, turns, asked, trim=True)
+        for event in bench.engine.stream(request, cancelled=cancelled, on_status=heard):
             match event:
+                case AnswerNotice(text):
+                    yield AnswerNoted(text)
                 case TextPiece(text):
                     keeper.add(text)
                     yield AnswerText(text)

@@ -68,9 +68,10 @@ class Engine(Protocol):
 class EngineClient:
     """The engine of one workspace, in a process of its own that outlives this one."""
 
-    def __init__(self, workspace: Workspace, *, idle_minutes: float = 30.0) -> None:
+    def __init__(self, workspace: Workspace, *, idle_minutes: float = 30.0, precision: str = "auto") -> None:
         self._workspace = workspace
         self._idle_minutes = idle_minutes
+        self._precision = precision
         self._socket = workspace.socket
         self._pid_file = workspace.socket.with_suffix(".pid")
 
@@ -173,9 +174,8 @@ class EngineClient:
         log = self._workspace.engine_log
         if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
             log.unlink()
-        argv = module_argv(
-            "workbench.worker.engine", "--socket", str(self._socket), "--idle-minutes", str(self._idle_minutes)
-        )
+        options = ("--idle-minutes", str(self._idle_minutes), "--precision", self._precision)
+        argv = module_argv("workbench.worker.engine", "--socket", str(self._socket), *options)
         try:
             return spawn_detached(argv, log, child_environment())
         except OSError as error:

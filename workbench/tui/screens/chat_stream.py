@@ -54,6 +54,7 @@ class LiveAnswer:
         self.cancelled = threading.Event()
         self.over = threading.Event()
         self.text = ""
+        self.notice = ""
         self.waits_for = "asking"
         self._show = show
         self._began = time.monotonic()
@@ -94,6 +95,8 @@ class LiveAnswer:
                 match one.news:
                     case flow.AnswerText(text=text) if one.number == 0:
                         pump.feed(self, text)
+                    case flow.AnswerNoted(text=notice):
+                        self.notice = notice
                     case flow.AnswerEnded(message=ended):
                         self.done += 1
                         message = ended if one.number == 0 or message is None else message

@@ -34,7 +34,7 @@ from workbench.tui.widgets.frame import key_sign
 from workbench.tui.widgets.listing import Column, Listing, Row
 
 THEME = "appearance.theme"
-NEXT_START = {"appearance.fps", "appearance.mouse", "engine.idle_minutes"}
+NEXT_START = {"appearance.fps", "appearance.mouse", "engine.idle_minutes", "engine.precision"}
 _COLUMNS = (Column("setting", 24), Column("value", 26), Column("from", 11), Column("what it does", least=100))
 _KEY_COLUMNS = (Column("id", 22), Column("keys", 24), Column("where", 12, least=100), Column("what it does"))
 _SAMPLES = ("plain", "muted", "accent", "good", "busy", "bad", "cursor")

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
-import signal
 import socket
 import sys
 import threading
 import time
-import traceback
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from workbench.domain.serving import PRECISIONS
 from workbench.jobs.processes import ProcessIdentity
 from workbench.worker.engine.desk import Desk
+from workbench.worker.engine.running import let_the_server_end_on_signals, schedule
 from workbench.worker.engine.wire import Refusal
 
 ALREADY_RUNNING = 6
 LOCK_PATIENCE_SECONDS = 20.0
-LAST_WORDS_SECONDS = 1.0
 WATCH_SECONDS = 2.0
 
 
@@ -37,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m workbench.worker.engine", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="path of the Unix socket")
     parser.add_argument("--idle-minutes", type=float, default=30.0, help="end after so long unused; 0: never")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="numbers that bases are loaded in")
     options = parser.parse_args(arguments)
     path: Path = options.socket.absolute()
     make_private_folder(path.parent)
@@ -51,7 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
         pid_file.write_text(json.dumps({"pid": own.pid, "started": own.started}), encoding="utf-8")
         print(f"engine {own.pid} serves {path}", file=sys.stderr)
         inode = path.stat().st_ino
-        serve(listener, idle_seconds=60 * options.idle_minutes, is_reachable=lambda: inode_of(path) == inode)
+        serve(
+            listener,
+            idle_seconds=60 * options.idle_minutes,
+            precision=options.precision,
+            is_reachable=lambda: inode_of(path) == inode,
+        )
         if inode_of(path) == inode:  # else another engine has this place by now
             path.unlink(missing_ok=True)
             pid_file.unlink(missing_ok=True)
@@ -115,7 +118,7 @@ def inode_of(path: Path) -> int | None:
         return None
 
 
-def serve(listener: socket.socket, *, idle_seconds: float, is_reachable: Callable[[], bool]) -> None:
+def serve(listener: socket.socket, *, idle_seconds: float, precision: str, is_reachable: Callable[[], bool]) -> None:
     """Run server and scheduler until the end is asked for, or nobody wants or finds this engine any more."""
     import uvicorn  # 0.1 s; not needed by an engine that finds another one running
 
@@ -134,30 +137,10 @@ def serve(listener: socket.socket, *, idle_seconds: float, is_reachable: Callabl
         timeout_graceful_shutdown=2, timeout_keep_alive=60,
     )  # fmt: skip
     server = uvicorn.Server(config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn ends in order on these, and then raises them once more: that must not kill us before we cleaned up
-        signal.signal(number, lambda *_: None)
-    threading.Thread(target=schedule, args=(desk,), name="scheduler", daemon=True).start()
+    let_the_server_end_on_signals()
+    threading.Thread(target=schedule, args=(desk, precision), name="scheduler", daemon=True).start()
     threading.Thread(target=watch_idle, args=(desk, idle_seconds, is_reachable, end), daemon=True).start()
     server.run(sockets=[listener])
-
-
-def schedule(desk: Desk) -> None:
-    """The scheduler's thread: import torch while the socket already answers, then serve."""
-    # It says at every import that a faster kernel is not installed, which is harmless and nothing to act on.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore", FutureWarning)  # what the libraries tell each other
-    try:
-        from workbench.worker.engine.scheduler import Scheduler  # 3 to 6 s: torch, transformers, peft
-
-        Scheduler(desk).run()
-    except BaseException as error:  # noqa: BLE001 - the worker's door: without this thread every request would hang
-        traceback.print_exc(file=sys.stderr)
-        desk.public.state, desk.public.detail = "failed", f"the engine cannot work: {error}"
-        hint = "the engine's log has the whole story; workbench doctor checks the installation"
-        desk.fail_all(Refusal(desk.public.detail, code="engine_broken", status=503, hint=hint), broken=True)
-        time.sleep(LAST_WORDS_SECONDS)
-        os._exit(1)  # leaving the pid file: the bench then says that the engine died, and can start another
 
 
 def watch_idle(desk: Desk, idle_seconds: float, is_reachable: Callable[[], bool], end: Callable[[], None]) -> None:

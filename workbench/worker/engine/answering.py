@@ -50,13 +50,25 @@ class _Voice:
 
 
 class Answer:
-    """The rows of one request. ``limit_seconds`` 0 means that they may take as long as they like."""
+    """The rows of one request. ``limit_seconds`` 0 means that they may take as long as they like.
 
-    def __init__(self, desk: Desk, asked: Asked, place: Place, *, limit_seconds: float = 0) -> None:
+    ``on_close`` hears once that the response is over, however it ended.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        asked: Asked,
+        place: Place,
+        *,
+        limit_seconds: float = 0,
+        on_close: Callable[[Answer], None] | None = None,
+    ) -> None:
+        self.asked = asked
         self.refusal: Refusal | None = None
         self.ends: list[Done] = []
+        self._on_close = on_close
         self._desk = desk
-        self._asked = asked
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[tuple[int, RowEvent]] = asyncio.Queue()
         self._envelope = Envelope(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), asked.model)
@@ -71,6 +83,13 @@ class Answer:
         """Nobody listens any more; harmless after the end."""
         for voice in self._voices:
             self._desk.cancel(voice.row)
+
+    def close(self) -> None:
+        """The response is over: nobody listens any more."""
+        self.cancel()
+        told, self._on_close = self._on_close, None
+        if told is not None:
+            told(self)
 
     async def wait(self, seconds: float) -> None:
         """Collect what comes within ``seconds``: at least one event, or none in time."""
@@ -92,7 +111,7 @@ class Answer:
                 if await request.is_disconnected():
                     return Response(status_code=499)
         finally:
-            self.cancel()
+            self.close()
         if self.refusal is not None:
             raise self.refusal
         choices = []
@@ -119,7 +138,7 @@ class Answer:
                 yield event(self.refusal.body())
                 return
             if self._is_over:
-                if self._asked.include_usage:
+                if self.asked.include_usage:
                     yield event({**self._envelope.chunk(), "usage": self._usage()})
                 yield b"data: [DONE]\n\n"
                 return
@@ -150,7 +169,7 @@ class Answer:
         return self.refusal is not None or all(voice.end is not None for voice in self._voices)
 
     def _logprobs(self, chances: list[TokenChance]) -> dict[str, Any] | None:
-        return None if self._asked.top_logprobs is None else logprobs_of(chances)
+        return None if self.asked.top_logprobs is None else logprobs_of(chances)
 
     def _usage(self) -> dict[str, Any]:
         """Of all answers together; the prompt is counted once, as OpenAI does."""
@@ -206,7 +225,7 @@ class AnswerStream(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._answer.cancel()
+            self._answer.close()
 
 
 def _out_of_time(seconds: float) -> Refusal:

@@ -62,9 +62,7 @@ class Server:
 
     async def models(self, request: Request) -> Response:
         """The registered models, as OpenAI lists them."""
-        places = sorted(self._desk.places(), key=lambda place: place.name)
-        data = [{"id": p.name, "object": "model", "created": 0, "owned_by": "workbench"} for p in places]
-        return JSONResponse({"object": "list", "data": data})
+        return JSONResponse(models_of(self._desk))
 
     async def register(self, request: Request) -> Response:
         """Tell the engine where a model is; nothing is loaded yet."""
@@ -93,12 +91,24 @@ class Server:
         return await respond(request, Answer(self._desk, asked, self._desk.place(asked.model)), stream=asked.stream)
 
 
+def models_of(desk: Desk) -> dict[str, Any]:
+    """The registered models, as OpenAI lists them."""
+    places = sorted(desk.places(), key=lambda place: place.name)
+    return {"object": "list", "data": [model_object(place.name) for place in places]}
+
+
+def model_object(name: str) -> dict[str, Any]:
+    """One model, as OpenAI shows it."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "workbench"}
+
+
 async def respond(request: Request, answer: Answer, *, stream: bool) -> Response:
     """The answer streamed or whole; a refusal that comes at once is a plain HTTP error either way."""
     if not stream:
         return await answer.whole(request)
     await answer.wait(KEEP_ALIVE_SECONDS)
     if answer.refusal:
+        answer.close()
         raise answer.refusal
     return AnswerStream(answer)
 
@@ -124,7 +134,12 @@ def _named(body: Any, what: str) -> tuple[str, str]:
 async def refused(request: Request, error: Exception) -> Response:
     """A ``Refusal`` as the protocol's error."""
     assert isinstance(error, Refusal)
-    return JSONResponse(error.body(), status_code=error.status)
+    return response_of(error)
+
+
+def response_of(refusal: Refusal) -> Response:
+    """The protocol's error over HTTP."""
+    return JSONResponse(refusal.body(), status_code=refusal.status, headers=refusal.headers)
 
 
 def memory_bytes(device: str) -> int:

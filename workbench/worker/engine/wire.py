@@ -15,6 +15,8 @@ MAX_STOPS = 16
 MAX_ANSWERS = 16
 LOWEST_LOGPROB = -9999.0  # what OpenAI's protocol says instead of minus infinity, which JSON does not have
 UNSUPPORTED = ("tools", "functions", "logit_bias", "response_format", "audio", "frequency_penalty", "presence_penalty")
+KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}
 
 
 class Refusal(Exception):
@@ -27,9 +29,14 @@ class Refusal(Exception):
         self.status = status
         self.hint = hint
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What HTTP says beside the status."""
+        return HEADERS.get(self.status, {})
+
     def body(self) -> dict[str, Any]:
         """The OpenAI-shaped error object, with our hint beside the message."""
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
+        kind = KINDS.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
         return {"error": {"message": self.message, "type": kind, "code": self.code, "hint": self.hint}}
 
 
