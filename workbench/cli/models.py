@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from workbench.cli import model_papers
 from workbench.cli.parsing import add, add_group
 from workbench.cli.session import Session
 from workbench.errors import UsageError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add ``models`` and its verbs."""
-    verbs = add_group(commands, common, "models", "list, add, show and remove models")
+    verbs = add_group(commands, common, "models", "list, add, show, merge, export and remove models")
     add(verbs, common, "list", models_list, "every model")
     sub = add(verbs, common, "add", models_add, "register a folder, an adapter, a hub id, or a model on a server")
     sub.add_argument("path", metavar="PATH_OR_ID", nargs="?", default="")
@@ -29,6 +30,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("name")
     sub = add(verbs, common, "remove", models_remove, "forget a model (its files stay)")
     sub.add_argument("name")
+    model_papers.register(verbs, common)
 
 
 def models_list(session: Session, args: argparse.Namespace) -> None:
