@@ -50,7 +50,7 @@ def main() -> None:
     def lines() -> Iterator[str]:
         for row, is_copy in rows(count, seed=7):
             copies.update([row.id] if is_copy else [])
-            yield json.dumps(row.as_dict())
+            yield json.dumps({"row": row.as_dict()})
 
     started = time.perf_counter()
     answers = [json.loads(line) for line in converse("workbench.worker.checks", ("near_duplicates",), lines())]

@@ -144,7 +144,7 @@ def test_what_is_cut_is_marked_and_the_stop_token_missed(tiny_llama: Path) -> No
 
 def test_the_child_counts_for_the_check(tiny_llama: Path) -> None:
     rows = rows_of(Kind.PREFERENCE)
-    lines = [json.dumps(row.as_dict()) for row in rows]
+    lines = [json.dumps({"row": row.as_dict()}) for row in rows]
     answers = converse(
         "workbench.worker.checks", ("length_tokens", "--model", str(tiny_llama), "--max-length", "8"), lines
     )

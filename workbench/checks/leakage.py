@@ -1,6 +1,7 @@
 """Rows to train on that are also measured on: in validation, in a test or evaluation set, or in blind comparisons.
 
-A model that has seen the question of an examination passes it without knowing the subject. Rows that were made from a
+A model that has seen the question of an examination passes it without knowing the subject. Of a dialogue, each question
+that is answered in it counts. Rows that were made from a
 vote answer the very prompt of their comparison; that is only told, since somebody promoted them on purpose.
 """
 
@@ -11,74 +12,106 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
-from workbench.checks._likeness import digest, likeness, prompt_key, said, shingles, whole_text
+from workbench.checks._likeness import count_words, digest, likeness, prompt_key, said, shingles, whole_text
+from workbench.domain.chats import Role
 from workbench.domain.checks import (
     REJECT,
     CheckedRow,
     ComparedPrompt,
     Finding,
     HeldOutRow,
+    Place,
     SetCheck,
     Severity,
     Surroundings,
 )
-from workbench.domain.examples import Split
+from workbench.domain.examples import Content, Split
 
 NEAR = 0.85
 """Share of three-word runs in common from which two rows count as nearly the same."""
 
-MOST_NEAR = 5000
-"""So many held-out rows are looked at for near copies, about 10 kB each; for equal ones all are."""
+MOST_NEAR = 20_000
+"""So many held-out rows are looked at for near copies, about 3 kB each; for equal ones all are."""
 
 _FEWEST_SHINGLES = 12
+_FEWEST_WORDS = 5
+_BITS = 1024
+# Of two sets that alike at most so large a share of their elements together stands in one of them only.
+_APART = (1 - NEAR) / (1 + NEAR)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shingled:
+    """A text's shingles in order, and a bit for each: bits that differ are shingles that differ."""
+
+    shingles: array[int]
+    bits: int
+
+    @classmethod
+    def of(cls, text: str) -> _Shingled:
+        found = array("I", sorted(shingles(text)))
+        if len(found) < _FEWEST_SHINGLES:
+            return cls(array("I"), 0)
+        marks = bytearray(_BITS // 8)
+        for shingle in found:
+            marks[(shingle & (_BITS - 1)) >> 3] |= 1 << (shingle & 7)
+        return cls(found, int.from_bytes(marks, "little"))
+
+    @property
+    def beginning(self) -> array[int]:
+        """As many of its first elements as must hold one in common with every set that it is near."""
+        count = len(self.shingles)
+        return self.shingles[: count - ceil(NEAR * count) + 1] if count else self.shingles
+
+    def may_be_near(self, other: _Shingled) -> bool:
+        """False for nearly all that are not near, at a small part of the cost of comparing them."""
+        one, two = len(self.shingles), len(other.shingles)
+        if min(one, two) < NEAR * max(one, two):
+            return False
+        return (self.bits ^ other.bits).bit_count() <= _APART * (one + two)
+
+    def likeness(self, other: _Shingled) -> float:
+        return likeness(set(self.shingles), set(other.shingles))
 
 
 @dataclass(slots=True)
 class _Index:
-    """Texts by their shingles. Finds every one that is nearly the same, without a look at the others.
+    """Texts by their shingles. Finds every one that is nearly the same, without a look at most of the others.
 
-    Two sets share at least one of the rarest ``n - ceil(NEAR n) + 1`` elements of either when their Jaccard index is
-    ``NEAR`` or more (prefix filtering: Chaudhuri et al., ICDE 2006); so only rows under those are compared.
+    In one order of all shingles, two sets share at least one of the first ``n - ceil(NEAR n) + 1`` elements of each
+    when their Jaccard index is ``NEAR`` or more (prefix filtering: Chaudhuri et al., ICDE 2006); what these bring
+    together is looked at by length and bits, and only what is left is compared. Nothing that is near is missed.
     """
 
-    shingles: list[array[int]] = field(default_factory=list)
+    texts: list[_Shingled] = field(default_factory=list)
     # Nearly all runs of three words stand in one text only: then its number, else the numbers.
     under: dict[int, int | list[int]] = field(default_factory=dict)
 
     def add(self, text: str) -> None:
         """One more text, under the next number; short ones are never near anything."""
-        found = shingles(text) if len(self.shingles) < MOST_NEAR else set()
-        if len(found) < _FEWEST_SHINGLES:
-            found = set()
-        number = len(self.shingles)
-        for shingle in found:
+        number = len(self.texts)
+        found = _Shingled.of(text if number < MOST_NEAR else "")
+        for shingle in found.beginning:
             others = self.under.setdefault(shingle, number)
             if isinstance(others, list):
                 others.append(number)
             elif others != number:
                 self.under[shingle] = [others, number]
-        self.shingles.append(array("I", found))
+        self.texts.append(found)
 
     def nearest(self, text: str) -> tuple[int, float] | None:
         """The number of the most similar text and how similar it is; None when none is near."""
         if not self.under:
             return None
-        found = shingles(text)
-        if len(found) < _FEWEST_SHINGLES:
-            return None
-        needed = len(found) - ceil(NEAR * len(found)) + 1
-        known = [shingle for shingle in found if shingle in self.under]
-        rare = needed - (len(found) - len(known))
-        if rare <= 0:
-            return None
-        known.sort(key=lambda shingle: len(self._numbers(shingle)))
-        numbers = {number for shingle in known[:rare] for number in self._numbers(shingle)}
-        best = max(((likeness(found, set(self.shingles[n])), -n) for n in numbers), default=(0.0, 0))
+        found = _Shingled.of(text)
+        numbers = {number for shingle in found.beginning for number in self._numbers(shingle)}
+        near = (number for number in numbers if found.may_be_near(self.texts[number]))
+        best = max(((found.likeness(self.texts[number]), -number) for number in near), default=(0.0, 0))
         return (-best[1], best[0]) if best[0] >= NEAR else None
 
     def _numbers(self, shingle: int) -> Sequence[int]:
-        numbers = self.under[shingle]
-        return numbers if isinstance(numbers, list) else (numbers,)
+        numbers = self.under.get(shingle, ())
+        return (numbers,) if isinstance(numbers, int) else numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +161,11 @@ class _HeldOut:
             is_its_validation = held.split is Split.VALIDATION and held.dataset == row.dataset
             severity = Severity.ERROR if held.strict or is_its_validation else Severity.WARNING
             yield Finding(severity, f"is also {held}", fixable=True, example_id=row.id)
-        elif row.content.prompt and (number := self.asked.get(prompt_key(row.content.prompt))) is not None:
-            reason = f"asks the same as a row that is {self.marks[number]}"
-            yield Finding(Severity.WARNING, reason, "prompt turn 1", example_id=row.id)
-        elif (found := self.near.nearest(whole_text(row.content))) is not None:
-            reason = f"is {found[1]:.0%} the same as a row that is {self.marks[found[0]]}"
+        elif found := _first(self.asked, row.content):
+            reason = f"asks the same as a row that is {self.marks[found[0]]}"
+            yield Finding(Severity.WARNING, reason, found[1], example_id=row.id)
+        elif (near := self.near.nearest(whole_text(row.content))) is not None:
+            reason = f"is {near[1]:.0%} the same as a row that is {self.marks[near[0]]}"
             yield Finding(Severity.WARNING, reason, example_id=row.id)
 
 
@@ -157,13 +190,13 @@ class _Compared:
     def findings(self, row: CheckedRow) -> Iterator[Finding]:
         if not self.prompts or not row.content.prompt:
             return
-        if (number := self.same.get(prompt_key(row.content.prompt))) is not None:
-            severity, reason = self._verdict(row, number)
+        if found := _first(self.same, row.content):
+            severity, reason = self._verdict(row, found[0])
             fixable = severity is Severity.ERROR
-            yield Finding(severity, reason, "prompt turn 1", fixable=fixable, example_id=row.id)
-        elif row.comparison_id is None and (found := self.near.nearest(said(row.content.prompt))) is not None:
-            which = f"comparison {self.prompts[found[0]].comparison_id}"
-            reason = f"asks {found[1]:.0%} the same as {which}, on which models were compared"
+            yield Finding(severity, reason, found[1], fixable=fixable, example_id=row.id)
+        elif row.comparison_id is None and (near := self.near.nearest(said(row.content.prompt))) is not None:
+            which = f"comparison {self.prompts[near[0]].comparison_id}"
+            reason = f"asks {near[1]:.0%} the same as {which}, on which models were compared"
             yield Finding(Severity.WARNING, reason, "prompt turn 1", example_id=row.id)
 
     def _verdict(self, row: CheckedRow, number: int) -> tuple[Severity, str]:
@@ -188,6 +221,27 @@ def look(rows: Iterable[CheckedRow], surroundings: Surroundings) -> Iterator[Fin
         yield Finding(Severity.WARNING, told)
 
 
+def _first(asked: dict[bytes, int], content: Content) -> tuple[int, str] | None:
+    """The number under which something stands that this row asks, and where it asks it."""
+    for key, place in _asks(content):
+        if (number := asked.get(key)) is not None:
+            return number, place
+    return None
+
+
+def _asks(content: Content) -> Iterator[tuple[bytes, str]]:
+    """What is asked in a row: its prompt, and within an answer of several turns each question, with what was said
+    before it and, when it is long enough to mean something, by itself."""
+    if content.prompt:
+        yield prompt_key(content.prompt), "prompt turn 1"
+    for number, turn in enumerate(content.chosen if len(content.chosen) > 1 else ()):
+        if turn.role == Role.USER.value:
+            place = str(Place("chosen", number))
+            yield prompt_key((*content.prompt, *content.chosen[: number + 1])), place
+            if count_words(turn.content) >= _FEWEST_WORDS:
+                yield prompt_key((turn,)), place
+
+
 def _row_key(row: CheckedRow) -> bytes:
     return digest(said(row.content.prompt), said(row.content.chosen))
 
@@ -198,4 +252,5 @@ CHECK = SetCheck(
     summary="rows to train on that equal, or nearly equal, what models are measured or compared on",
     look=look,
     fix=REJECT,
+    needs_references=True,
 )

@@ -87,7 +87,9 @@ def train(session: Session, args: argparse.Namespace) -> int:
         general=args.general,
         canaries=args.canaries,
         gpus=args.gpus,
+        on_progress=lambda doing, seen, total: session.out.progress(f"{doing}: {seen:,} of {total:,} rows"),
     )
+    session.out.end_progress()
     preflight = checked(session, plan, args)
     if args.dry_run:
         rows = f"{plan.spec.train_rows} training and {plan.spec.eval_rows} held-out rows"

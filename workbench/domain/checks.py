@@ -211,7 +211,8 @@ class RowCheck:
 class SetCheck:
     """A check of many rows together: reads them once, in order, and may keep only what is bounded.
 
-    ``in_child`` ones import large libraries and run in a process of their own; ``needs_model`` ones need a tokenizer.
+    ``in_child`` ones import large libraries and run in a process of their own; ``needs_model`` ones need a tokenizer,
+    ``needs_references`` ones what models are measured and compared on.
     """
 
     name: str
@@ -220,6 +221,7 @@ class SetCheck:
     look: Callable[[Iterable[CheckedRow], Surroundings], Iterator[Finding | Language]]
     in_child: bool = False
     needs_model: bool = False
+    needs_references: bool = False
     fix: Fix | None = None
 
 

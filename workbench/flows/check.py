@@ -285,7 +285,10 @@ class _Looking:
             return
         arguments = (check.name, *(token_arguments if check.needs_model else ()))
         for line in converse(
-            "workbench.worker.checks", arguments, (json.dumps(row.as_dict()) for row in rows), cancelled=self.cancelled
+            "workbench.worker.checks",
+            arguments,
+            (json.dumps({"row": row.as_dict()}) for row in rows),
+            cancelled=self.cancelled,
         ):
             answer = json.loads(line)
             if "finding" in answer:

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.domain.training import TrainingRow
-from workbench.flows import tokens
+from workbench.flows import kept, tokens
 from workbench.flows.tokens import lengths as token_counts
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
 LONGEST, SPREAD = 1000, 1000
-_KEPT_FILES = 50
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 
 
@@ -98,13 +97,13 @@ def count(
     """
     far, near = _sample(rows)
     parts = {"sft": {"completion", "chosen"}}.get(method, {"completion", "chosen", "rejected"})
-    place = bench.workspace.root / "cache" / "lengths" / f"{_key(bench, [*far, *near], method, model)}.json"
+    place = kept.place(bench, "lengths", _key(bench, [*far, *near], method, model))
     counted = _read(place)
     if counted is None:
         ids = sorted({row.example_id for row in (*far, *near)})
         told = token_counts(bench, bench.store.examples.many(ids), model=model, cancelled=cancelled)
         counted = [RowLength(one.example_id, one.prompt, one.total) for one in told if one.part in parts]
-        _keep(place, counted)
+        kept.keep(place, [[one.example_id, one.start, one.total] for one in counted])
     among = {row.example_id for row in far}
     return RowLengths(
         len({row.example_id for row in rows}),
@@ -140,19 +139,6 @@ def _key(bench: Bench, rows: Sequence[TrainingRow], method: str, model: str) -> 
 
 def _read(place: Path) -> list[RowLength] | None:
     try:
-        return [RowLength(*entry) for entry in json.loads(place.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
+        return [RowLength(*entry) for entry in kept.read(place)]
+    except TypeError:
         return None
-
-
-def _keep(place: Path, counted: Sequence[RowLength]) -> None:
-    """Keep it for the next time; that it could not be kept, such as on a full disk, harms nothing."""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_suffix(".new")
-        aside.write_text(json.dumps([[c.example_id, c.start, c.total] for c in counted]), encoding="utf-8")
-        aside.replace(place)
-        for old in sorted(place.parent.glob("*.json"), key=lambda file: -file.stat().st_mtime)[_KEPT_FILES:]:
-            old.unlink(missing_ok=True)
-    except OSError:
-        return

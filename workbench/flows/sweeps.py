@@ -19,6 +19,7 @@ from workbench.domain.runs import SWEEP, Run, RunSpec, RunState
 from workbench.domain.sweeps import GRID, OPTUNA, Dimension, Outcome, SweepTable, dimensions, drawn, grid, ranked
 from workbench.errors import NotFoundError, RefusedError, RunError, UsageError
 from workbench.flows import train
+from workbench.flows.gathered import Gathered
 from workbench.flows.presets import AUTO
 from workbench.flows.train import RunPlan
 from workbench.jobs.launch import ensure_runner
@@ -71,7 +72,8 @@ def plan(bench: Bench, sweep: Sweep) -> list[RunPlan]:
         settings = drawn(space, _trials(sweep), seed=seed)
     if len(settings) < 2 and sweep.search == GRID:
         raise UsageError("a sweep of one run", hint="give a setting two values or more, with commas between")
-    plans = [_plan(bench, sweep, one, number) for number, one in enumerate(settings, start=1)]
+    gathered = Gathered()
+    plans = [_plan(bench, sweep, one, number, gathered) for number, one in enumerate(settings, start=1)]
     _refuse_other_rows(plans)
     return plans
 
@@ -121,7 +123,8 @@ def ask_on(bench: Bench, name: str, *, start_runner: train.StartRunner = ensure_
         return []
     settings = _asked(sweep, sweep.dimensions, found.outcomes, wanted)
     start = len(found.outcomes) + 1
-    plans = [_plan(bench, sweep, one, number) for number, one in enumerate(settings, start=start)]
+    gathered = Gathered()
+    plans = [_plan(bench, sweep, one, number, gathered) for number, one in enumerate(settings, start=start)]
     return train.launch_all(bench, plans, start_runner=start_runner)
 
 
@@ -175,7 +178,7 @@ def _seed(sweep: Sweep) -> int:
     return int((sweep.overrides or {}).get("seed", method.knob("seed").default))
 
 
-def _plan(bench: Bench, sweep: Sweep, settings: Mapping[str, str], number: int) -> RunPlan:
+def _plan(bench: Bench, sweep: Sweep, settings: Mapping[str, str], number: int, gathered: Gathered) -> RunPlan:
     made = train.plan(
         bench,
         method=sweep.method,
@@ -187,6 +190,7 @@ def _plan(bench: Bench, sweep: Sweep, settings: Mapping[str, str], number: int) 
         eval_dataset=sweep.eval_dataset,
         allow=sweep.allow,
         gpus=sweep.gpus,
+        gathered=gathered,
     )
     varied = tuple(one.name for one in sweep.dimensions)
     return replace(made, spec=replace(made.spec, group=sweep.name, group_kind=SWEEP, varied=varied))

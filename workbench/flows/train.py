@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,16 +25,17 @@ from workbench.domain.models import check_name
 from workbench.domain.queues import AUTO as ANY_GPU
 from workbench.domain.queues import Ticket, wish
 from workbench.domain.runs import REFUSALS, Metric, Run, RunSpec, RunState, RunStatus
-from workbench.domain.training import TrainingRow, training_rows
+from workbench.domain.training import TrainingRow
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
-from workbench.flows.gate import gate
+from workbench.flows.gate import OnProgress
+from workbench.flows.gathered import Gathered, Wanted
 from workbench.flows.origins import origin_text, versions
 from workbench.flows.presets import AUTO, fitted, taken_preset
 from workbench.flows.retention import aside_of
 from workbench.flows.rewards import reward_of
 from workbench.flows.run_news import GAINS, take_over
-from workbench.flows.run_rows import examples_of, findings_of, refuse_one_sided, replayed, rows_of
+from workbench.flows.run_rows import rows_of
 from workbench.flows.start import PROMISED, knobs_from, promised, start_of
 from workbench.jobs import processes
 from workbench.jobs.launch import ensure_runner, runner_is_running
@@ -91,6 +93,9 @@ def plan(
     canaries: str = "",
     gpus: str = ANY_GPU,
     after: RunPlan | None = None,
+    gathered: Gathered | None = None,
+    on_progress: OnProgress | None = None,
+    cancelled: threading.Event | None = None,
 ) -> RunPlan:
     """What a run would do; starts nothing and writes nothing.
 
@@ -100,6 +105,9 @@ def plan(
     ``NotFoundError`` for a name, and ``RefusedError`` when there is nothing to train on or a check finds rows that must
     not be trained on, with what to do about it. ``after`` is a planned run from whose result this one starts, in the
     place of ``model``.
+
+    Many rows take a minute to be checked for the first time, which ``on_progress`` hears of and ``cancelled`` ends with
+    a ``WorkbenchError``. With the same ``gathered`` another plan of the same rows is made at once.
     """
     wish(gpus)
     chosen = training_methods.get(method)
@@ -111,14 +119,9 @@ def plan(
     knobs = fitted(knobs_from(beginning, chosen, taken, given), facts, given)
     reward = reward_of(bench, chosen, knobs)
     aside = aside_of(bench, beginning.seen, general=general, canaries=canaries)
-    dealt = examples_of(bench, chosen, knobs, dataset, eval_dataset)
-    replay = replayed(bench, chosen, knobs, dealt)
-    train = (*dealt.train, *replay)
-    rows = rows_of(chosen, train, int(knobs["seed"]))
-    held_out = training_rows(dealt.held_out, chosen.kinds[0])
-    refuse_one_sided(chosen, rows)
-    checks_allowed = [name for name in allow if name not in REFUSALS]
-    found = gate(bench, train, dealt.held_out, evaluation=bool(eval_dataset), allow=checks_allowed)
+    wanted = Wanted(chosen, dataset, eval_dataset, knobs, [name for name in allow if name not in REFUSALS])
+    data = (gathered or Gathered()).of(bench, wanted, on_progress=on_progress, cancelled=cancelled)
+    rows, held_out, replay = data.rows, data.held_out, data.replay
     run_name = free_name(bench, name, f"{dataset}-{method}")
     command = _command(
         {
@@ -162,14 +165,13 @@ def plan(
         replay_dataset=replay[0].dataset if replay else "",
         replay_rows=len(rows_of(chosen, replay, 0)),
     )
-    findings = (*found, *findings_of(rows, held_out, replay, knobs))
-    origin = origin_text(base, start, replace(dealt, train=train), limit=bench.settings.training.retention_limit)
+    origin = origin_text(base, start, data.dealt, limit=bench.settings.training.retention_limit)
     beside = {**aside.files, "origin.json": origin}
     return RunPlan(
         spec,
-        tuple(rows),
-        tuple(held_out),
-        findings,
+        rows,
+        held_out,
+        data.findings,
         command,
         reward.source,
         beside,

@@ -61,6 +61,7 @@ class Store:
         self._readers_lock = threading.Lock()  # not the writers' lock: a new reader does not wait for a transaction
         self._local = threading.local()
         self._readers: list[tuple[threading.Thread, sqlite3.Connection]] = []
+        self._watcher: sqlite3.Connection | None = None
         self.chats = Chats(self)
         self.drafts = Drafts(self)
         self.datasets = Datasets(self)
@@ -114,6 +115,14 @@ class Store:
             connection = self._local.reader = self._new_reader()
         return connection
 
+    def version(self) -> int:
+        """A number that is another one after every commit, of this process or of others; it says nothing else."""
+        with self._readers_lock:
+            if self._watcher is None:
+                self._watcher = _connect(self.workspace.database)
+            # One connection is asked by all threads: it tells of the commits of all connections but itself.
+            return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+
     @contextlib.contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Database]:
         """A write transaction: committed at the end of the block, rolled back when it raises.
@@ -162,6 +171,9 @@ class Store:
             with self._readers_lock:
                 while self._readers:
                     self._readers.pop()[1].interrupt()
+                if self._watcher is not None:
+                    self._watcher.close()
+                    self._watcher = None
             self._local = threading.local()
             self._close_writer()
 

@@ -29,6 +29,7 @@ from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import preflight
 from workbench.flows import train as flow
 from workbench.flows.datasets import shown
+from workbench.flows.gathered import Gathered
 from workbench.tui.safety import cell, clean, safe_cell
 from workbench.tui.screens.train_knobs import KnobLine, knob_text
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog
@@ -59,6 +60,24 @@ class FormValues:
     name: str = ""
     eval_dataset: str = ""
     overrides: Mapping[str, str] = field(default_factory=dict)
+
+    def is_of_the_rows_of(self, other: FormValues | None) -> bool:
+        """True when both are trained on rows of the same datasets by the same method."""
+        names = ("method", "dataset", "eval_dataset")
+        return other is not None and all(getattr(self, name) == getattr(other, name) for name in names)
+
+
+@dataclass(slots=True)
+class Checking:
+    """A check of the rows under way in a thread: what for, how far, and how it is ended."""
+
+    cancelled: threading.Event
+    values: FormValues | None = None
+    said: str = ""
+
+    def hear(self, doing: str, seen: int, total: int) -> None:
+        """Called by the thread."""
+        self.said = f"{doing}: {seen:,} of {total:,} rows"
 
 
 def load_form(bench: Bench, values: FormValues) -> TrainForm:
@@ -139,6 +158,8 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         self._plan: RunPlan | None = None
         self._preflight: Preflight | None = None
         self._outdated = threading.Event()
+        self._gathered = Gathered()
+        self._checking = Checking(threading.Event())
         self._planned: FormValues | None = None
         self._timer: Timer | None = None
         self._starting = False
@@ -174,6 +195,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     async def on_mount(self) -> None:
         """Fill in the knobs and plan for the first time."""
         await self._fill_knobs(self._start_values.overrides)
+        self.set_interval(PAUSE_S, self._show_progress)
         self._plan_soon()
 
     @property
@@ -302,12 +324,18 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         self.run_worker(self._make_plan(wanted), group="plan", exclusive=True, exit_on_error=False)
 
     async def _make_plan(self, wanted: FormValues) -> None:
+        if not wanted.is_of_the_rows_of(self._checking.values):
+            self._checking.cancelled.set()  # what is being checked is of no use any more
+            self._checking = Checking(threading.Event(), wanted)
+        checking = self._checking
         try:
-            plan = await asyncio.to_thread(make_plan, self._bench, wanted)
+            plan = await asyncio.to_thread(make_plan, self._bench, wanted, self._gathered, checking)
         except WorkbenchError as error:
             if wanted == self.values():
                 self._not_planned(error)
             return
+        finally:
+            checking.said = ""
         if wanted != self.values():
             return
         self._rebase({n: v for n, v in plan.spec.knobs.items() if n not in wanted.overrides})
@@ -335,6 +363,11 @@ class TrainForm(ModalScreen["RunPlan | None"]):
             # Uncounted rows are taken to fill the window: no reason yet to refuse.
             self._preflight = found if count or not found.refusals else None
             self._show(_plan_text(plan, found if count else self._preflight, counting=not count))
+
+    def _show_progress(self) -> None:
+        """How far the check of many rows is, while it is under way."""
+        if said := self._checking.said:
+            self._show(Text(f"… {cell(said)}"))
 
     def _start(self, plan: RunPlan) -> None:
         found = self._preflight
@@ -402,7 +435,8 @@ class TrainForm(ModalScreen["RunPlan | None"]):
             self.app.copy_to_clipboard(self._plan.command)
 
     def on_unmount(self) -> None:
-        """Nobody waits for the counting any more."""
+        """Nobody waits for the checks and the counting any more."""
+        self._checking.cancelled.set()
         self._outdated.set()
 
     def action_leave(self) -> None:
@@ -410,7 +444,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         self.dismiss(None)
 
 
-def make_plan(bench: Bench, values: FormValues) -> RunPlan:
+def make_plan(bench: Bench, values: FormValues, gathered: Gathered, checking: Checking) -> RunPlan:
     """The flow's plan for what stands in the form; for a thread."""
     return flow.plan(
         bench,
@@ -421,6 +455,9 @@ def make_plan(bench: Bench, values: FormValues) -> RunPlan:
         overrides=values.overrides,
         name=values.name,
         eval_dataset=values.eval_dataset,
+        gathered=gathered,
+        on_progress=checking.hear,
+        cancelled=checking.cancelled,
     )
 
 
