@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -143,7 +143,8 @@ def full_disk(workspace: Workspace, rng: random.Random) -> Kill:
             ballast = workspace.runs / "ballast"
             free = os.statvfs(workspace.runs).f_bavail * os.statvfs(workspace.runs).f_frsize
             started = time.monotonic()
-            ballast.write_bytes(b"\0" * max(0, free - LEFT_BYTES))
+            with suppress(OSError):  # the run wrote something meanwhile: then it is as full as can be
+                ballast.write_bytes(b"\0" * max(0, free - LEFT_BYTES))
             _wait(lambda: _state(bench, run) in {RunState.PAUSED, RunState.FINISHED}, START_SECONDS, "the pause")
             after, state = time.monotonic() - started, _state(bench, run)
             kept = [folder.name for folder in directory.complete_checkpoints()]

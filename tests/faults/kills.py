@@ -7,12 +7,12 @@ row per kill and raises ``AssertionError`` when something that was committed is 
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import signal
 import sqlite3
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -226,24 +226,33 @@ VICTIMS: dict[str, Callable[[Workspace, random.Random], Kill]] = {
 }
 
 
-def main() -> None:
+def main() -> int:
     """Let each fault happen at that many moments and print the table; names choose some of the faults."""
     sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import table
     from import_kills import IMPORTS
 
     from faults import FAULTS
 
-    moments = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     every = VICTIMS | IMPORTS | FAULTS
-    chosen = {name: every[name] for name in sys.argv[2:]} or every
-    rng = random.Random(int(time.time()))
-    for fault in chosen.values():
-        for _ in range(moments):
-            with tempfile.TemporaryDirectory() as folder:
-                row = fault(Workspace(Path(folder)), rng)
-                print(f"{row.victim:24} after {row.after_s:5.2f} s  {row.found:60} {row.went_on}", flush=True)
-    print(f"{moments * len(chosen)} faults: no committed row lost, nothing stuck")
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.kills")
+    parser.add_argument("moments", type=int, nargs="?", default=10, help="random moments of each fault")
+    parser.add_argument("names", nargs="*", choices=[*every, []], metavar="NAME", help=", ".join(every))
+    parser.add_argument("--write", action="store_true", help=f"also write {table.RESULTS.name}")
+    arguments = parser.parse_args()
+    seed = int(time.time())
+    rng = random.Random(seed)
+    moments: list[table.Moment] = []
+    # Round by round, so that a run that is cut short has some moments of each.
+    for _ in range(arguments.moments):
+        for name in arguments.names or every:
+            moments.append(table.moment(name, every[name], rng))
+            if arguments.write:
+                table.write(moments, seed)
+    failed = sum(bool(one.failure) for one in moments)
+    print(f"{len(moments)} faults, {failed} failed" + ("" if failed else ": no committed row lost, nothing stuck"))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
