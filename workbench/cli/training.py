@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from workbench.cli import queueing, run_papers, stages
+from workbench.cli import queueing, run_papers, sending, stages
 from workbench.cli.parsing import add, add_group, positive
 from workbench.cli.session import Session
 from workbench.errors import RunError, UsageError
@@ -31,6 +31,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--preset", default="auto", metavar="P")
     one.add_argument("--set", action="append", default=[], metavar="K=V", dest="settings")
     one.add_argument("--name", default="", metavar="N")
+    one.add_argument("--processes", type=positive, metavar="N", help="processes that train together, one per GPU")
     one.add_argument(
         "--allow",
         action="append",
@@ -42,6 +43,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--canaries", default="", metavar="F", help="prompts answered before and after; or none")
     stages.add_options(one)
     one.add_argument("--dry-run", action="store_true", help="plan and check, start nothing")
+    one.add_argument("--hold", action="store_true", help="make the run, and leave it to runs send or runs resume")
     one.add_argument("--wait", action="store_true", help="follow the run to its end")
 
     verbs = add_group(commands, common, "runs", "list, show, watch, stop, resume, compare and keep runs")
@@ -56,17 +58,22 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     ):
         sub = add(verbs, common, verb, function, text)
         sub.add_argument("run_name", metavar="RUN")
+        if verb == "resume":
+            sub.add_argument("--processes", type=positive, default=0, metavar="N", help="(default: as before)")
         if verb == "logs":
             sub.add_argument("--lines", type=positive, default=40, metavar="N")
     queueing.add_verbs(verbs, common)
     stages.add_verbs(verbs, common)
     run_papers.register(verbs, common)
+    sending.register(verbs, common)
 
 
 def train(session: Session, args: argparse.Namespace) -> int:
     """Plan, check and queue one run, or all runs of a recipe or a sweep."""
     from workbench.flows import train as flow
 
+    if args.processes:
+        args.settings.append(f"processes={args.processes}")
     if args.recipe:
         return stages.train_recipe(session, args)
     for name in ("method", "dataset"):
@@ -95,6 +102,12 @@ def train(session: Session, args: argparse.Namespace) -> int:
         rows = f"{plan.spec.train_rows} training and {plan.spec.eval_rows} held-out rows"
         text = f"{rows}; nothing was started\n{plan.command}"
         session.out.data({"run": None, "status": "planned", "directory": None, "preflight": preflight}, text)
+        return 0
+    if args.hold:
+        run = flow.hold(session.bench, plan)
+        row, _ = _told(session, run)
+        said = f"made run {run.name} ({run.directory}); runs send or runs resume starts it"
+        session.out.data(row | {"run": run.name, "directory": run.directory, "preflight": preflight}, said)
         return 0
     run = flow.launch(session.bench, plan)
     session.out.say(f"queued run {run.name} ({run.directory}); it goes on when this terminal is gone")
@@ -277,6 +290,6 @@ def runs_resume(session: Session, args: argparse.Namespace) -> None:
     """Queue the run again from its last complete checkpoint."""
     from workbench.flows import train as flow
 
-    flow.resume(session.bench, run_of(session, args))
+    flow.resume(session.bench, run_of(session, args), processes=args.processes)
     run = run_of(session, args)
     session.out.data(run_row(run), f"{run.name} is queued again")

@@ -45,6 +45,7 @@ class KnobGroup(StrEnum):
     DATA = "data"
     METHOD = "method"
     SAVING = "saving"
+    MACHINES = "machines"
 
 
 @dataclass(frozen=True, slots=True)

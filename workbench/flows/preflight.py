@@ -25,6 +25,7 @@ from workbench.domain.memory import (
     load_of,
 )
 from workbench.domain.methods import KnobValue
+from workbench.domain.placement import BATCH, PASSES, PROCESSES, STRATEGY, shared
 from workbench.domain.queues import wish
 from workbench.domain.runs import DISK, MEMORY, ROWS, RunSpec, smaller_batch
 from workbench.errors import RefusedError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from workbench.flows.bench import Bench
     from workbench.flows.train import RunPlan
 
-BATCH, PASSES, WINDOW = "per_device_train_batch_size", "gradient_accumulation_steps", "max_length"
+WINDOW = "max_length"
 _CHECKPOINTS_AT_ONCE = 3
 _SHORTEST_WINDOW = 128
 _LISTED = 8
@@ -99,7 +100,8 @@ def look(
     the counting with a ``WorkbenchError``.
     """
     spec, window = plan.spec, int(plan.spec.knobs[WINDOW])
-    here = _with_our_engine(bench, device or training_device(wish(plan.gpus)))
+    device = _with_our_engine(bench, device or training_device(wish(plan.gpus)))
+    here = _for_one_process(device, int(spec.knobs.get(PROCESSES, 1)))
     lengths = None
     if count:
         model = plan.like or spec.adapter or spec.base
@@ -114,7 +116,9 @@ def look(
         load = _load(spec, shape, spec.knobs, here, tokens)
         memory = estimate(shape, load)
         facts.append(_memory_fact(memory, here))
-        if memory.total > here.free:
+        if is_shared_out := _is_shared_out(spec):
+            facts.append("that is with the whole model in every process, which shares it out with the others")
+        if memory.total > here.free and not is_shared_out:
             ways = _ways_to_fit(spec, shape, here, lengths)
             refusals.append(Refusal(MEMORY, _too_much(memory, here), ways))
         refusals += _disk(bench.workspace.runs, shape, load)
@@ -167,6 +171,7 @@ def _listed(ids: tuple[int, ...]) -> str:
 
 
 def _load(spec: RunSpec, shape: ModelShape, knobs: Mapping[str, KnobValue], device: Device, tokens: int) -> Load:
+    knobs = shared(methods.get(spec.method), knobs, int(knobs.get(PROCESSES, 1)))
     # Pairs go through the model together, so a row of theirs is two sequences.
     sequences = min(int(knobs[BATCH]), spec.train_rows) * (2 if spec.method == "dpo" else 1)
     wanted = str(knobs.get("precision", "auto"))
@@ -241,6 +246,17 @@ def _with_our_engine(bench: Bench, device: Device) -> Device:
     ours = sum(user.used or 0 for user in device.users if user.pid == engine)
     users = tuple(user for user in device.users if user.pid != engine)
     return replace(device, free=device.free + ours, users=users)
+
+
+def _for_one_process(device: Device, processes: int) -> Device:
+    """The device as one of several processes has it: each has a GPU of its own, but they share main memory."""
+    if device.kind == "cuda" or processes == 1:
+        return device
+    return replace(device, free=device.free // processes, name=f"{device.name}, for each of {processes} processes")
+
+
+def _is_shared_out(spec: RunSpec) -> bool:
+    return int(spec.knobs.get(PROCESSES, 1)) > 1 and str(spec.knobs.get(STRATEGY, "ddp")) != "ddp"
 
 
 # Disk and time

@@ -7,13 +7,10 @@ neither the store nor us, so everything here can be repeated: ``sync`` reads on 
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -22,6 +19,7 @@ from typing import TYPE_CHECKING
 from workbench import methods as training_methods
 from workbench.domain.methods import Method
 from workbench.domain.models import check_name
+from workbench.domain.placement import PROCESSES, shared
 from workbench.domain.queues import AUTO as ANY_GPU
 from workbench.domain.queues import Ticket, wish
 from workbench.domain.runs import REFUSALS, Metric, Run, RunSpec, RunState, RunStatus
@@ -117,6 +115,9 @@ def plan(
     facts = registry.describe(bench, beginning.seen)
     taken = taken_preset(preset, facts)
     knobs = fitted(knobs_from(beginning, chosen, taken, given), facts, given)
+    if PROCESSES not in given and (wanted := wish(gpus).count) > 1:
+        knobs[PROCESSES] = wanted
+    shared(chosen, knobs, int(knobs[PROCESSES]))
     reward = reward_of(bench, chosen, knobs)
     aside = aside_of(bench, beginning.seen, general=general, canaries=canaries)
     wanted = Wanted(chosen, dataset, eval_dataset, knobs, [name for name in allow if name not in REFUSALS])
@@ -206,6 +207,15 @@ def launch_all(bench: Bench, plans: Sequence[RunPlan], *, start_runner: StartRun
     return made
 
 
+def hold(bench: Bench, planned: RunPlan) -> Run:
+    """Freeze the plan into a run directory and leave it at that: ``resume`` queues it, and it can be sent elsewhere."""
+    run, directory = _freeze(bench, planned, {})
+    directory.write_ticket(Ticket(gpus=planned.gpus))
+    hint = "made, and not queued: resume queues it, send trains it elsewhere"
+    directory.write_status(RunStatus(RunState.CANCELLED, hint=hint))
+    return take_over(bench, run)
+
+
 def _freeze(bench: Bench, planned: RunPlan, folders: Mapping[str, Path]) -> tuple[Run, RunDirectory]:
     told = planned.spec
     told = replace(told, base_path=_real(told.base_path, folders), adapter_path=_real(told.adapter_path, folders))
@@ -275,10 +285,7 @@ def kill(bench: Bench, run: Run) -> Run:
         raise RunError(f"{run.name} runs on {elsewhere}: it can only be killed there", hint="stop works from here")
     directory.request(KILL)
     trainer = ProcessIdentity(status.pid, status.process_started or 0.0)
-    if trainer.is_alive():
-        with suppress(ProcessLookupError):
-            # The trainer leads a process group of its own, with its data loaders in it.
-            os.killpg(trainer.pid, signal.SIGKILL)
+    trainer.kill_all()
     patience = time.monotonic() + KILL_PATIENCE_SECONDS
     while trainer.is_alive() and time.monotonic() < patience:
         time.sleep(0.05)
@@ -286,13 +293,14 @@ def kill(bench: Bench, run: Run) -> Run:
     return take_over(bench, run)
 
 
-def resume(bench: Bench, run: Run, *, start_runner: StartRunner = ensure_runner) -> Run:
+def resume(bench: Bench, run: Run, *, processes: int = 0, start_runner: StartRunner = ensure_runner) -> Run:
     """Queue the run again; it goes on from its last complete checkpoint, or from the beginning without one.
 
-    Runs that were cancelled because they start from its result are queued again with it.
+    Runs that were cancelled because they start from its result are queued again with it. ``processes`` is the number to
+    go on with (0: as before). Raises ``RefusedError`` when a step's rows cannot be shared out between them.
     """
     directory = RunDirectory(Path(run.directory))
-    directory.spec()
+    told = spec(run)
     status = directory.status()
     parent = parent_of(directory)
     state = parent.status() if parent is not None else None
@@ -305,6 +313,9 @@ def resume(bench: Bench, run: Run, *, start_runner: StartRunner = ensure_runner)
         raise RunError(f"{run.name} is {status.state.value}: there is nothing to resume")
     if status is not None and is_at_work(directory):
         raise RunError(f"the trainer of {run.name} is still at work", hint="wait until it has ended")
+    if processes:
+        shared(training_methods.get(told.method), told.knobs, processes)
+        directory.adjust({PROCESSES: processes})
     directory.enqueue()
     _enqueue_children(directory)
     start_runner(bench.workspace.runs)

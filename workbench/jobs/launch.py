@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from workbench.jobs.processes import ProcessIdentity, child_environment, module_argv, spawn_detached
+from workbench.jobs.processes import ProcessIdentity, child_environment, is_locked, module_argv, spawn_detached
 
 LOCK_NAME = ".runner.lock"
 PID_NAME = ".runner.pid"
@@ -23,15 +23,7 @@ LOG_NAME = "runner.log"
 
 def runner_is_running(runs: Path) -> bool:
     """True while a runner holds the lock of this folder of runs."""
-    from filelock import FileLock, Timeout  # 20 ms
-
-    if not (runs / LOCK_NAME).exists():
-        return False
-    try:
-        with FileLock(runs / LOCK_NAME, timeout=0):
-            return False
-    except Timeout:
-        return True
+    return is_locked(runs / LOCK_NAME)
 
 
 def hold(runs: Path) -> ProcessIdentity | None:

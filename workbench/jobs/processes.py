@@ -7,10 +7,12 @@ reused pid fools nobody. Knows nothing of what the children do.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +63,35 @@ class ProcessIdentity:
         """True while this very process runs; a zombie, or another process under the same pid, is not it."""
         now = ProcessIdentity.of(self.pid)
         return now is not None and abs(now.started - self.started) <= START_TOLERANCE_SECONDS
+
+    def kill_all(self) -> None:
+        """Kill the process and everything that it started, also what has a session of its own; nothing when it is gone.
+
+        The process has to lead a group, as everything does that is started detached.
+        """
+        import psutil  # 15 ms
+
+        if not self.is_alive():
+            return
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            children = psutil.Process(self.pid).children(recursive=True)
+            os.killpg(self.pid, signal.SIGKILL)
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+
+
+def is_locked(path: Path) -> bool:
+    """True while a process holds this lock file; asking makes none."""
+    from filelock import FileLock, Timeout  # 20 ms
+
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def module_argv(module: str, *arguments: str) -> list[str]:

@@ -60,6 +60,11 @@ class RunDirectory:
         return self.root / "events.jsonl"
 
     @property
+    def lock_file(self) -> Path:
+        """Held by the trainer while it is at work, of several processes by the first."""
+        return self.root / ".trainer.lock"
+
+    @property
     def log_file(self) -> Path:
         """What the trainer printed."""
         return self.root / "log.txt"

@@ -21,13 +21,13 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from workbench.domain.queues import CPU, Gpu, Ticket, impossible, others_on, startable, wish
+from workbench.domain.queues import CPU, Gpu, Ticket, Wish, impossible, others_on, startable, wish
 from workbench.domain.runs import RunState
-from workbench.errors import EngineError, UsageError
-from workbench.jobs import devices
+from workbench.errors import EngineError, UsageError, WorkbenchError
+from workbench.jobs import devices, ranks
 from workbench.jobs.engine import EngineClient, free_the_gpu
 from workbench.jobs.launch import LOCK_NAME, PID_NAME
-from workbench.jobs.processes import ProcessIdentity, child_environment, module_argv
+from workbench.jobs.processes import ProcessIdentity, child_environment
 from workbench.jobs.queue import queue, ready
 from workbench.jobs.run_directory import RunDirectory, all_runs, now_utc
 from workbench.jobs.settling import end, is_at_work, recover, settle
@@ -61,7 +61,7 @@ class Runner:
         self._runs = runs
         self._make_room = make_room
         self._gpus = gpus
-        self._trainer = list(trainer) or module_argv("workbench.worker.trainer")
+        self._trainer = list(trainer)
         self._poll_seconds = poll_seconds
         self._ended = ended or threading.Event()
         self._news = threading.Event()
@@ -94,7 +94,7 @@ class Runner:
         wishes = []
         for directory in waiting:
             try:
-                wanted = wish(directory.ticket().gpus)
+                wanted = _wanted(directory)
                 problem = impossible(wanted, gpus)
             except UsageError as error:
                 problem = error.message
@@ -149,10 +149,14 @@ class Runner:
         except OSError as error:
             end(directory, RunState.FAILED, error=f"the trainer could not be started: {error.strerror}")
             return
+        except WorkbenchError as error:
+            end(directory, RunState.FAILED, error=error.message, hint=error.hint)
+            return
         self._note_start(directory, process.pid)
         returncode = process.wait()
         self._wait_while_at_work(directory)
-        settle(directory, returncode=returncode)
+        # The exit code of several processes' launcher only tells that one of them fell.
+        settle(directory, returncode=returncode if ranks.processes_of(directory) == 1 else None)
 
     def _note_place(self, directory: RunDirectory, gpus: Sequence[Gpu]) -> None:
         """Write down where the run trains, and who else is there."""
@@ -183,15 +187,24 @@ class Runner:
             time.sleep(self._poll_seconds)
 
     def _start(self, directory: RunDirectory, gpus: Sequence[Gpu]) -> subprocess.Popen[bytes]:
+        command = [*self._trainer, str(directory.root)] if self._trainer else ranks.command(directory)
         with directory.log_file.open("ab") as log:
             return subprocess.Popen(
-                [*self._trainer, str(directory.root)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=child_environment(_sees(directory.ticket(), gpus)),
+                env=child_environment(_sees(directory.ticket(), gpus) | ranks.environment(directory)),
                 start_new_session=True,
             )
+
+
+def _wanted(directory: RunDirectory) -> Wish:
+    """The GPUs that the run wants: one for each of its processes, unless a person named them."""
+    wanted = wish(directory.ticket().gpus)
+    if wanted.is_cpu or wanted.indices:
+        return wanted
+    return Wish(max(wanted.count, ranks.processes_of(directory)))
 
 
 def _sees(ticket: Ticket, gpus: Sequence[Gpu]) -> dict[str, str]:

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from workbench import process_start
 from workbench.domain.runs import RunState, RunStatus
-from workbench.jobs.processes import ProcessIdentity, log_tail
+from workbench.jobs import ranks
+from workbench.jobs.processes import ProcessIdentity, is_locked, log_tail
 from workbench.jobs.run_directory import KILL, RunDirectory, now_utc, step_of
 
 LAST_LINES = 5
@@ -26,7 +27,10 @@ def is_at_work(directory: RunDirectory) -> bool:
     if directory.heartbeat_elsewhere():
         age = directory.heartbeat_age()
         return age is not None and age < SILENCE_SECONDS
-    return ProcessIdentity(status.pid, status.process_started or 0.0).is_alive()
+    if ProcessIdentity(status.pid, status.process_started or 0.0).is_alive():
+        return True
+    # Several processes outlive a killed launcher by a second.
+    return ranks.processes_of(directory) > 1 and is_locked(directory.lock_file)
 
 
 def settle(directory: RunDirectory, *, returncode: int | None = None) -> RunStatus | None:

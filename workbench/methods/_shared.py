@@ -7,6 +7,7 @@ from __future__ import annotations
 from workbench.domain.methods import Knob, KnobGroup, KnobValue, Preset
 from workbench.methods import adapters
 
+STRATEGIES = ("ddp", "fsdp", "zero1", "zero2", "zero3")
 ADAPTERS = tuple(adapters.find().values())
 
 ADAPTER = (
@@ -125,6 +126,24 @@ SAVING = (
         KnobGroup.SAVING,
         target="workbench",
         minimum=0,
+    ),
+    Knob(
+        "processes",
+        1,
+        "processes that train together, one per GPU; a step sees the same rows whatever their number",
+        KnobGroup.MACHINES,
+        target="workbench",
+        minimum=1,
+        maximum=4096,
+    ),
+    Knob(
+        "strategy",
+        "ddp",
+        "what several processes share: ddp, rows; fsdp, also weights; zero1 to zero3 (DeepSpeed), also the optimiser's "
+        "state, gradients, weights",
+        KnobGroup.MACHINES,
+        target="workbench",
+        choices=STRATEGIES,
     ),
     Knob(
         "arguments",

@@ -11,6 +11,8 @@ from workbench.domain.methods import Clash
 _WHOLE = ("full", "last-layers", "named")
 _PROMPTS = ("prefix", "prompt", "p-tuning")
 _QUANTIZED = ("4bit", "8bit")
+_SHARDED = ("fsdp", "zero3")
+_ZERO = ("zero1", "zero2", "zero3")
 
 CLASHES = (
     Clash(
@@ -82,5 +84,35 @@ CLASHES = (
         {"modules_to_save": ("lm_head",)},
         "the loss is computed from the weights of lm_head directly, so a copy of it would never learn",
         "leave lm_head out of modules_to_save",
+    ),
+    Clash(
+        {"strategy": _SHARDED, "quantization": _QUANTIZED},
+        "bitsandbytes' packed weights cannot be shared out between processes",
+        "strategy=ddp, where every process holds the quantised base, or quantization=none",
+    ),
+    Clash(
+        {"strategy": _SHARDED, "method": ("rloo", "grpo")},
+        "answers are drawn from the whole model, which no process holds",
+        "strategy=ddp",
+    ),
+    Clash(
+        {"strategy": _SHARDED, "adapter": ("pissa",)},
+        "what was changed in the weights is undone by comparing whole ones, which no process holds",
+        "adapter=lora, or strategy=ddp",
+    ),
+    Clash(
+        {"strategy": _SHARDED, "adapter": _PROMPTS},
+        "learnt prompts stand outside the layers that are shared out",
+        "adapter=lora, or strategy=ddp",
+    ),
+    Clash(
+        {"strategy": ("fsdp", *_ZERO), "method": ("dpo", "kto"), "adapter": _WHOLE},
+        "the second copy of the model that is compared with is measured outside training, where it is not shared out",
+        "adapter=lora, which needs no second copy, or strategy=ddp",
+    ),
+    Clash(
+        {"strategy": _SHARDED, "method": ("reward", "orpo", "simpo", "cpo")},
+        "its held-out rows are measured on a whole model only, which no process holds",
+        "strategy=ddp",
     ),
 )

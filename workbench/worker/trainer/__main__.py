@@ -8,17 +8,20 @@ from pathlib import Path
 
 from workbench.errors import WorkbenchError
 from workbench.jobs.processes import module_argv
+from workbench.worker.trainer import ranks
 from workbench.worker.trainer.room import AGAIN
 from workbench.worker.trainer.training import train
 
 
 def main(argv: list[str]) -> int:
-    """Exit code: 0 finished or stopped, 1 failed (``state.json`` says why), 2 wrong usage."""
+    """Exit code: 0 finished or stopped, 1 failed (``state.json`` says why), 2 wrong usage; 75 when several processes
+    are to be started again (``state.json`` says queued).
+    """
     if len(argv) != 1:
         print("usage: python -m workbench.worker.trainer RUN_DIRECTORY", file=sys.stderr)
         return 2
     try:
-        if (code := train(Path(argv[0]))) == AGAIN:
+        if (code := train(Path(argv[0]))) == AGAIN and ranks.world_size() == 1:
             _start_again(argv[0])
         return code
     except WorkbenchError as error:

@@ -79,11 +79,14 @@ def keep_start(model: Any, folder: Path) -> None:
         config.init_lora_weights = start
 
 
-def save_adapter(model: Any, target: Path, *, start: Path) -> None:
-    """Save the adapter that was trained; as a plain LoRA over the untouched base when its start changed the base."""
+def save_adapter(model: Any, target: Path, *, start: Path, weights: dict[str, Any] | None = None) -> None:
+    """Save the adapter that was trained; as a plain LoRA over the untouched base when its start changed the base.
+
+    ``weights`` are the model's where it does not hold them whole itself.
+    """
     if not _changes_base(model):
         # The frozen copy that preference trainers keep as reference ("ref") is no part of the result.
-        model.save_pretrained(target, selected_adapters=["default"])
+        model.save_pretrained(target, selected_adapters=["default"], state_dict=weights)
         return
     model.save_pretrained(target, path_initial_model_for_weight_conversion=str(start))
 

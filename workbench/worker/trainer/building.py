@@ -15,7 +15,7 @@ from workbench.domain.methods import Measure, Method, Task
 from workbench.domain.runs import RunSpec
 from workbench.errors import RefusedError
 from workbench.jobs.run_directory import RunDirectory, mark_complete
-from workbench.worker.trainer import adapters, loading, pairs, rewards, rows
+from workbench.worker.trainer import adapters, loading, pairs, ranks, rewards, rows
 from workbench.worker.trainer.adapters import import_class
 from workbench.worker.trainer.failures import TrainingFailed
 
@@ -38,6 +38,9 @@ def config_values(method: Method, spec: RunSpec, directory: RunDirectory) -> dic
     """The keyword arguments of the method's config class for this run."""
     knobs = adapters.settings(spec)
     values: dict[str, Any] = {k.name: knobs[k.name] for k in method.knobs if k.target == "trainer"}
+    if ranks.world_size() > 1:
+        # Looking for weights that a step did not use costs a walk through every step's graph.
+        values["ddp_find_unused_parameters"] = False
     values |= methods.argument_values(method, str(knobs["arguments"]))
     values |= method.fixed
     if weight := float(spec.knobs.get("sft_weight", 0.0)):
@@ -84,7 +87,7 @@ def watched(trainer_class: type) -> type:
             return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
 
     class Watched(trainer_class):
-        saving: Callable[[Callable[[], object]], None] = staticmethod(lambda save: save())
+        saving: Callable[[Callable[[], object], Callable[[], object]], None] = staticmethod(_saved_and_marked)
 
         def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
             loss = super().training_step(*args, **kwargs)
@@ -100,17 +103,13 @@ def watched(trainer_class: type) -> type:
             if self.args.train_sampling_strategy != "group_by_length":
                 return super()._get_train_sampler(train_dataset)
             lengths = [len(ids) for ids in dataset["input_ids"]]
-            batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+            batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
             return EpochSeeded(lengths, batch, lambda: self.args.seed + int(self.state.epoch or 0))
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             save = super()._save_checkpoint
-
-            def whole() -> None:
-                save(model, trial)
-                mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
-
-            self.saving(whole)
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            self.saving(lambda: save(model, trial), lambda: mark_complete(folder))
 
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """None: a checkpoint is no publication."""
@@ -119,6 +118,11 @@ def watched(trainer_class: type) -> type:
         Watched.tokenize_row = lambda self, feature, model=None: {}  # the tokens are there already
     Watched.__name__ = Watched.__qualname__ = trainer_class.__name__
     return Watched
+
+
+def _saved_and_marked(save: Callable[[], object], mark: Callable[[], object]) -> None:
+    save()
+    mark()
 
 
 def build(method: Method, spec: RunSpec, directory: RunDirectory, callbacks: list[TrainerCallback]) -> Built:
@@ -153,7 +157,7 @@ def build(method: Method, spec: RunSpec, directory: RunDirectory, callbacks: lis
     trainer = watched(trainer_class)(model=loading.load_model(spec), **options)
     trainer.remove_callback(_printer())
     loading.match_new_head(trainer.model, spec)
-    if not adapters.adapter_of(spec).saves_model:
+    if ranks.is_first() and not adapters.adapter_of(spec).saves_model:
         adapters.keep_start(trainer.model, directory.start_adapter)
     return Built(trainer, tokenizer, _checked(method, trainer, tokenizer, spec, len(train)))
 

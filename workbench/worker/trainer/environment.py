@@ -33,7 +33,7 @@ def prepare(base_path: str) -> None:
         os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
     if "WORLD_SIZE" not in os.environ:
         # One process uses one GPU; with several in sight the trainers would refuse.
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     warnings.simplefilter("ignore")
     for name in ("transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "torch"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -68,6 +68,10 @@ class Examiner:
         config = getattr(self._model, "peft_config", {}).get("default")
         return config is None or bool(self._spec.adapter_path) or _changes_base(config)
 
+    def prepare(self) -> None:
+        """Make the tokens now, which takes all processes of a run; what follows is for one of them."""
+        _ = self._tokens
+
     def measure_start(self) -> None:
         """Measure the start now when it must be now; once for all starts of a run."""
         if self.must_begin_early and not self._directory.start_figures.is_file():

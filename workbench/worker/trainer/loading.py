@@ -13,6 +13,7 @@ from workbench.domain.runs import RunSpec
 from workbench.errors import RefusedError
 from workbench.worker.quantising import keep_four_bit_layers_as_they_are, quantised
 from workbench.worker.speaking import tokenizer_of
+from workbench.worker.trainer import ranks
 from workbench.worker.trainer.adapters import adapter_of, choose_weights, settings
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _load_base(spec: RunSpec) -> PreTrainedModel:
         kind, options["num_labels"] = AutoModelForSequenceClassification, 1
     set_seed(spec.seed)  # the head that gives a score is new, and drawn
     if (bits := settings(spec)["quantization"]) != "none":
-        device = {"": 0} if device_name() == "cuda" else {"": "cpu"}
+        device = {"": ranks.local_rank()} if device_name() == "cuda" else {"": "cpu"}
         options |= quantised(str(bits), chosen.weights) | {"device_map": device}
     model = kind.from_pretrained(spec.base_path, **options)
     keep_four_bit_layers_as_they_are(model)

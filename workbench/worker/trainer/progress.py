@@ -10,6 +10,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from workbench.domain.runs import RunState
+from workbench.worker.trainer import ranks
 from workbench.worker.trainer.failures import Stopped
 from workbench.worker.trainer.reporting import Reporter, say
 
@@ -54,10 +55,12 @@ class Progress(TrainerCallback):
         self._seconds += time.monotonic() - self._step_began
         self._steps += 1
         self._reporter.progress(state.global_step, state.max_steps)
-        if self._is_time_to_measure(state) and not self._reporter.stop_requested:
+        is_asked = ranks.agreed(self._reporter.stop_requested)
+        if self._is_time_to_measure(state) and not is_asked:
             with suppress(Stopped):  # in the middle of a measurement: what was learnt so far is saved below
                 self._measure_held_out(state.global_step)
-        if self._reporter.stop_requested:
+            is_asked = ranks.agreed(self._reporter.stop_requested)
+        if is_asked:
             control.should_save = True
             control.should_training_stop = True
 

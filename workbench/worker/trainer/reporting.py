@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from workbench.domain.runs import RunState, RunStatus
 from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.run_directory import RunDirectory, now_utc
+from workbench.worker.trainer import ranks
 from workbench.worker.trainer.failures import FolderGone, is_disk_full
 
 BEAT_SECONDS = 1.0
@@ -28,15 +30,23 @@ DEVICE_EVERY_BEATS = 2
 
 
 class Reporter:
-    """Writes a run's events and state. Safe to use from the training thread and from the heartbeat's."""
+    """Writes a run's events and state. Safe to use from the training thread and from the heartbeat's.
 
-    def __init__(self, directory: RunDirectory) -> None:
+    Of several processes only one ``speaks``; the others listen for a request to stop, and end with their launcher.
+    """
+
+    def __init__(self, directory: RunDirectory, *, speaks: bool = True) -> None:
         self.directory = directory
+        self._speaks = speaks
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._heart: threading.Thread | None = None
         self._is_torn = False
-        own = ProcessIdentity.own()
+        # Several processes are named by their launcher, which lives as long as any of them.
+        self._launcher = ranks.launcher(directory)
+        own = (
+            ProcessIdentity.of(self._launcher) if self._launcher and self._launcher > 0 else None
+        ) or ProcessIdentity.own()
         old = directory.status() or RunStatus(RunState.STARTING)
         self._status = replace(
             old,
@@ -48,9 +58,10 @@ class Reporter:
             error="",
             hint="",
         )
-        _end_torn_line(directory)
+        if speaks:
+            _end_torn_line(directory)
         # No buffer: what a full disk did not take must not linger in one and come twice.
-        self._events = directory.events_file.open("ab", buffering=0)
+        self._events = (directory.events_file if speaks else Path(os.devnull)).open("ab", buffering=0)
         self._written_at = 0.0
         # No event runs ahead of the state: a reader who takes the step from either never sees it go back.
         self._written_step = self._status.step
@@ -134,14 +145,21 @@ class Reporter:
         figures = DeviceFigures()
         beats = 0
         while not done.is_set():
+            self._end_without_launcher()
             with suppress(OSError):  # a full disk is the training thread's to tell; the heart goes on
-                self.directory.beat()
+                if self._speaks:
+                    self.directory.beat()
                 if self.stop_requested:
                     self._show_stopping()
-                if beats % DEVICE_EVERY_BEATS == 0:
+                if self._speaks and beats % DEVICE_EVERY_BEATS == 0:
                     self.event("device", step=self._written_step, values=figures.read())
             beats += 1
             done.wait(BEAT_SECONDS)
+
+    def _end_without_launcher(self) -> None:
+        """Nobody would end this process when another of the run falls, and nobody would find it."""
+        if self._launcher is not None and os.getppid() != self._launcher:
+            os._exit(1)
 
     def _when_there_is_room(self, write: Callable[[], object]) -> None:
         """``write``, once the disk takes it; the heart does not wait, and a run that should end not for long."""
@@ -172,7 +190,8 @@ class Reporter:
             self.state(RunState.STOPPING)
 
     def _write_status(self) -> None:
-        self._status = self.directory.write_status(self._status)
+        if self._speaks:
+            self._status = self.directory.write_status(self._status)
         self._written_step = self._status.step
         self._written_at = time.monotonic()
 
@@ -213,7 +232,9 @@ class DeviceFigures:
 
 
 def say(text: str) -> None:
-    """One line in the log; a disk that is too full for it is told elsewhere."""
+    """One line in the log, from the process that speaks; a disk that is too full for it is told elsewhere."""
+    if not ranks.is_first():
+        return
     with suppress(OSError):
         print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
 

@@ -6,7 +6,6 @@ Owns the two decisions. Neither loses a step that was saved.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -14,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from workbench import methods
+from workbench.domain.placement import BATCH, PASSES, shared
 from workbench.domain.runs import RunSpec, RunState, smaller_batch
 from workbench.jobs.run_directory import RunDirectory, step_of
+from workbench.worker.trainer import ranks
 from workbench.worker.trainer.failures import Stopped, is_disk_full
 from workbench.worker.trainer.reporting import Reporter
 
@@ -23,11 +24,12 @@ AGAIN = 75
 """The trainer's exit code for: start me again, with what was noted. The value is the system's EX_TEMPFAIL."""
 SHORTEST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 60.0
-BATCH, PASSES = "per_device_train_batch_size", "gradient_accumulation_steps"
 
 
-def save_when_there_is_room(reporter: Reporter, save: Callable[[], object]) -> None:
-    """``save``, over and over while the disk is full; in between the run is paused, and says so.
+def save_when_there_is_room(
+    reporter: Reporter, save: Callable[[], object], mark: Callable[[], object] = lambda: None
+) -> None:
+    """``save`` and ``mark``, over and over while the disk is full; in between the run is paused, and says so.
 
     What was half written is removed at once, then older checkpoints than the last complete one. Raises ``Stopped`` when
     a person ends the wait, and ``FolderGone``.
@@ -35,21 +37,39 @@ def save_when_there_is_room(reporter: Reporter, save: Callable[[], object]) -> N
     reporter.check_folder()
     wait = SHORTEST_WAIT_SECONDS
     paused = False
-    while needed := _tried(reporter.directory, save):
+    while needed := _tried(reporter.directory, save, mark):
         if _made_room(reporter):
             continue
         if not paused:
-            reporter.state(
-                RunState.PAUSED,
-                error=f"the disk is full at step {reporter.step}",
-                hint="free some space: it goes on by itself; stopped, it can be resumed from its last checkpoint",
-            )
+            _tell_full(reporter)
         paused = True
         _wait_for(reporter, needed, wait)
         wait = min(2 * wait, LONGEST_WAIT_SECONDS)
     if paused:
-        reporter.state(RunState.RUNNING)
-        reporter.note(f"there is room on the disk again: went on from step {reporter.step}")
+        _tell_room(reporter)
+
+
+def save_together(reporter: Reporter, save: Callable[[], object], mark: Callable[[], object]) -> None:
+    """Every process's part of a checkpoint with ``save``, and then ``mark`` by the first.
+
+    None begins before there is room for one like the last, because one alone cannot try again. Raises ``Stopped`` when
+    a person ends that wait.
+    """
+    reporter.check_folder()
+    paused = False
+    while ranks.agreed(ranks.is_first() and not _has_room(reporter)):
+        if ranks.agreed(reporter.stop_requested):
+            raise Stopped
+        if not paused:
+            _tell_full(reporter)
+        paused = True
+        time.sleep(SHORTEST_WAIT_SECONDS)
+    if paused:
+        _tell_room(reporter)
+    save()
+    ranks.meet()
+    if ranks.is_first():
+        mark()
 
 
 def with_adjustments(directory: RunDirectory, spec: RunSpec) -> RunSpec:
@@ -59,12 +79,14 @@ def with_adjustments(directory: RunDirectory, spec: RunSpec) -> RunSpec:
 
 def take_smaller_batch(reporter: Reporter, spec: RunSpec) -> bool:
     """Note a smaller batch with more accumulation for the next start; False when there is none."""
-    knob = methods.get(spec.method).knob(BATCH)
-    batch, passes = int(spec.knobs[BATCH]), int(spec.knobs[PASSES])
-    smaller = smaller_batch(batch, passes, fewest=int(knob.minimum or 1))
+    method, processes = methods.get(spec.method), ranks.world_size()
+    own = shared(method, spec.knobs, processes)
+    batch = int(own[BATCH])
+    smaller = smaller_batch(batch, int(own[PASSES]), fewest=int(method.knob(BATCH).minimum or 1))
     if smaller is None:
         return False
-    rows, passes = smaller
+    # What is noted is what one process alone would do.
+    rows, passes = smaller[0], smaller[1] * processes
     reporter.directory.adjust({BATCH: rows, PASSES: passes})
     saved = reporter.directory.complete_checkpoints()
     place = f"step {step_of(saved[-1])}" if saved else "the beginning"
@@ -76,15 +98,31 @@ def take_smaller_batch(reporter: Reporter, spec: RunSpec) -> bool:
     return True
 
 
-def can_start_again() -> bool:
-    """True when this process may replace itself; of several, each would have to."""
-    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+def _tell_full(reporter: Reporter) -> None:
+    reporter.state(
+        RunState.PAUSED,
+        error=f"the disk is full at step {reporter.step}",
+        hint="free some space: it goes on by itself; stopped, it can be resumed from its last checkpoint",
+    )
 
 
-def _tried(directory: RunDirectory, save: Callable[[], object]) -> int:
+def _tell_room(reporter: Reporter) -> None:
+    reporter.state(RunState.RUNNING)
+    reporter.note(f"there is room on the disk again: went on from step {reporter.step}")
+
+
+def _has_room(reporter: Reporter) -> bool:
+    """True when a checkpoint as large as the last one has room, if need be in the place of older ones."""
+    saved = reporter.directory.complete_checkpoints()
+    needed = _size(saved[-1]) if saved else 1
+    return _free(reporter.directory) > needed or (_made_room(reporter) and _free(reporter.directory) > needed)
+
+
+def _tried(directory: RunDirectory, save: Callable[[], object], mark: Callable[[], object]) -> int:
     """0 when it was saved; else the bytes that it will need at least."""
     try:
         save()
+        mark()
     except Exception as error:
         if not is_disk_full(error):
             raise

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import shutil
 import traceback
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import methods
+from workbench.domain.placement import BATCH, PASSES, shared
 from workbench.domain.runs import RunSpec, RunState
 from workbench.errors import BusyError, RefusedError, RunError, WorkbenchError
 from workbench.jobs.run_directory import RunDirectory, step_of
-from workbench.worker.trainer import environment
+from workbench.worker.trainer import environment, ranks
 from workbench.worker.trainer.failures import FolderGone, Stopped, explain, is_out_of_memory
+from workbench.worker.trainer.ranks import Word
 from workbench.worker.trainer.reporting import Reporter, say
 from workbench.worker.trainer.room import (
     AGAIN,
-    can_start_again,
+    save_together,
     save_when_there_is_room,
     take_smaller_batch,
     with_adjustments,
@@ -37,16 +40,17 @@ if TYPE_CHECKING:
 def train(root: Path) -> int:
     """Run the run in ``root`` to an end; 0 when it finished or was stopped, 1 when it failed, ``AGAIN`` to start anew.
 
-    Raises ``BusyError`` when another trainer is at work in the same directory.
+    Raises ``BusyError`` when another trainer is at work in the same directory. Under a launcher this is one of several
+    processes, of which the first holds the lock and speaks.
     """
-    from filelock import FileLock, Timeout  # 20 ms
+    from filelock import Timeout  # 20 ms
 
     directory = RunDirectory(root)
     spec = with_adjustments(directory, directory.spec())
     environment.prepare(spec.base_path)
     try:
-        with FileLock(root / ".trainer.lock", timeout=0):
-            reporter = Reporter(directory)
+        with _lock(directory):
+            reporter = Reporter(directory, speaks=ranks.is_first())
             try:
                 with reporter.alive():
                     code = _told(reporter, spec)
@@ -62,9 +66,15 @@ def _write_page(directory: RunDirectory, code: int) -> None:
     """The run's page for keeping. One that cannot be written now is written when somebody asks for it."""
     from workbench.jobs.run_page import write_page
 
-    if code != AGAIN:
+    if code != AGAIN and ranks.is_first():
         with suppress(OSError, RunError):
             write_page(directory)
+
+
+def _lock(directory: RunDirectory) -> AbstractContextManager[object]:
+    from filelock import FileLock
+
+    return FileLock(directory.lock_file, timeout=0) if ranks.is_first() else nullcontext()
 
 
 def _told(reporter: Reporter, spec: RunSpec) -> int:
@@ -74,22 +84,35 @@ def _told(reporter: Reporter, spec: RunSpec) -> int:
         reporter.state(RunState.STOPPED)
     except FolderGone:
         return 1
-    except WorkbenchError as error:
-        reporter.state(RunState.FAILED, error=error.message, hint=error.hint)
-        return 1
     except Exception as error:  # noqa: BLE001 - the worker's door: whatever the libraries raise is told plainly
-        traceback.print_exc()
-        if is_out_of_memory(error) and take_smaller_batch(reporter, spec) and can_start_again():
-            reporter.state(RunState.STARTING)
-            return AGAIN
-        # What a full disk left half-written makes room for the state that says so.
-        reporter.directory.remove_torn_checkpoints()
-        for folder in (reporter.directory.adapter, reporter.directory.model):
-            shutil.rmtree(_aside(folder), ignore_errors=True)
-        message, hint = explain(error, step=reporter.step)
-        reporter.state(RunState.FAILED, error=message, hint=hint)
-        return 1
+        if not isinstance(error, WorkbenchError):
+            traceback.print_exc()
+        return _failed(reporter, spec, error)
     return 0
+
+
+def _failed(reporter: Reporter, spec: RunSpec, error: Exception) -> int:
+    no_memory = not isinstance(error, WorkbenchError) and is_out_of_memory(error)
+    word = Word(*explain(error, step=reporter.step), out_of_memory=no_memory)
+    if not ranks.is_first():
+        ranks.leave_word(reporter.directory, word)
+        return 1
+    if (theirs := ranks.word_of_others(reporter.directory)) is not None:
+        word = theirs
+    elif ranks.is_torn_off(error):
+        hint = "resume goes on from the last complete checkpoint; log.txt in the run's folder has the whole story"
+        reporter.state(RunState.LOST, error="another process of this run ended without a word", hint=hint)
+        return 1
+    if word.out_of_memory and take_smaller_batch(reporter, spec):
+        # Of several processes each would have to begin anew: the runner starts them all again.
+        reporter.state(RunState.STARTING if ranks.world_size() == 1 else RunState.QUEUED)
+        return AGAIN
+    # What a full disk left half-written makes room for the state that says so.
+    reporter.directory.remove_torn_checkpoints()
+    for folder in (reporter.directory.adapter, reporter.directory.model):
+        shutil.rmtree(_aside(folder), ignore_errors=True)
+    reporter.state(RunState.FAILED, error=word.message, hint=word.hint)
+    return 1
 
 
 def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
@@ -97,21 +120,27 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
 
     directory = reporter.directory
     reporter.state(RunState.STARTING)
+    if ranks.is_first():
+        ranks.clear_words(directory)
     if directory.row_hash() != spec.row_hash:
         raise RefusedError("the rows of this run were changed after it was made", hint="make a new run")
-    if torn := directory.remove_torn_checkpoints():
+    if ranks.is_first() and (torn := directory.remove_torn_checkpoints()):
         reporter.note(f"removed unfinished checkpoints: {', '.join(p.name for p in torn)}")
     _check_stop(reporter)
+    spec = _share(reporter, spec)
     built, held_out = _build(reporter, spec)
     examiner = _examiner(reporter, built, spec)
-    if not _has_base_measurement(directory):
+    if ranks.agreed(ranks.is_first() and not _has_base_measurement(directory)):
         _measure(reporter, held_out, "base", 0)
-    examiner.measure_start()
+    if examiner is not None:
+        # Of several processes the others wait below, where all stop together.
+        with suppress(Stopped) if ranks.world_size() > 1 else nullcontext():
+            examiner.measure_start()
     checkpoints = directory.complete_checkpoints()
     if checkpoints:
         reporter.note(f"resumed from step {step_of(checkpoints[-1])}")
     _check_stop(reporter)
-    built.trainer.saving = partial(save_when_there_is_room, reporter)
+    built.trainer.saving = partial(save_when_there_is_room if ranks.world_size() == 1 else save_together, reporter)
     built.trainer.add_callback(Rehearsal(built.trainer, reporter))
     _train(built, checkpoints[-1] if checkpoints else None)
     state = built.trainer.state
@@ -119,16 +148,26 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
     if state.global_step < state.max_steps:
         return RunState.STOPPED
     _measure(reporter, held_out, "tuned", state.global_step)
-    save_when_there_is_room(reporter, lambda: _save(built, spec, directory))
+    weights = _gathered(built)
+    if ranks.is_first():
+        save_when_there_is_room(reporter, lambda: _save(built, spec, directory, weights))
     reporter.event("saved", step=state.global_step, path="model" if directory.model.is_dir() else "adapter")
-    _examine(reporter, examiner)
+    if examiner is not None:
+        _examine(reporter, examiner)
     return RunState.FINISHED
 
 
-def _examiner(reporter: Reporter, built: Built, spec: RunSpec) -> Examiner:
+def _examiner(reporter: Reporter, built: Built, spec: RunSpec) -> Examiner | None:
+    """What looks at single rows, in one process: None in the others, and where none of them has the whole model."""
     from workbench.worker.trainer.examining import Examiner  # torch
 
-    return Examiner(built, spec, reporter.directory, check=lambda: _check_stop(reporter))
+    if ranks.strategy() in {"fsdp", "zero"}:
+        reporter.note("single rows and general text are not measured on a model that is shared out")
+        return None
+    examiner = Examiner(built, spec, reporter.directory, check=lambda: _check_own_stop(reporter))
+    if ranks.world_size() > 1:
+        examiner.prepare()  # every process waits there for the others
+    return examiner if ranks.is_first() else None
 
 
 def _examine(reporter: Reporter, examiner: Examiner) -> None:
@@ -143,6 +182,17 @@ def _examine(reporter: Reporter, examiner: Examiner) -> None:
     reporter.event("retention", step=reporter.step, **summary.get("general", {}))
     counts = f"{summary['held_out_rows']} held-out and {summary['train_rows']} training rows"
     reporter.note(f"measured one by one, before and after: {counts}")
+
+
+def _share(reporter: Reporter, spec: RunSpec) -> RunSpec:
+    """What one of several processes does, so that a step of all sees the rows that a step of one alone would."""
+    if (processes := ranks.world_size()) == 1:
+        return spec
+    knobs = shared(methods.get(spec.method), spec.knobs, processes)
+    reporter.note(
+        f"{processes} processes, each with {knobs[BATCH]} rows in a forward pass and {knobs[PASSES]} passes a step"
+    )
+    return replace(spec, knobs=knobs)
 
 
 def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut]:
@@ -209,11 +259,24 @@ def _has_base_measurement(directory: RunDirectory) -> bool:
 
 
 def _check_stop(reporter: Reporter) -> None:
+    if ranks.agreed(reporter.stop_requested):
+        raise Stopped
+
+
+def _check_own_stop(reporter: Reporter) -> None:
+    """The same, for what one of several processes does alone."""
     if reporter.stop_requested:
         raise Stopped
 
 
-def _save(built: Built, spec: RunSpec, directory: RunDirectory) -> None:
+def _gathered(built: Built) -> dict[str, Any] | None:
+    """The weights that are shared out between processes, whole; None where every process has them all."""
+    if ranks.strategy() not in {"fsdp", "zero"}:
+        return None
+    return built.trainer.accelerator.get_state_dict(built.trainer.model_wrapped)
+
+
+def _save(built: Built, spec: RunSpec, directory: RunDirectory, weights: dict[str, Any] | None) -> None:
     from workbench.worker.trainer.adapters import adapter_of, save_adapter
 
     whole = adapter_of(spec).saves_model
@@ -223,9 +286,9 @@ def _save(built: Built, spec: RunSpec, directory: RunDirectory) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     model = built.trainer.accelerator.unwrap_model(built.trainer.model)
     if whole:
-        model.save_pretrained(aside)
+        model.save_pretrained(aside, state_dict=weights)
     else:
-        save_adapter(model, aside, start=directory.start_adapter)
+        save_adapter(model, aside, start=directory.start_adapter, weights=weights)
     built.tokenizer.save_pretrained(aside)
     aside.rename(target)
 

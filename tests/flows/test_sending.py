@@ -1,0 +1,135 @@
+"""A run that is sent elsewhere: what is written for each machine, and what is refused before anything is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tiny_llama import make_run
+from workbench.domain.placement import Host
+from workbench.domain.runs import Run, RunState, RunStatus
+from workbench.errors import RefusedError, RunError, UsageError
+from workbench.flows import sending, train
+from workbench.flows.bench import Bench
+from workbench.jobs.run_directory import RunDirectory
+
+HOSTS = (Host("10.0.0.1", 2), Host("me@gpu-2", 2))
+
+
+@pytest.fixture
+def held(bench: Bench) -> Run:
+    """A run of eight rows a step that is queued, and that nobody works on."""
+    root = bench.workspace.runs / "1-run"
+    directory = make_run(root, bench.workspace.root, per_device_train_batch_size=8)
+    run = bench.store.runs.add(directory.spec(), str(root))
+    directory.write_status(RunStatus(RunState.CANCELLED))
+    return run
+
+
+def test_each_machine_gets_a_script_that_needs_nothing_else(bench: Bench, held: Run) -> None:
+    sent = sending.to_hosts(bench, held, HOSTS, port=29512)
+    texts = [file.read_text() for file in sent.files]
+    assert [f"--machine_rank {rank}" in text for rank, text in enumerate(texts)] == [True, True]
+    for text in texts:
+        assert "--num_machines 2" in text and "--num_processes 4" in text
+        assert "--main_process_ip 10.0.0.1" in text and "--main_process_port 29512" in text
+        assert held.directory in text
+    assert all(os.access(file, os.X_OK) for file in sent.files)
+    assert "me@gpu-2: sh " in sent.said
+    written = yaml.safe_load((Path(held.directory) / "accelerate.yaml").read_text())
+    assert (written["num_machines"], written["num_processes"], written["same_network"]) == (2, 4, True)
+    assert RunDirectory(Path(held.directory)).adjusted() == {"processes": 4}
+
+
+def test_the_script_keeps_what_the_other_machine_sets_itself(bench: Bench, held: Run, tmp_path: Path) -> None:
+    sent = sending.to_hosts(bench, held, HOSTS)
+    shown = tmp_path / "python"
+    shown.write_text('#!/bin/sh\necho "$GOMP_SPINCOUNT $PYTHONPATH"\n')
+    shown.chmod(0o700)
+    text = sent.files[0].read_text().replace(f"exec {sys.executable}", f"exec {shown}")
+    environment = {"PATH": os.environ["PATH"], "GOMP_SPINCOUNT": "9"}
+    said = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, text=True, check=True).stdout
+    spin, path = said.split()
+    assert spin == "9"
+    assert str(Path(train.__file__).parents[2]) in path
+
+
+def test_a_machine_that_cannot_be_reached_keeps_all_from_starting(
+    bench: Bench, held: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        f'#!/bin/sh\nfor last; do :; done\necho "$last" >> {tmp_path}/asked\n'
+        'case "$*" in *gpu-2*) echo "No route to host" >&2; exit 255;; esac\n'
+    )
+    ssh.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(RunError, match=r"me@gpu-2 cannot be reached.*No route to host"):
+        sending.to_hosts(bench, held, HOSTS, ssh=True)
+    assert "nohup" not in (tmp_path / "asked").read_text()
+
+
+def test_a_run_that_is_queued_here_is_taken_out_of_the_queue(bench: Bench, held: Run) -> None:
+    directory = RunDirectory(Path(held.directory))
+    directory.enqueue()
+    sending.to_hosts(bench, held, HOSTS)
+    assert bench.store.runs.get(held.id).state is RunState.CANCELLED
+    assert "sent elsewhere" in bench.store.runs.get(held.id).hint
+
+
+@pytest.mark.parametrize("state", [RunState.RUNNING, RunState.FINISHED])
+def test_a_run_that_is_at_work_or_done_is_not_sent(bench: Bench, held: Run, state: RunState) -> None:
+    RunDirectory(Path(held.directory)).write_status(RunStatus(state, pid=os.getpid()))
+    with pytest.raises(RunError, match=state.value):
+        sending.to_hosts(bench, held, HOSTS)
+
+
+def test_rows_that_cannot_be_shared_out_are_refused_before_anything_is_written(bench: Bench, held: Run) -> None:
+    with pytest.raises(RefusedError, match="between 3 processes"):
+        sending.to_hosts(bench, held, [Host("a", 3)])
+    assert not (Path(held.directory) / "accelerate.yaml").exists()
+
+
+def test_a_task_file_for_a_cloud_carries_the_run_and_its_base(bench: Bench, held: Run) -> None:
+    sent = sending.to_skypilot(bench, held, machines=1, per_machine=4, accelerator="H100", install="./my.whl")
+    task = yaml.safe_load(sent.files[0].read_text())
+    assert task["resources"] == {"accelerators": "H100:4"}
+    assert task["file_mounts"]["~/run"] == held.directory
+    base = RunDirectory(Path(held.directory)).spec().base_path
+    assert task["file_mounts"][base] == base
+    assert task["setup"] == 'pip install "./my.whl"'
+    assert "workbench.worker.trainer ~/run" in task["run"]
+    assert subprocess.run(["sh", "-n", "-c", task["run"]], check=False).returncode == 0
+    assert f"rsync -a {task['name']}:run/ {held.directory}/" in sent.said
+
+
+def test_several_machines_in_a_cloud_need_storage_that_all_see(bench: Bench, held: Run) -> None:
+    with pytest.raises(UsageError, match="bucket"):
+        sending.to_skypilot(bench, held, machines=2, per_machine=4, accelerator="H100")
+    sent = sending.to_skypilot(bench, held, machines=2, per_machine=4, accelerator="H100", bucket="s3://runs/1")
+    task = yaml.safe_load(sent.files[0].read_text())
+    assert task["num_nodes"] == 2
+    assert task["file_mounts"]["~/run"] == {"source": "s3://runs/1", "mode": "MOUNT"}
+
+
+def test_without_slurm_it_is_said_where_to_go(bench: Bench, held: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match="no sbatch") as refused:
+        sending.to_slurm(bench, held, machines=1, per_machine=1, minutes=5)
+    assert "login node" in refused.value.hint
+
+
+def test_the_command_sends_and_asks_where_to(bench: Bench, held: Run) -> None:
+    from workbench.cli.main import main
+
+    hosts = bench.workspace.root / "hosts"
+    hosts.write_text("a slots=2\n")
+    assert main(["-w", str(bench.workspace.root), "runs", "send", "1-run", "--hosts", str(hosts), "--json"]) == 0
+    assert main(["-w", str(bench.workspace.root), "runs", "send", "1-run"]) == 2
+    assert json.loads((Path(held.directory) / "adjusted.json").read_text()) == {"processes": 2}

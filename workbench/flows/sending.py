@@ -1,0 +1,103 @@
+"""A run that trains elsewhere than in this machine's queue: on machines of a list, under Slurm, in a cloud.
+
+Its directory stays what the bench knows of it: events and results are taken over from there as from any run's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench import methods
+from workbench.domain.placement import Host, shared
+from workbench.domain.runs import Run, RunState, RunStatus
+from workbench.errors import RunError
+from workbench.flows import train
+from workbench.jobs import hosts as machines_list
+from workbench.jobs import skypilot, slurm
+from workbench.jobs.ranks import PORT
+from workbench.jobs.run_directory import RunDirectory, now_utc
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was written or started: the files in the run directory, the job's id where there is one, and a sentence."""
+
+    files: tuple[Path, ...]
+    said: str
+    job: str = ""
+
+
+def to_hosts(bench: Bench, run: Run, hosts: Sequence[Host], *, ssh: bool = False, port: int = PORT) -> Sent:
+    """Write the script that each machine has to run; with ``ssh`` also start them.
+
+    Raises ``RunError`` when the run is at work, or a machine cannot be reached, and ``RefusedError`` when a step's rows
+    cannot be shared out.
+    """
+    directory = _taken(bench, run, sum(host.slots for host in hosts))
+    scripts = machines_list.prepare(directory, hosts, port=port)
+    if ssh:
+        machines_list.start(hosts, scripts)
+        return Sent(tuple(scripts), f"{run.name} was started on {len(hosts)} machines")
+    words = "\n".join(f"{host.name}: sh {script}" for host, script in zip(hosts, scripts, strict=True))
+    return Sent(tuple(scripts), f"run on each machine, in any order:\n{words}")
+
+
+def to_slurm(
+    bench: Bench,
+    run: Run,
+    *,
+    machines: int,
+    per_machine: int,
+    minutes: int,
+    parameters: Mapping[str, str] | None = None,
+    cluster: str = "slurm",
+) -> Sent:
+    """Hand the run to Slurm; raises as ``jobs.slurm.submit`` and ``to_hosts`` do."""
+    directory = _taken(bench, run, machines * per_machine)
+    job = slurm.submit(
+        directory,
+        machines=machines,
+        per_machine=per_machine,
+        minutes=minutes,
+        cluster=cluster,
+        parameters=parameters,
+    )
+    return Sent((directory.root / slurm.FOLDER,), f"{run.name} is Slurm's job {job}", job)
+
+
+def to_skypilot(
+    bench: Bench, run: Run, *, machines: int, per_machine: int, accelerator: str, bucket: str = "", install: str = ""
+) -> Sent:
+    """Write the task file that ``sky launch`` takes; raises as ``jobs.skypilot.write`` and ``to_hosts`` do."""
+    directory = _taken(bench, run, machines * per_machine)
+    file = skypilot.write(
+        directory,
+        machines=machines,
+        per_machine=per_machine,
+        accelerator=accelerator,
+        bucket=bucket,
+        install=install,
+    )
+    name = skypilot.cluster(directory)
+    return Sent((file,), f"sky launch -c {name} {file}\nthen: rsync -a {name}:run/ {directory.root}/")
+
+
+def _taken(bench: Bench, run: Run, processes: int) -> RunDirectory:
+    """The directory of a run that nobody works on, out of this machine's queue."""
+    directory = RunDirectory(Path(run.directory))
+    told = train.spec(run)
+    shared(methods.get(told.method), told.knobs, processes)
+    status = directory.status() or RunStatus(RunState.CANCELLED)
+    if status.state.is_active or status.state is RunState.FINISHED:
+        raise RunError(f"{run.name} is {status.state.value}: it cannot be sent", hint="stop it, or make a new run")
+    directory.clear_stop()
+    hint = "sent elsewhere: what happens there is shown once its trainer has begun"
+    directory.write_status(replace(status, state=RunState.CANCELLED, ended_utc=now_utc(), error="", hint=hint))
+    train.sync(bench)
+    return directory

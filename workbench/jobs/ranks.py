@@ -1,0 +1,150 @@
+"""From a run directory to the command that trains it: one process, or several under ``accelerate launch``.
+
+Owns accelerate's configuration, which is written into the run directory, so that the same command runs by hand, on
+another machine or under a scheduler. Knows nothing of what is trained; the trainer finds out by itself that it is one
+of several.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench.domain.placement import PROCESSES, STRATEGY
+from workbench.errors import RunError, UsageError
+from workbench.jobs.processes import module_argv
+from workbench.jobs.run_directory import RunDirectory
+
+CONFIG = "accelerate.yaml"
+PORT = 29500
+TRAINER = "workbench.worker.trainer"
+_LAUNCHER = "accelerate.commands.launch"
+# A terminal that hangs up is none of a run's business: the launcher would otherwise end its processes.
+SEVERAL = {"TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGQUIT"}
+
+
+def processes_of(directory: RunDirectory) -> int:
+    """How many processes the run was told to train with; 1 where that cannot be read."""
+    try:
+        return int(str(_knobs(directory).get(PROCESSES, 1)))
+    except (RunError, ValueError):
+        return 1
+
+
+def command(directory: RunDirectory) -> list[str]:
+    """The command that trains the run on this machine; the configuration of several processes is written anew.
+
+    Raises ``RunError`` when the run cannot be read, ``UsageError`` when a package that it needs is missing, and
+    ``OSError`` when the configuration cannot be written.
+    """
+    if (processes := processes_of(directory)) == 1:
+        return module_argv(TRAINER, str(directory.root))
+    config = write_config(directory, processes=processes)
+    return module_argv(_LAUNCHER, "--config_file", str(config), "--module", TRAINER, str(directory.root))
+
+
+def command_on(rank: int, *, root: str, machines: int, processes: int, address: str, port: int = PORT) -> list[str]:
+    """The command for one of several machines, whose first is at ``address``; ``root`` is the run directory there."""
+    place = {
+        "--config_file": f"{root}/{CONFIG}",
+        "--num_machines": str(machines),
+        "--num_processes": str(processes),
+        "--machine_rank": str(rank),
+        "--main_process_ip": address,
+        "--main_process_port": str(port),
+    }
+    words = [word for pair in place.items() for word in pair]
+    return module_argv(_LAUNCHER, *words, "--module", TRAINER, root)
+
+
+def environment(directory: RunDirectory) -> dict[str, str]:
+    """What the environment of several processes needs beside that of one."""
+    if (processes := processes_of(directory)) == 1:
+        return {}
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    return SEVERAL | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+
+
+def write_config(directory: RunDirectory, *, processes: int, machines: int = 1) -> Path:
+    """Write accelerate's configuration of the run into its directory; gives back the file."""
+    knobs = _knobs(directory)
+    strategy = str(knobs.get(STRATEGY, "ddp"))
+    _refuse_missing(strategy)
+    path = directory.root / CONFIG
+    values = configuration(strategy, knobs, processes=processes, machines=machines)
+    path.write_text(text_of(values), encoding="utf-8")
+    return path
+
+
+def text_of(values: Mapping[str, Any]) -> str:
+    """A configuration as its file has it."""
+    return f"# Written by the workbench for accelerate launch; JSON is YAML too.\n{json.dumps(values, indent=2)}\n"
+
+
+def configuration(strategy: str, knobs: Mapping[str, object], *, processes: int, machines: int = 1) -> dict[str, Any]:
+    """Accelerate's configuration: what the processes share, and where they are.
+
+    The machine's kind is always called MULTI_GPU: accelerate then starts the processes itself, on machines without a
+    GPU too, where they exchange through gloo. Its own way there needs MPI.
+    """
+    place: dict[str, Any] = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "MULTI_GPU",
+        "num_machines": machines,
+        "num_processes": processes,
+        "machine_rank": 0,
+        # 0 takes a free port, which several machines could not agree on.
+        "main_process_port": 0 if machines == 1 else PORT,
+        "rdzv_backend": "static",
+        "same_network": True,
+        "mixed_precision": "no",
+        "use_cpu": False,
+    }
+    if strategy == "fsdp":
+        return place | {"distributed_type": "FSDP", "fsdp_config": _fsdp(knobs)}
+    if strategy.startswith("zero"):
+        return place | {"distributed_type": "DEEPSPEED", "deepspeed_config": _zero(int(strategy[-1]), knobs)}
+    return place
+
+
+def _fsdp(knobs: Mapping[str, object]) -> dict[str, Any]:
+    return {
+        "fsdp_version": 2,
+        "fsdp_reshard_after_forward": True,
+        "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "fsdp_state_dict_type": "FULL_STATE_DICT",
+        "fsdp_cpu_ram_efficient_loading": False,
+        "fsdp_offload_params": False,
+        # Checkpointing as the trainer sets it up itself would gather every layer once more.
+        "fsdp_activation_checkpointing": bool(knobs.get("gradient_checkpointing")),
+    }
+
+
+def _zero(stage: int, knobs: Mapping[str, object]) -> dict[str, Any]:
+    return {
+        "zero_stage": stage,
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": knobs.get("max_grad_norm", 1.0),
+        "offload_optimizer_device": "none",
+        "offload_param_device": "none",
+        "zero3_init_flag": False,
+        "zero3_save_16bit_model": stage == 3,
+        "deepspeed_multinode_launcher": "standard",
+    }
+
+
+def _refuse_missing(strategy: str) -> None:
+    from importlib.util import find_spec
+
+    if strategy.startswith("zero") and find_spec("deepspeed") is None:
+        raise UsageError(
+            f"strategy={strategy} needs DeepSpeed, which is not installed",
+            hint="pip install 'workbench[deepspeed]', or strategy=fsdp, which needs nothing more",
+        )
+
+
+def _knobs(directory: RunDirectory) -> dict[str, Any]:
+    return {**directory.spec().knobs, **directory.adjusted()}

@@ -1,0 +1,89 @@
+"""A run as a SkyPilot task: a file that ``sky launch`` takes, with the run directory and its models in it.
+
+Writes text and starts nothing; SkyPilot itself need not be installed here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from workbench import __version__
+from workbench.domain.placement import PROCESSES
+from workbench.errors import UsageError
+from workbench.jobs import ranks
+from workbench.jobs.run_directory import RunDirectory
+
+FILE = "sky.yaml"
+HOME = "~/run"
+
+
+def write(
+    directory: RunDirectory, *, machines: int, per_machine: int, accelerator: str, bucket: str = "", install: str = ""
+) -> Path:
+    """Write the task file into the run directory; gives it back.
+
+    ``accelerator`` is SkyPilot's name of the GPU, ``bucket`` the storage that holds the run directory for several
+    machines, ``install`` what pip installs there (default: this version). Raises ``UsageError`` for several machines
+    without a bucket: they would not see each other's checkpoints.
+    """
+    if machines > 1 and not bucket:
+        raise UsageError(
+            "several machines need a bucket that all of them write the run into", hint="--bucket s3://NAME"
+        )
+    total = machines * per_machine
+    directory.adjust({PROCESSES: total})
+    ranks.write_config(directory, processes=total, machines=machines)
+    text = _task(directory, machines, f"{accelerator}:{per_machine}", bucket, install or f"workbench=={__version__}")
+    path = directory.root / FILE
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def cluster(directory: RunDirectory) -> str:
+    """The name that the task's machines get."""
+    return "wb-" + re.sub(r"[^a-z0-9-]+", "-", directory.root.name.lower()).strip("-")[:40]
+
+
+def _task(directory: RunDirectory, machines: int, accelerators: str, bucket: str, install: str) -> str:
+    mounts: dict[str, object] = {HOME: {"source": bucket, "mode": "MOUNT"} if bucket else str(directory.root)}
+    mounts |= _models(directory)
+    values: Mapping[str, object] = {
+        "name": cluster(directory),
+        "num_nodes": machines,
+        "resources": {"accelerators": accelerators},
+        "file_mounts": mounts,
+        "setup": f"pip install {json.dumps(install)}",
+    }
+    lines = [
+        f"# Written by the workbench. Start it: sky launch -c {cluster(directory)} {FILE}",
+        f"# Fetch the result: rsync -a {cluster(directory)}:run/ {directory.root}/",
+        *(f"{name}: {json.dumps(value)}" for name, value in values.items()),
+        "run: |",
+        *(f"  {line}" for line in _script()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _models(directory: RunDirectory) -> dict[str, object]:
+    """The folders that the run reads its weights from, each at the same place there."""
+    spec = directory.spec()
+    wanted = (spec.base_path, spec.adapter_path, spec.reward_base_path)
+    rewarded = spec.reward_path if not directory.reward_file.is_file() else ""
+    return {path: path for path in (*wanted, rewarded) if path and Path(path).is_dir()}
+
+
+def _script() -> list[str]:
+    return [
+        *(f"export {name}={value}" for name, value in ranks.SEVERAL.items()),
+        "python -m accelerate.commands.launch \\",
+        f"  --config_file {HOME}/{ranks.CONFIG} \\",
+        '  --num_machines "$SKYPILOT_NUM_NODES" \\',
+        '  --num_processes "$((SKYPILOT_NUM_NODES * SKYPILOT_NUM_GPUS_PER_NODE))" \\',
+        '  --machine_rank "$SKYPILOT_NODE_RANK" \\',
+        '  --main_process_ip "$(echo "$SKYPILOT_NODE_IPS" | head -n 1)" \\',
+        f"  --main_process_port {ranks.PORT} \\",
+        f"  --module {ranks.TRAINER} {HOME}",
+    ]
