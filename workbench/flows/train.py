@@ -115,8 +115,8 @@ def plan(
     facts = registry.describe(bench, beginning.seen)
     taken = taken_preset(preset, facts)
     knobs = fitted(knobs_from(beginning, chosen, taken, given), facts, given)
-    if PROCESSES not in given and (wanted := wish(gpus).count) > 1:
-        knobs[PROCESSES] = wanted
+    if PROCESSES not in given and (gpu_count := wish(gpus).count) > 1:
+        knobs[PROCESSES] = gpu_count
     shared(chosen, knobs, int(knobs[PROCESSES]))
     reward = reward_of(bench, chosen, knobs)
     aside = aside_of(bench, beginning.seen, general=general, canaries=canaries)
