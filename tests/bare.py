@@ -12,8 +12,9 @@ TOKENS = 24
 class Bare:
     """Greedy answers by transformers' and PEFT's own generate, one prompt at a time."""
 
-    def __init__(self, root: Path, **options: Any) -> None:
+    def __init__(self, root: Path, *, bases: tuple[str, ...] = ("base", "second"), **options: Any) -> None:
         self._root = root
+        self._bases = bases
         self._options = options
         self.answer = cache(self._answer)
 
@@ -21,7 +22,7 @@ class Bare:
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
 
-        is_base = name in {"base", "second"}
+        is_base = name in self._bases
         model = AutoModelForCausalLM.from_pretrained(self._root / (name if is_base else "base"), **self._options)
         for module in model.modules():  # else bitsandbytes repacks weights of a width that it cannot repack
             if hasattr(module, "support_avx512bf16_for_cpu"):

@@ -154,6 +154,8 @@ class Asked:
         self.desk = desk
         self._at_first_piece = options.pop("at_first_piece", None)
         self.events: queue.Queue[RowEvent] = queue.Queue()
+        self.heard: list[RowEvent] = []
+        self._ended = False
         body = {"model": name, "messages": [{"role": "user", "content": text}], "temperature": 0, "max_tokens": 24}
         self.row: Row = Row(parse_request(body | options), desk.place(name), self._hear)
         desk.submit(self.row)
@@ -162,24 +164,25 @@ class Asked:
         act, self._at_first_piece = self._at_first_piece, None
         if act is not None:
             act(self)
+        self.heard.append(event)
         self.events.put(event)
 
     def cancel(self) -> None:
         self.desk.cancel(self.row)
 
     def result(self) -> tuple[str, Done]:
-        """The whole text and the end; raises the refusal if that is what came."""
+        """The whole text and the end, as often as one asks; raises the refusal if that is what came."""
         from workbench.worker.engine.desk import Done, Piece
+        from workbench.worker.engine.wire import Refusal
 
-        text = ""
-        while True:
-            match self.events.get(timeout=60):
-                case Piece(piece):
-                    text += piece
-                case Done() as done:
-                    return text, done
-                case refusal:
-                    raise refusal
+        while not self._ended:
+            last = self.events.get(timeout=60)
+            self._ended = isinstance(last, Done | Refusal)
+        last = self.heard[-1]
+        if isinstance(last, Done):
+            return "".join(event.text for event in self.heard if isinstance(event, Piece)), last
+        assert isinstance(last, Refusal)
+        raise last
 
 
 class InProcess:
