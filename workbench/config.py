@@ -103,6 +103,13 @@ class Appearance:
     cursor_blink: bool = field(default=False, metadata=_help("blinking costs 0.5 kB a second over SSH"))
     mouse: bool = field(default=True, metadata=_help("hold Shift to select text while it is on (next start)"))
     bell: bool = field(default=True, metadata=_help("ring once when a run ends or fails"))
+    notify: str = field(
+        default="auto",
+        metadata=_help(
+            "tell the desktop too: OSC 9, OSC 777 (next start)",
+            choices=("auto", "osc9", "osc777", "off"),
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

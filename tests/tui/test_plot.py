@@ -8,7 +8,7 @@ import random
 import pytest
 from rich.cells import cell_len
 
-from workbench.tui.widgets.plot import Series, Span, draw_plot
+from workbench.tui.widgets.plot import LinePlot, Series, Span, draw_plot
 
 NAN = float("nan")
 
@@ -136,3 +136,45 @@ def test_a_hostile_name_cannot_act() -> None:
     line = text(draw_plot([Series("\x1b]0;x\x07[/b]", [(1, 1.0)])], 60, 6))[0]
     assert "\x1b" not in line
     assert "[/b]" in line
+
+
+def test_six_runs_are_drawn_each_in_its_own_colour_and_named() -> None:
+    series = [Series(f"run{i}", [(0, float(i)), (10, i + 1.0)]) for i in range(7)]
+    rows = draw_plot(series, 120, 20)
+    parts = {part for row in rows for _, part in row}
+    assert {"first", "second", "third", "fourth", "fifth", "sixth"} <= parts
+    assert "run5" in text(rows)[0] and "run6" not in text(rows)[0]
+
+
+def test_a_window_shows_its_steps_only_with_the_axis_fitted_to_them() -> None:
+    points = [(step, 1000.0 if step < 50 else step / 100) for step in range(101)]
+    whole, part = (draw_plot([Series("train", points)], 60, 10, window=window) for window in (None, (50, 100)))
+    assert "1000" in "".join(text(whole)) and "1000" not in "".join(text(part))
+    assert text(part)[-1].split() == ["50", "100"]
+
+
+def test_a_window_without_points_says_so() -> None:
+    assert "no numbers yet" in "".join(text(draw_plot([Series("train", [(1, 1.0)])], 60, 10, window=(5, 9))))
+
+
+def test_the_plot_zooms_to_the_newest_steps_and_moves_within_the_ends() -> None:
+    plot = LinePlot()
+    plot.show([Series("train", [(step, 1.0) for step in range(101)])])
+    plot.zoom(2)
+    assert plot.window is None
+    plot.zoom(0.5)
+    assert plot.window == (50, 100)
+    plot.pan(0.5)
+    assert plot.window == (50, 100)
+    plot.pan(-0.5)
+    assert plot.window == (25, 75)
+    plot.zoom(0.5)
+    assert plot.window == (37.5, 62.5)
+    plot.pan(-9)
+    assert plot.window == (0, 25)
+    plot.zoom(4)
+    assert plot.window is None
+    plot.zoom(0.01)
+    assert plot.window is not None and plot.window[1] - plot.window[0] == 4
+    plot.show_all()
+    assert plot.window is None

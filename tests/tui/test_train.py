@@ -168,7 +168,7 @@ async def test_a_refusal_is_told_and_a_key_sets_what_mends_it(data: Bench, monke
     memory = preflight.look(data, half).memory
     assert memory is not None
     small = Device("cpu", "main memory", 2 * memory.total, memory.total)
-    monkeypatch.setattr(preflight, "training_device", lambda: small)
+    monkeypatch.setattr(preflight, "training_device", lambda wanted: small)
     values = FormValues("sft", dataset="answers", overrides={"per_device_train_batch_size": "16"})
     app = app_at(data, "train")
     async with app.run_test(size=(120, 44)) as pilot:

@@ -107,7 +107,8 @@ def _say_standing(session: Session) -> None:
 
     found = queueing.standing(session.bench)
     name = {run.id: run.name for run in session.bench.store.runs.list()}
-    state = "held" if found.held else f"at work (process {found.runner})" if found.runner else "not needed now"
+    idle = "starting" if found.waiting else "not needed now"
+    state = "held" if found.held else f"at work (process {found.runner})" if found.runner else idle
     lines = [f"runner: {state}"]
     lines += [f"at work: {name[i]} on {found.on.get(i) or 'the CPU'}" for i in found.active]
     lines += [f"waiting {place}: {name[i]}" for place, i in enumerate(found.waiting, start=1)]

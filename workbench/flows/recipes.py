@@ -32,13 +32,13 @@ def read(path: Path) -> Recipe:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise NotFoundError(f"{path} cannot be read: {error.strerror}", where=str(path)) from None
+        raise NotFoundError(f"the recipe cannot be read: {error.strerror}", where=path.name) from None
     if len(data) > LARGEST_BYTES:
-        raise DataError(f"{path} has {len(data):,} bytes: that is no recipe", where=str(path))
+        raise DataError(f"it has {len(data):,} bytes: that is no recipe", where=path.name)
     try:
         return parse_recipe(data.decode("utf-8"), where=path.name)
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8", where=str(path)) from None
+        raise DataError("the recipe is not UTF-8", where=path.name) from None
 
 
 def plan(bench: Bench, recipe: Recipe) -> list[RunPlan]:
@@ -126,7 +126,7 @@ def _as_table(run: Run, spec: RunSpec, names: dict[str, str]) -> object:
     else:
         table.add("model", spec.adapter or spec.base)
     table.add("preset", spec.preset)
-    changed = _changed(spec)
+    changed = changed_settings(spec)
     if changed:
         settings = tomlkit.table()
         for name, value in changed.items():
@@ -135,7 +135,7 @@ def _as_table(run: Run, spec: RunSpec, names: dict[str, str]) -> object:
     return table
 
 
-def _changed(spec: RunSpec) -> dict[str, KnobValue]:
+def changed_settings(spec: RunSpec) -> dict[str, KnobValue]:
     """The settings that the preset does not give by itself."""
     method = training_methods.get(spec.method)
     usual = method.values(spec.preset, {"adapter": str(spec.knobs["adapter"])})

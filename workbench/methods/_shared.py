@@ -146,6 +146,15 @@ SAVING = (
         choices=STRATEGIES,
     ),
     Knob(
+        "sample_prompts",
+        2,
+        "held-out prompts that are answered at every measurement, to read what was learnt; 0 answers none",
+        KnobGroup.SAVING,
+        target="workbench",
+        minimum=0,
+        maximum=16,
+    ),
+    Knob(
         "arguments",
         "",
         "any other argument of the trainer's config in TRL and transformers: name=value, with spaces between",

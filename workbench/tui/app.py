@@ -78,6 +78,7 @@ class WorkbenchApp(TerminalApp):
     ) -> None:
         super().__init__()
         self.settings = settings or Settings()
+        self.desktop_notices = self.settings.appearance.notify
         self.open_bench = partial(_open, source) if isinstance(source, Workspace) else source
         self.first_pane = first_pane
         self.theme_problems = set_up_themes(self, self.settings.appearance.theme)

@@ -17,7 +17,6 @@ from workbench.jobs.run_directory import RunDirectory, step_of
 from workbench.tui.figures import duration, instant, meter, number, seconds_between, size, sparkline, thousands
 from workbench.tui.safety import cell, clean
 from workbench.tui.widgets.listing import Column, Row
-from workbench.tui.widgets.plot import Series
 
 if TYPE_CHECKING:
     from workbench.domain.runs import RunSpec
@@ -43,7 +42,15 @@ STRIPS = (
     ("eval_accuracy", "held-out acc"),
     ("eval_reward", "held-out reward"),
 )
-DEVICE = ("memory_bytes", "cpu_percent", "gpu_memory_bytes", "gpu_memory_total_bytes", "gpu_percent")
+DEVICE = (
+    "memory_bytes",
+    "cpu_percent",
+    "gpu_memory_bytes",
+    "gpu_memory_total_bytes",
+    "gpu_percent",
+    "gpu_celsius",
+    "gpu_watts",
+)
 _TONES = {
     RunState.FINISHED: "good",
     RunState.FAILED: "bad",
@@ -62,19 +69,11 @@ class RunLook:
 
     run: Run
     loss: tuple[Metric, ...] = ()
-    held_out: tuple[Metric, ...] = ()
     curves: Mapping[str, tuple[Metric, ...]] = field(default_factory=dict)
     device: Mapping[str, float] = field(default_factory=dict)
     log: tuple[str, ...] = ()
     spec: RunSpec | None = None
     checkpoint_step: int | None = None
-
-    @property
-    def series(self) -> list[Series]:
-        """Train and held-out loss for the plot."""
-        train = Series("train", [(m.step, m.value) for m in self.loss])
-        held_out = Series("held-out", [(m.step, m.value) for m in self.held_out], dots=True)
-        return [train, held_out] if self.held_out else [train]
 
     @property
     def time_left(self) -> TimeLeft | None:
@@ -96,7 +95,6 @@ def look(bench: Bench, run: Run, *, log_lines: int, spec: RunSpec | None = None)
     return RunLook(
         run,
         loss=tuple(flow.metrics(bench, run, "loss")),
-        held_out=_held_out(bench, run),
         curves={name: points for name, points in curves.items() if points},
         device=_device(bench, run),
         log=tuple(flow.log_tail(bench, run, lines=log_lines)),
@@ -115,12 +113,6 @@ def _checkpoint_step(run: Run) -> int | None:
     return step_of(complete[-1]) if complete else None
 
 
-def _held_out(bench: Bench, run: Run) -> tuple[Metric, ...]:
-    before = flow.metrics(bench, run, "base_eval_loss")
-    during = flow.metrics(bench, run, "eval_loss")
-    return (*before, *(m for m in during if not before or m.step > before[-1].step))
-
-
 def _spec(run: Run) -> RunSpec | None:
     try:
         return flow.spec(run)
@@ -128,13 +120,15 @@ def _spec(run: Run) -> RunSpec | None:
         return None  # the folder is gone; the figures in the store can still be shown
 
 
-def run_row(run: Run) -> Row:
-    """One line of the list of runs."""
+def run_row(run: Run, *, place: int | None = None, over: bool = False) -> Row:
+    """One line of the list of runs; ``place`` in the queue, ``over`` for one that is laid over others."""
     steps = f"{run.step}/{run.total_steps}" if run.total_steps else "-" if not run.step else str(run.step)
     state = run.state.value.upper() if run.state in LOUD else run.state.value
+    state = f"queued {place}" if place else state
     tone = _TONES.get(run.state, "muted")
+    name = f"{'+' if over else ''}{'┆ ' if run.group else ''}{run.name}"
     figures = (number(run.loss), number(run.eval_loss))
-    return Row(str(run.id), (run.name, run.method, run.base, run.dataset, steps, *figures, state), tone)
+    return Row(str(run.id), (name, run.method, run.base, run.dataset, steps, *figures, state), tone)
 
 
 def title(run: Run) -> str:
@@ -166,13 +160,13 @@ def progress_line(seen: RunLook, width: int, *, ascii_only: bool = False) -> str
     if (left := seen.time_left) is not None:
         parts.append(f"left {'~' if left.rough else ''}{duration(left.seconds)}")
     line = "  ".join(parts)
-    for figure in device_figures(seen.device):
+    for figure in device_figures(seen.device, ascii_only=ascii_only):
         if len(line) + 2 + len(figure) <= width:
             line += f"  {figure}"
     return line
 
 
-def device_figures(device: Mapping[str, float]) -> list[str]:
+def device_figures(device: Mapping[str, float], *, ascii_only: bool = False) -> list[str]:
     """Memory and load of the trainer and of its GPU, as far as the run reported them."""
     known = {name: value for name, value in device.items() if isfinite(value)}
     shown = []
@@ -180,11 +174,17 @@ def device_figures(device: Mapping[str, float]) -> list[str]:
         shown.append(f"mem {size(int(known['memory_bytes']))}")
     if "gpu_memory_bytes" in known:
         total = known.get("gpu_memory_total_bytes")
-        of = f" of {size(int(total))}" if total else ""
+        gauge = f" {meter(known['gpu_memory_bytes'] / total, 5, ascii_only=ascii_only)}" if total else ""
+        of = f" of {size(int(total))}{gauge}" if total else ""
         shown.append(f"gpu {size(int(known['gpu_memory_bytes']))}{of}")
     for name, label in (("gpu_percent", "gpu"), ("cpu_percent", "cpu")):
         if name in known and (name == "gpu_percent" or "gpu_percent" not in known):
-            shown.append(f"{label} {known[name]:.0f} %")
+            share = known[name] / 100
+            gauge = f" {meter(share, 5, ascii_only=ascii_only)}" if name == "gpu_percent" else ""
+            shown.append(f"{label} {known[name]:.0f} %{gauge}")
+    for name, unit in (("gpu_celsius", "C"), ("gpu_watts", "W")):
+        if name in known:
+            shown.append(f"{known[name]:.0f} {unit}")
     return shown
 
 

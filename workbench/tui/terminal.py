@@ -19,6 +19,7 @@ from textual.widgets import Input, TextArea
 
 from workbench.tui.clipboard import copy_text
 from workbench.tui.crash import write_crash_log
+from workbench.tui.desktop import AUTO, notification
 from workbench.tui.key_order import OrderedKeysApp
 from workbench.tui.safety import ControlFilter
 
@@ -47,7 +48,9 @@ def endure_hang_up() -> None:
 
 
 class TerminalApp(OrderedKeysApp):
-    """An app that leaves the terminal as it found it."""
+    """An app that leaves the terminal as it found it. ``desktop_notices`` is how the desktop is told, as set."""
+
+    desktop_notices = AUTO
 
     def __init__(self) -> None:
         self._net = ControlFilter()
@@ -73,6 +76,12 @@ class TerminalApp(OrderedKeysApp):
             os.tcgetpgrp(0)
         except OSError:
             self.exit(return_code=128 + signal.SIGHUP)
+
+    def notify_desktop(self, title: str, text: str) -> None:
+        """Tell the desktop, where the terminal can."""
+        sequence = notification(title, text, self.desktop_notices, os.environ)
+        if sequence and self._driver is not None and not self.is_headless:
+            self._driver.write(sequence)
 
     def said(self, text: str) -> None:
         """Where this class says what it did; the app shows it."""

@@ -6,31 +6,32 @@ processes of their own: nothing here keeps them going, and leaving the workbench
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
 from workbench.domain.runs import Run, RunState
+from workbench.flows import queueing
 from workbench.flows import train as flow
-from workbench.tui import run_view
+from workbench.tui import run_curves, run_pages, run_view
 from workbench.tui.messages import ModelsChanged, News, RunsChanged
-from workbench.tui.pane import Pane
 from workbench.tui.run_view import RunLook
 from workbench.tui.safety import safe_cell
 from workbench.tui.screens.train_form import FormValues, TrainForm, load_form
-from workbench.tui.screens.train_knobs import knob_text
+from workbench.tui.screens.train_keys import KEYS
+from workbench.tui.screens.train_queue import RunQueueing, values_of
 from workbench.tui.widgets.dialogs import ConfirmDialog
 from workbench.tui.widgets.listing import PlainListing
-from workbench.tui.widgets.plot import LinePlot
+from workbench.tui.widgets.plot import LinePlot, Series
 
 if TYPE_CHECKING:
     from workbench.domain.runs import RunSpec
@@ -41,6 +42,7 @@ TICK_S = 0.5
 HIDDEN_TICKS = 8
 """While another pane is in front, only every eighth tick looks: enough to ring when a run ends."""
 LOG_LINES = 300
+TITLES = {"samples": "samples", "group": "group and queue", "config": "config", "data": "data"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,39 +52,58 @@ class Survey:
     runs: tuple[Run, ...]
     changed: tuple[Run, ...]
     look: RunLook | None
+    places: Mapping[int, int] = field(default_factory=dict)
+    series: tuple[Series, ...] = ()
+    figures: tuple[str, ...] = ()
+    page: Text | None = None
 
 
-def survey(bench: Bench, selected: str, *, log_lines: int, spec: RunSpec | None = None) -> Survey:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the pane shows, and so what is to be read: ``page`` "" for none, ``over`` the runs that are laid over."""
+
+    selected: str
+    log_lines: int
+    spec: RunSpec | None
+    figure: str
+    weight: float
+    over: frozenset[int]
+    page: str
+    width: int
+
+
+def survey(bench: Bench, wanted: Wanted) -> Survey:
     """Take in what is new in the run directories, and read what is shown. For a thread."""
     changed = tuple(flow.sync(bench))
     runs = tuple(flow.runs(bench))
-    chosen = next((run for run in runs if str(run.id) == selected), runs[0] if runs else None)
+    chosen = next((run for run in runs if str(run.id) == wanted.selected), runs[0] if runs else None)
+    places = queueing.places(bench)
     if chosen is None:
-        return Survey(runs, changed, None)
-    known = spec if str(chosen.id) == selected else None
-    return Survey(runs, changed, run_view.look(bench, chosen, log_lines=log_lines, spec=known))
+        return Survey(runs, changed, None, places)
+    known = wanted.spec if str(chosen.id) == wanted.selected else None
+    figures = tuple(run_curves.figures_of(bench, chosen))
+    figure = wanted.figure if wanted.figure in figures else run_curves.LOSS
+    others = [run for run in runs if run.id in wanted.over and run.id != chosen.id]
+    return Survey(
+        runs,
+        changed,
+        run_view.look(bench, chosen, log_lines=wanted.log_lines, spec=known),
+        places,
+        tuple(run_curves.curves(bench, chosen, others, figure, wanted.weight)),
+        figures,
+        run_pages.page(bench, chosen, wanted.page, wanted.width) if wanted.page else None,
+    )
 
 
-class TrainPane(Pane):
+class TrainPane(RunQueueing):
     """Runs and the one run that is looked at."""
 
     title = "Train"
     letter = "t"
-    BINDINGS = [
-        Binding("n", "new", "New", id="run.new", tooltip="Set up a new run"),
-        Binding("s", "stop_run", "Stop", id="run.stop", tooltip="Stop the run after this step; it saves a checkpoint"),
-        Binding("k", "kill", "Kill", id="run.kill", tooltip="End the run's process at once"),
-        Binding("r", "resume", "Resume", id="run.resume", tooltip="Go on from the last complete checkpoint"),
-        Binding("R", "rerun", "Rerun", id="run.rerun", tooltip="A new run, set up like this one"),
-        Binding("enter", "zoom", "Zoom", id="run.zoom", tooltip="The curve in the whole pane, and back"),
-        Binding("l", "log", "Log", id="run.log", tooltip="The log in the whole pane, and back"),
-        Binding("y", "log_scale", "Log y", id="run.logy", tooltip="Logarithmic loss axis"),
-        Binding("A", "arena", "Arena", id="run.arena", tooltip="Compare what the run made with its base, blind"),
-        Binding("escape", "back", "Back", show=False, id="run.back", tooltip="Back from zoom or log"),
-    ]
+    BINDINGS = [*KEYS]
 
     view: reactive[str] = reactive("both")
-    """``both``, ``curve`` or ``log``."""
+    """``both``, ``curve``, ``log``, or one of the pages."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -95,6 +116,9 @@ class TrainPane(Pane):
         self._again = False
         self._ticks = 0
         self._trouble = ""
+        self._figure, self._weight = run_curves.LOSS, 0.0
+        self._over: set[int] = set()
+        self._found_last = Survey((), (), None)
 
     def compose(self) -> ComposeResult:
         """List and live view, side by side when there is room."""
@@ -109,6 +133,8 @@ class TrainPane(Pane):
                 yield Static(id="train-figures", markup=False)
                 with VerticalScroll(id="train-log-box", can_focus=False):
                     yield Static(id="train-log", markup=False)
+                with VerticalScroll(id="train-page-box", can_focus=False):
+                    yield Static(id="train-page", markup=False)
 
     def on_mount(self) -> None:
         """Start the ticker; it does nothing while the bench is not open."""
@@ -162,15 +188,23 @@ class TrainPane(Pane):
             return
         self._looking = True
         spec = self._look.spec if self._look else None
-        lines = LOG_LINES if self.view == "log" else 40
-        work = partial(survey, self.bench, self._listing.key, log_lines=lines, spec=spec)
-        self.run_flow(work, self._found, group="survey", failed=self._not_found)
+        wanted = Wanted(
+            self._listing.key,
+            LOG_LINES if self.view == "log" else 40,
+            spec,
+            self._figure,
+            self._weight,
+            frozenset(self._over),
+            self.view if self.view in run_pages.PAGES else "",
+            max(20, self.query_one("#train-right").size.width - 3),
+        )
+        self.run_flow(partial(survey, self.bench, wanted), self._found, group="survey", failed=self._not_found)
 
     def _found(self, found: Survey) -> None:
         self._looking, self._trouble = False, ""
-        self._runs, self._look = found.runs, found.look
+        self._runs, self._look, self._found_last = found.runs, found.look, found
         self._tell_endings(found.runs)
-        self._listing.show([run_view.run_row(run) for run in found.runs])
+        self._show_rows()
         if self._shown:
             self.workbench.set_corner(run_view.corner(found.runs))
         self.workbench.set_fact("run", run_view.fact(found.runs))
@@ -180,6 +214,11 @@ class TrainPane(Pane):
         if self._again or (found.look is not None and str(found.look.run.id) != self._listing.key):
             self._again = False
             self.look_now()
+
+    def _show_rows(self, *, key: str = "") -> None:
+        places = self._found_last.places
+        rows = [run_view.run_row(run, place=places.get(run.id), over=run.id in self._over) for run in self._runs]
+        self._listing.show(rows, key=key)
 
     def _not_found(self, error: BaseException) -> None:
         self._looking = False
@@ -195,11 +234,13 @@ class TrainPane(Pane):
         if seen is None:
             return
         self.query_one("#train-title", Static).update(safe_cell(run_view.title(seen.run)))
-        self.query_one(LinePlot).show(seen.series)
+        self.query_one(LinePlot).show(self._found_last.series)
         figures = self.query_one("#train-figures", Static)
         figures.update(run_view.figure_lines(seen, max(20, figures.size.width), ascii_only=self._ascii))
         figures.set_class(seen.run.state in run_view.LOUD, "-bad")
         self._draw_log(seen)
+        if self._found_last.page is not None:
+            self.query_one("#train-page", Static).update(self._found_last.page)
         self.query_one("#train-spec", Static).update(run_view.spec_text(seen))
 
     def _draw_log(self, seen: RunLook) -> None:
@@ -222,12 +263,12 @@ class TrainPane(Pane):
                 continue
             if run.state is RunState.PAUSED:
                 self.notice(f"{run.name} {run_view.ending(run)}", "error")
-                self._ring()
+                self._ring(f"{run.name} waits: {run.error}")
             if not run.state.is_over:
                 continue
             good = run.state in {RunState.FINISHED, RunState.STOPPED, RunState.CANCELLED}
             self.notice(f"{run.name} {run_view.ending(run)}", "information" if good else "error")
-            self._ring()
+            self._ring(f"{run.name} {run_view.ending(run)}")
             self.tell(ModelsChanged())
         seen = self._look
         if seen and seen.run.state.is_active and seen.first_bad_step is not None and seen.run.id not in self._warned:
@@ -236,11 +277,12 @@ class TrainPane(Pane):
             self.notice(
                 f"{seen.run.name}: the loss is not a number since step {seen.first_bad_step}; {advice}", "error"
             )
-            self._ring()
+            self._ring(f"{seen.run.name}: the loss is not a number")
 
-    def _ring(self) -> None:
+    def _ring(self, said: str) -> None:
         if self.workbench.settings.appearance.bell:
             self.app.bell()
+            self.workbench.notify_desktop("workbench", said)
 
     @on(PlainListing.Moved, "#train-runs")
     def _selected(self) -> None:
@@ -256,6 +298,9 @@ class TrainPane(Pane):
         """What stands in the pane is the style sheet's business."""
         for name in ("both", "curve", "log"):
             self.set_class(view == name, f"-{name}")
+        self.set_class(view in run_pages.PAGES, "-page")
+        self.query_one("#train-page-box").border_title = TITLES.get(view, "")
+        self.query_one("#train-page", Static).update("")
         if self.is_mounted and self._look is not None:
             self.look_now()
 
@@ -273,30 +318,78 @@ class TrainPane(Pane):
         """Escape: list and live view again."""
         self._look_at("both")
 
+    def action_page(self) -> None:
+        """Samples, group and queue, config, data, log, and from the beginning."""
+        order = (*run_pages.PAGES, "log", "both")
+        self._look_at(order[(order.index(self.view) + 1) % len(order)] if self.view in order else order[0])
+
     def _look_at(self, view: str) -> None:
         """Show a view and give the keys to what is shown in it."""
         self.view = view
         plot, log = self.query_one(LinePlot), self.query_one("#train-log-box", VerticalScroll)
-        plot.can_focus, log.can_focus = view == "curve", view == "log"
-        shown: dict[str, Widget] = {"curve": plot, "log": log}
+        page = self.query_one("#train-page-box", VerticalScroll)
+        plot.can_focus, log.can_focus, page.can_focus = view == "curve", view == "log", view in run_pages.PAGES
+        shown: dict[str, Widget] = {"curve": plot, "log": log, **dict.fromkeys(run_pages.PAGES, page)}
+        page.scroll_home(animate=False)
         shown.get(view, self._listing).focus()
 
     def action_log_scale(self) -> None:
         """Loss on a logarithmic axis, and back."""
         plot = self.query_one(LinePlot)
-        plot.show(self._look.series if self._look else (), log_y=not plot.log_y)
+        plot.show(self._found_last.series, log_y=not plot.log_y)
+
+    def action_smooth(self) -> None:
+        """The next smoothing; behind the strongest come the raw values."""
+        steps = run_curves.SMOOTHINGS
+        self._weight = steps[(steps.index(self._weight) + 1) % len(steps)]
+        self.notice(f"smoothing {self._weight:g}" if self._weight else "no smoothing")
+        self.look_now()
+
+    def action_figure(self) -> None:
+        """Plot the next figure that the run has."""
+        figures = self._found_last.figures or (run_curves.LOSS,)
+        at = figures.index(self._figure) if self._figure in figures else -1
+        self._figure = figures[(at + 1) % len(figures)]
+        self.query_one(LinePlot).window = None
+        self.notice(f"{self._figure} by step")
+        self.look_now()
+
+    def action_overlay(self) -> None:
+        """Lay the selected run over whichever is selected, or no longer."""
+        if (run := self.selected_run()) is None:
+            return
+        self._over ^= {run.id}
+        on = f"{run.name} is laid over the others ({len(self._over)} in all); c takes it off"
+        self.notice(on if run.id in self._over else f"{run.name} is no longer laid over")
+        self._show_rows()
+        self.look_now()
+
+    def action_scale(self, factor: float) -> None:
+        """Fewer or more steps."""
+        self.query_one(LinePlot).zoom(factor)
+
+    def action_whole(self) -> None:
+        """All steps."""
+        self.query_one(LinePlot).show_all()
+
+    def action_pan(self, share: float) -> None:
+        """Along the steps, where not all are shown."""
+        self.query_one(LinePlot).pan(share)
 
     def action_new(self) -> None:
         """The form, with what the last run had where that still exists."""
-        self._open_form(FormValues())
+        self.open_form(FormValues())
 
     def action_rerun(self) -> None:
         """The form with everything as in this run."""
-        if (run := self._run()) is not None:
-            self.run_flow(partial(values_of, run), self._open_form, group="form")
+        if (run := self.selected_run()) is not None:
+            self.run_flow(partial(values_of, run), self.open_form, group="form")
 
-    def _open_form(self, values: FormValues) -> None:
+    def open_form(self, values: FormValues, *, focus: str = "") -> None:
+        """The form of a new run, filled in; the cursor on the knob ``focus``."""
+
         def opened(form: TrainForm) -> None:
+            form.first_knob = focus
             self.app.push_screen(form, self._launch)
 
         def read() -> None:
@@ -312,12 +405,12 @@ class TrainPane(Pane):
         self.notice(f"queued {run.name}; it goes on when you leave")
         self._runs = (run, *self._runs)
         self._states[run.id] = run.state
-        self._listing.show([run_view.run_row(one) for one in self._runs], key=str(run.id))
+        self._show_rows(key=str(run.id))
         self.tell(RunsChanged((run.id,)))
 
     def action_stop_run(self) -> None:
         """Ask the trainer to finish its step, save and end."""
-        if (run := self._run()) is None:
+        if (run := self.selected_run()) is None:
             return
         waits = run.state is RunState.QUEUED
         said = f"{run.name} is taken from the queue" if waits else f"{run.name} saves a checkpoint and stops"
@@ -325,7 +418,7 @@ class TrainPane(Pane):
 
     def action_kill(self) -> None:
         """End it at once, after its name was typed."""
-        if (run := self._run()) is None:
+        if (run := self.selected_run()) is None:
             return
         if not run.state.is_active:
             self.notice(f"{run.name} is {run.state.value}: there is nothing to kill", "warning")
@@ -340,7 +433,7 @@ class TrainPane(Pane):
 
     def action_resume(self) -> None:
         """Queue it again."""
-        if (run := self._run()) is not None:
+        if (run := self.selected_run()) is not None:
             self._act(flow.resume, run, f"{run.name} is queued again")
 
     def _act(self, act: Callable[[Bench, Run], object], run: Run, said: str) -> None:
@@ -352,7 +445,7 @@ class TrainPane(Pane):
 
     async def action_arena(self) -> None:
         """To the Arena, with the base against what the run made."""
-        if (run := self._run()) is None:
+        if (run := self.selected_run()) is None:
             return
         if not run.adapter:
             self.notice(f"{run.name} has made no model yet", "warning")
@@ -363,16 +456,9 @@ class TrainPane(Pane):
         if isinstance(pane := self.workbench.pane("arena"), ArenaPane):
             pane.offer(run.base, run.adapter)
 
-    def _run(self) -> Run | None:
+    def selected_run(self) -> Run | None:
         """The run under the cursor; says so when there is none."""
         found = next((run for run in self._runs if str(run.id) == self._listing.key), None)
         if found is None:
             self.notice("there is no run here yet; n sets one up", "warning")
         return found
-
-
-def values_of(run: Run) -> FormValues:
-    """A form filled in as ``run`` was; raises ``RunError`` when its folder is gone. For a thread."""
-    spec = flow.spec(run)
-    knobs = {name: knob_text(value) for name, value in spec.knobs.items()}
-    return FormValues(spec.method, spec.adapter or spec.base, spec.dataset, spec.preset, overrides=knobs)

@@ -163,6 +163,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         self._planned: FormValues | None = None
         self._timer: Timer | None = None
         self._starting = False
+        self.first_knob = ""
 
     def compose(self) -> ComposeResult:
         """What to train at the top, the knobs, and below what the plan says."""
@@ -197,6 +198,8 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         await self._fill_knobs(self._start_values.overrides)
         self.set_interval(PAUSE_S, self._show_progress)
         self._plan_soon()
+        if (line := next((one for one in self._lines() if one.knob.name == self.first_knob), None)) is not None:
+            line.query_one(Input).focus()
 
     @property
     def workbench(self) -> WorkbenchApp:

@@ -1,4 +1,4 @@
-"""A line plot of braille dots for the figures of a run: two series, honest about what is not a number.
+"""A line plot of braille dots for the figures of runs: a few series, honest about what is not a number; it zooms.
 
 Owns the drawing (a pure function from points to rows of text) and a widget that repaints changed rows only. Plotting
 libraries for Textual cost numpy in this process, or 0.3 to 0.6 s for 20,000 points; this draws them in a few dozen
@@ -8,7 +8,7 @@ milliseconds. Knows nothing of runs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, floor, isfinite, log10
 
 from rich.cells import cell_len
@@ -21,12 +21,15 @@ from workbench.tui.figures import number
 from workbench.tui.safety import cell
 
 Span = tuple[str, str]
-"""A piece of a row and what it is: ``axis``, ``first``, ``second``, ``mark`` or ``blank``."""
+"""A piece of a row and what it is: ``axis``, a series by its place (``first`` to ``sixth``), ``mark`` or ``blank``."""
 
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # by column, then row from the top, of one braille cell
-_PARTS = ("first", "second")
+_PARTS = ("first", "second", "third", "fourth", "fifth", "sixth")
+MOST = len(_PARTS)
+"""So many series can be told apart."""
 _NOT_A_NUMBER = "x"
 MINIMUM_WIDTH, MINIMUM_HEIGHT = 24, 4
+MINIMUM_STEPS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +86,30 @@ class _Frame:
 
 
 def draw_plot(
-    series: Sequence[Series], width: int, height: int, *, log_y: bool = False, ascii_only: bool = False
+    series: Sequence[Series],
+    width: int,
+    height: int,
+    *,
+    log_y: bool = False,
+    ascii_only: bool = False,
+    window: tuple[float, float] | None = None,
 ) -> list[list[Span]]:
-    """At most two ``series`` as ``height`` rows of exactly ``width`` cells: a heading, the curves, the steps.
+    """At most ``MOST`` series as ``height`` rows of exactly ``width`` cells: a heading, the curves, the steps.
+
+    ``window`` shows the steps from its first to its second only, with the axis of the values fitted to them.
 
     A value that is not a number breaks its curve, stands as an ``x`` on the upper edge, and is counted in the heading
     with its first step. With ``log_y`` values of 0 and below are counted the same way, as they have no place.
     """
     if width < MINIMUM_WIDTH or height < MINIMUM_HEIGHT:
         return [[(cell("too small to plot", width).ljust(width), "axis")] for _ in range(height)]
-    good = [_drawable(one.points, log_y) for one in series[:2]]
-    heading = _heading(series[:2], good, width, log_y=log_y, ascii_only=ascii_only)
+    series = [_within(one, window) for one in series[:MOST]]
+    good = [_drawable(one.points, log_y) for one in series]
+    heading = _heading(series, good, width, log_y=log_y, ascii_only=ascii_only)
     values = [value for points in good for _, value in points]
     if not values:
         return [heading, *_message("no numbers yet", width, height - 1)]
-    frame = _frame(series[:2], values, height - 2, width, log_y)
+    frame = _frame(series, values, height - 2, width, log_y, window)
     canvas = _Canvas(frame.width, frame.height)
     for one, points, part in zip(series, good, _PARTS, strict=False):
         _draw(canvas, frame, one, points, part, log_y=log_y, ascii_only=ascii_only)
@@ -106,14 +118,27 @@ def draw_plot(
     return [heading, *rows, _steps(frame, margin)]
 
 
+def _within(one: Series, window: tuple[float, float] | None) -> Series:
+    if window is None:
+        return one
+    return replace(one, points=[point for point in one.points if window[0] <= point[0] <= window[1]])
+
+
 def _drawable(points: Sequence[tuple[float, float]], log_y: bool) -> list[tuple[float, float]]:
     if log_y:
         return [(x, log10(y)) for x, y in points if isfinite(y) and y > 0]
     return [(x, y) for x, y in points if isfinite(y)]
 
 
-def _frame(series: Sequence[Series], values: Sequence[float], height: int, width: int, log_y: bool) -> _Frame:
-    steps = [step for one in series for step, _ in one.points]
+def _frame(
+    series: Sequence[Series],
+    values: Sequence[float],
+    height: int,
+    width: int,
+    log_y: bool,
+    window: tuple[float, float] | None,
+) -> _Frame:
+    steps = list(window) if window else [step for one in series for step, _ in one.points]
     low, high = min(values), max(values)
     if high - low < 1e-12 * max(1.0, abs(high)):
         pad = abs(high) * 0.1 or 1.0
@@ -260,14 +285,18 @@ def _message(text: str, width: int, height: int) -> list[list[Span]]:
 
 
 class LinePlot(Widget):
-    """Shows up to two series; ``show`` redraws only the rows that changed."""
+    """Shows a few series; ``show`` redraws only the rows that changed. It zooms and moves along the steps."""
 
-    COMPONENT_CLASSES = {"plot--first", "plot--second", "plot--axis", "plot--mark", "plot--blank"}
+    COMPONENT_CLASSES = {*(f"plot--{part}" for part in _PARTS), "plot--axis", "plot--mark", "plot--blank"}
     DEFAULT_CSS = """
     LinePlot {
         height: 1fr; width: 1fr;
         & .plot--first { color: $primary; }
         & .plot--second { color: $warning; }
+        & .plot--third { color: $success; }
+        & .plot--fourth { color: $error; }
+        & .plot--fifth { color: $secondary; }
+        & .plot--sixth { color: $foreground; }
         & .plot--axis { color: $text-muted; }
         & .plot--mark { color: $error; text-style: bold; }
     }
@@ -279,11 +308,44 @@ class LinePlot(Widget):
         self._rows: list[list[Span]] = []
         self.log_y = False
         self.ascii_only = False
+        self.window: tuple[float, float] | None = None
 
     def show(self, series: Iterable[Series], *, log_y: bool | None = None) -> None:
         """Draw these series from now on."""
         self._series = tuple(series)
         self.log_y = self.log_y if log_y is None else log_y
+        self._redraw()
+
+    def zoom(self, factor: float) -> None:
+        """Show ``factor`` times as many steps: around the middle, or up to the newest where that is seen."""
+        if (ends := self._ends()) is None:
+            return
+        low, high = self.window or ends
+        width = max((high - low) * factor, MINIMUM_STEPS)
+        middle = (low + high) / 2
+        right = high if high >= ends[1] else middle + width / 2
+        self._look_at(right - width, right, ends)
+
+    def pan(self, share: float) -> None:
+        """Move along the steps by a share of what is shown; to the right above 0."""
+        if self.window is not None and (ends := self._ends()) is not None:
+            by = (self.window[1] - self.window[0]) * share
+            self._look_at(self.window[0] + by, self.window[1] + by, ends)
+
+    def show_all(self) -> None:
+        """Every step again."""
+        self.window = None
+        self._redraw()
+
+    def _ends(self) -> tuple[float, float] | None:
+        steps = [step for one in self._series if one.points for step in (one.points[0][0], one.points[-1][0])]
+        return (min(steps), max(steps)) if steps else None
+
+    def _look_at(self, low: float, high: float, ends: tuple[float, float]) -> None:
+        """Show these steps, pushed back within the ends; all of them where nothing is left out."""
+        width = high - low
+        low = min(max(low, ends[0]), max(ends[0], ends[1] - width))
+        self.window = None if width >= ends[1] - ends[0] else (low, low + width)
         self._redraw()
 
     @property
@@ -298,7 +360,12 @@ class LinePlot(Widget):
     def _redraw(self) -> None:
         old = self._rows
         self._rows = draw_plot(
-            self._series, self.size.width, self.size.height, log_y=self.log_y, ascii_only=self.ascii_only
+            self._series,
+            self.size.width,
+            self.size.height,
+            log_y=self.log_y,
+            ascii_only=self.ascii_only,
+            window=self.window,
         )
         for y, row in enumerate(self._rows):
             if y >= len(old) or old[y] != row:

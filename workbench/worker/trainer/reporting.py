@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.domain.runs import RunState, RunStatus
+from workbench.jobs import devices
 from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.run_directory import RunDirectory, now_utc
 from workbench.worker.trainer import ranks
@@ -224,11 +225,15 @@ class DeviceFigures:
             load = pynvml.nvmlDeviceGetUtilizationRates(self._gpu)
         except pynvml.NVMLError:
             return {}
-        return {
+        figures = {
             "gpu_memory_bytes": float(memory.used),
             "gpu_memory_total_bytes": float(memory.total),
             "gpu_percent": float(load.gpu),
         }
+        with suppress(pynvml.NVMLError):  # not every GPU has these sensors
+            figures["gpu_celsius"] = float(pynvml.nvmlDeviceGetTemperature(self._gpu, pynvml.NVML_TEMPERATURE_GPU))
+            figures["gpu_watts"] = pynvml.nvmlDeviceGetPowerUsage(self._gpu) / 1000
+        return figures
 
 
 def say(text: str) -> None:
@@ -244,7 +249,7 @@ def _first_gpu() -> Any:
         import pynvml
 
         pynvml.nvmlInit()
-        return pynvml.nvmlDeviceGetHandleByIndex(0)
+        return next(iter(devices.visible(pynvml)), None)
     except ImportError:
         return None
     except pynvml.NVMLError:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from workbench.worker.trainer.building import Built
     from workbench.worker.trainer.examining import Examiner
     from workbench.worker.trainer.held_out import HeldOut
+    from workbench.worker.trainer.samples import Samples
 
 
 def train(root: Path) -> int:
@@ -128,10 +129,10 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
         reporter.note(f"removed unfinished checkpoints: {', '.join(p.name for p in torn)}")
     _check_stop(reporter)
     spec = _share(reporter, spec)
-    built, held_out = _build(reporter, spec)
+    built, held_out, samples = _build(reporter, spec)
     examiner = _examiner(reporter, built, spec)
     if ranks.agreed(ranks.is_first() and not _has_base_measurement(directory)):
-        _measure(reporter, held_out, "base", 0)
+        _measure(reporter, held_out, samples, "base", 0)
     if examiner is not None:
         # Of several processes the others wait below, where all stop together.
         with suppress(Stopped) if ranks.world_size() > 1 else nullcontext():
@@ -147,7 +148,7 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
     reporter.progress(state.global_step, state.max_steps)
     if state.global_step < state.max_steps:
         return RunState.STOPPED
-    _measure(reporter, held_out, "tuned", state.global_step)
+    _measure(reporter, held_out, samples, "tuned", state.global_step)
     weights = _gathered(built)
     if ranks.is_first():
         save_when_there_is_room(reporter, lambda: _save(built, spec, directory, weights))
@@ -195,17 +196,18 @@ def _share(reporter: Reporter, spec: RunSpec) -> RunSpec:
     return replace(spec, knobs=knobs)
 
 
-def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut]:
+def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut, Samples]:
     say(f"loading {spec.base} from {spec.base_path}")
     from workbench.worker.trainer.building import build
     from workbench.worker.trainer.measures import MEASURES
     from workbench.worker.trainer.progress import Progress
+    from workbench.worker.trainer.samples import Samples
 
     _silence()
     progress = Progress(
         reporter,
         eval_steps=int(spec.knobs["eval_steps"]),
-        measure_held_out=lambda step: _measure(reporter, held_out, "during", step),
+        measure_held_out=lambda step: _measure(reporter, held_out, samples, "during", step),
     )
     method = methods.get(spec.method)
     built = build(method, spec, reporter.directory, [progress])
@@ -215,8 +217,9 @@ def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut]:
         beta=float(spec.knobs.get("beta", 1.0)),
         check=lambda: _check_stop(reporter),
     )
+    samples = Samples(built, spec)
     _tell_counts(reporter, built, spec)
-    return built, held_out
+    return built, held_out, samples
 
 
 def _tell_counts(reporter: Reporter, built: Built, spec: RunSpec) -> None:
@@ -246,11 +249,12 @@ def _train(built: Built, checkpoint: Path | None) -> None:
     built.trainer.state = state
 
 
-def _measure(reporter: Reporter, held_out: HeldOut, which: str, step: int) -> None:
+def _measure(reporter: Reporter, held_out: HeldOut, samples: Samples, which: str, step: int) -> None:
     if scores := held_out.measure(start=which == "base"):
         reporter.event("eval", step=step, which=which, **scores)
         said = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         say(f"held out, {which}: {said}")
+    samples.tell(reporter, which, step)
 
 
 def _has_base_measurement(directory: RunDirectory) -> bool:

@@ -1,0 +1,209 @@
+"""Train with several runs: the queue's order, pages, overlays, recipes, sweeps, and stop-and-change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from pilots import app_at, screen_text, until, until_shown
+from samples import IMPORTED, demo
+from workbench.domain.examples import Status
+from workbench.domain.queues import Gpu
+from workbench.domain.runs import Run, RunState, RunStatus
+from workbench.flows import recipes, sweeps
+from workbench.flows import train as flow
+from workbench.flows.bench import Bench
+from workbench.flows.sweeps import Sweep
+from workbench.jobs.processes import ProcessIdentity
+from workbench.jobs.run_directory import RunDirectory
+from workbench.tui.screens.train_form import TrainForm
+from workbench.tui.screens.train_knobs import KnobLine
+from workbench.tui.widgets.plot import LinePlot
+
+
+@pytest.fixture(autouse=True)
+def nobody_works(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No runner is started."""
+    for function in (flow.launch, flow.launch_all, flow.sync, flow.resume, recipes.launch, sweeps.launch):
+        monkeypatch.setitem(function.__kwdefaults__, "start_runner", lambda runs: None)
+    yield
+
+
+@pytest.fixture
+def data(bench: Bench) -> Bench:
+    for number in range(30):
+        bench.store.examples.add("answers", demo(number), source=IMPORTED, status=Status.ACCEPTED, rater="rater")
+    return bench
+
+
+def queued(bench: Bench, name: str, **given: str) -> Run:
+    return flow.launch(bench, flow.plan(bench, method="sft", dataset="answers", name=name, overrides=given))
+
+
+def told(run: Run, *events: dict[str, object], state: RunState = RunState.FINISHED) -> None:
+    directory = RunDirectory(Path(run.directory))
+    with directory.events_file.open("a") as file:
+        file.writelines(json.dumps(event | {"at_utc": "2026-01-01T00:00:00+00:00"}) + "\n" for event in events)
+    own = ProcessIdentity.own()
+    pid = (own.pid, own.started) if state.is_active else (None, None)
+    directory.write_status(RunStatus(state, 4, 40, *pid))
+
+
+def losses(*values: float) -> list[dict[str, object]]:
+    return [{"event": "metrics", "step": step, "values": {"loss": v}} for step, v in enumerate(values, start=1)]
+
+
+async def test_runs_show_their_place_in_the_queue_and_are_moved_in_it(data: Bench) -> None:
+    for name in ("one", "two", "three"):
+        queued(data, name)
+    async with app_at(data, "train").run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "three sft - - - queued 3")
+        await pilot.press("<")
+        await until_shown(pilot, "three is number 2 in the queue", "three sft - - - queued 2", "two sft - - - queued 3")
+        await pilot.press(">")
+        await until_shown(pilot, "three sft - - - queued 3")
+
+
+async def test_a_waiting_run_is_given_another_gpu(data: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = tuple(Gpu(i, f"GPU-{i}", "H200", 140 * 10**9, 90 * 10**9) for i in range(2))
+    monkeypatch.setattr("workbench.jobs.devices.gpus", lambda: gpus)
+    run = queued(data, "one")
+    async with app_at(data, "train").run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "one sft")
+        await pilot.press("u")
+        await until_shown(pilot, "Where does one train?", "the freest GPU", "GPU 1 (H200) 90 of 140 GB free")
+        await pilot.press("down", "down", "enter")
+        await until(pilot, lambda: RunDirectory(Path(run.directory)).ticket().gpus == "1")
+
+
+async def test_pages_show_samples_the_stages_the_queue_the_settings_and_the_rows(data: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    stage = '[[stage]]\nname = "{}"\nmethod = "sft"\ndataset = "answers"\n'
+    file.write_text('name = "company"\n' + stage.format("one") + stage.format("two"))
+    first, _ = recipes.launch(data, recipes.plan(data, recipes.read(file)))
+    asked = {"prompt": "[/b] say\x1b]0;x\x07 hello"}
+    told(
+        first,
+        {"event": "sample", "step": 0, "which": "base", "answers": [asked | {"answer": "good day"}]},
+        {"event": "sample", "step": 2, "which": "during", "answers": [asked | {"answer": "good day"}]},
+        {"event": "sample", "step": 4, "which": "tuned", "answers": [asked | {"answer": "[red]hi"}]},
+    )
+    async with app_at(data, "train").run_test(size=(100, 30)) as pilot:
+        await until_shown(pilot, "company-two")
+        await pilot.press("down", "v")
+        await until_shown(pilot, "[/b] say␛]0;x␇ hello", "step 0 good day", "step 2 (the same)", "step 4 [red]hi")
+        await pilot.press("v")
+        await until_shown(pilot, "recipe company: 2 stages", "company-one sft finished", "1. company-two")
+        await pilot.press("v")
+        await until_shown(pilot, "start pip", "command workbench train --method sft", "learning_rate")
+        await pilot.press("v")
+        await until_shown(pilot, "held out sha256", "training rows", "prompt: question")
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.query_one(LinePlot).size.height > 0)
+
+
+async def test_several_runs_are_laid_over_each_other_made_smooth_and_zoomed(data: Bench) -> None:
+    for name in ("one", "two"):
+        told(queued(data, name), *losses(*[2.0 + step / 10 for step in range(40)]))
+    async with app_at(data, "train").run_test(size=(120, 30)) as pilot:
+        plot = pilot.app.query_one(LinePlot)
+        await until(pilot, lambda: "train 5.9" in plot.text)
+        await pilot.press("down", "c", "up")
+        await until(pilot, lambda: "two 5.9" in plot.text and "one 5.9" in plot.text)
+        await until_shown(pilot, "+one sft")
+        await pilot.press("e")
+        await until(pilot, lambda: "two ~0.6" in plot.text)
+        await pilot.press("+")
+        assert plot.window == (20.5, 40)
+        await pilot.press("left")
+        assert plot.window is not None and plot.window[1] < 40
+        await pilot.press("0", "c")
+        assert plot.window is None
+
+
+async def test_f_plots_the_next_figure_that_the_run_has(data: Bench) -> None:
+    rate = {"event": "metrics", "step": 1, "values": {"loss": 2.0, "learning_rate": 0.125}}
+    told(queued(data, "one"), rate, {"event": "eval", "which": "tuned", "step": 4, "loss": 1.5})
+    async with app_at(data, "train").run_test(size=(120, 30)) as pilot:
+        plot = pilot.app.query_one(LinePlot)
+        await until(pilot, lambda: "train 2" in plot.text)
+        await pilot.press("f")
+        await until(pilot, lambda: "held-out loss 1.5" in plot.text)
+        await pilot.press("f")
+        await until(pilot, lambda: "learning rate 0.125" in plot.text)
+        await pilot.press("f")
+        await until(pilot, lambda: "train 2" in plot.text)
+
+
+async def test_another_learning_rate_is_stop_clone_change(data: Bench) -> None:
+    run = queued(data, "one", lora_r="4")
+    told(run, *losses(2.0), state=RunState.RUNNING)
+    async with app_at(data, "train").run_test(size=(120, 44)) as pilot:
+        await until_shown(pilot, "running")
+        await pilot.press("E")
+        await until_shown(pilot, "Stop one, and change its settings?")
+        assert not RunDirectory(Path(run.directory)).requested()
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TrainForm) and isinstance(pilot.app.focused, Input))
+        assert RunDirectory(Path(run.directory)).requested() == "stop"
+        form = pilot.app.screen
+        assert isinstance(form, TrainForm) and pilot.app.focused is not None
+        line = pilot.app.focused.parent
+        assert isinstance(line, KnobLine) and line.knob.name == "learning_rate"
+        assert form.values().overrides["lora_r"] == "4"
+
+
+async def test_a_recipe_file_is_checked_shown_and_queued(data: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text('name = "company"\n[[stage]]\nname = "one"\nmethod = "sft"\ndataset = "answers"\n')
+    async with app_at(data, "train").run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "no runs yet")
+        await pilot.press("p")
+        await until_shown(pilot, "Queue a recipe")
+        await pilot.press(*str(tmp_path / "nothing.toml"), "enter")
+        await until_shown(pilot, "cannot be read")
+        await pilot.press("p")
+        await until_shown(pilot, "Queue a recipe")
+        await pilot.press(*str(file), "enter")
+        await until_shown(pilot, "Queue 1 runs?", "company-one: sft, 28 rows")
+        await pilot.press("y")
+        await until_shown(pilot, "queued 1 runs of company", "company-one")
+        assert [run.group for run in data.store.runs.list()] == ["company"]
+
+
+async def test_a_sweep_around_a_run_is_queued_and_its_table_shown(data: Bench) -> None:
+    told(queued(data, "one", max_steps="5"))
+    async with app_at(data, "train").run_test(size=(120, 34)) as pilot:
+        await until_shown(pilot, "finished")
+        await pilot.press("P")
+        await until_shown(pilot, "Sweep around one")
+        form = pilot.app.screen
+        form.query(Input).first().value = "lora_r=4"
+        await pilot.press("enter")
+        await until_shown(pilot, "a sweep of one run")
+        await pilot.press("P")
+        await until_shown(pilot, "Sweep around one")
+        pilot.app.screen.query(Input).first().value = "lora_r=4,8"
+        await pilot.press("enter")
+        await until_shown(pilot, "Queue 2 runs?")
+        await pilot.press("y")
+        await until_shown(pilot, "queued 2 runs of answers-sft-sweep")
+        made = [run for run in data.store.runs.list() if run.group]
+        assert {flow.spec(run).knobs["lora_r"] for run in made} == {4, 8}
+        assert {flow.spec(run).knobs["max_steps"] for run in made} == {5}
+
+
+async def test_the_table_of_a_sweep_marks_the_best_and_says_what_that_is_worth(data: Bench) -> None:
+    sweep = Sweep("tune", "sft", "answers", ("lora_r=4,8,16",))
+    runs = sweeps.launch(data, sweep, sweeps.plan(data, sweep))
+    for run, loss in zip(runs, (1.5, 1.25), strict=False):
+        told(run, {"event": "eval", "which": "tuned", "step": 4, "loss": loss})
+    async with app_at(data, "train").run_test(size=(120, 34)) as pilot:
+        await until_shown(pilot, "tune-3")
+        await pilot.press("v", "v")
+        await until_shown(pilot, "sweep tune: 3 runs", "tune-2 8 1.25 finished ◀ best", "tune-1 4 1.5 finished")
+        assert "picked as the best of 2" in screen_text(pilot.app)  # type: ignore[arg-type]
