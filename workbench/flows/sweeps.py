@@ -20,7 +20,6 @@ from workbench.domain.sweeps import GRID, OPTUNA, Dimension, Outcome, SweepTable
 from workbench.errors import NotFoundError, RefusedError, RunError, UsageError
 from workbench.flows import train
 from workbench.flows.gathered import Gathered
-from workbench.flows.gathered import Gathered
 from workbench.flows.presets import AUTO
 from workbench.flows.train import RunPlan
 from workbench.jobs.launch import ensure_runner
