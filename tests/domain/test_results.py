@@ -15,6 +15,7 @@ from workbench.domain.results import (
     by_tag,
     checks,
     counted,
+    length_matched,
     marks,
     scores,
     seen_from,
@@ -55,7 +56,9 @@ def test_bias_of_sides_and_of_length_are_counted_among_decided_votes() -> None:
     found = checks(votes, Share(0, 0))
     assert (found.left.hits, found.left.total) == (4, 5)
     assert (found.longer.hits, found.longer.total) == (1, 4)
-    assert (found.matched.hits, found.matched.total) == (2, 2)
+    assert length_matched(votes, "pip", "tuned") == Share(2, 2)
+    assert length_matched(votes, "tuned", "pip") == Share(0, 2)
+    assert length_matched(votes, "pip", "other") == Share(0, 0)
 
 
 def test_fast_and_watched_votes_are_counted_and_can_be_hidden() -> None:

@@ -72,13 +72,11 @@ class VoteFilter:
 class Checks:
     """What could have led the votes besides the answers. Durations are medians in milliseconds, None without any.
 
-    ``repeats`` are hidden repeats on which a rater said the same again. ``matched`` is how often ``longer`` could not
-    matter: the first model's share among decided votes on answers of equal length.
+    ``repeats`` are hidden repeats on which a rater said the same again.
     """
 
     left: Share
     longer: Share
-    matched: Share
     repeats: Share
     fast: int
     live: int
@@ -128,13 +126,10 @@ def checks(votes: Sequence[Vote], repeats: Share) -> Checks:
     """The checks of these votes; see ``self_agreement`` for ``repeats``."""
     decided = [vote for vote in votes if vote.side]
     uneven = [vote for vote in decided if vote.a_length != vote.b_length]
-    even = [vote for vote in decided if _is_matched(vote)]
-    first = decided[0].a if decided else ""
     times = {side: [v.duration_ms for v in decided if v.side == side and v.duration_ms] for side in ("left", "right")}
     return Checks(
         left=Share(sum(vote.side == "left" for vote in decided), len(decided)),
         longer=Share(sum((v.outcome == "a") == (v.a_length > v.b_length) for v in uneven), len(uneven)),
-        matched=Share(sum(_won(vote, first) for vote in even), len(even)),
         repeats=repeats,
         fast=sum(map(is_fast, votes)),
         live=sum(vote.live for vote in votes),
@@ -143,13 +138,15 @@ def checks(votes: Sequence[Vote], repeats: Share) -> Checks:
     )
 
 
+def length_matched(votes: Iterable[Vote], a: str, b: str) -> Share:
+    """How often ``a`` won against ``b`` where length could not matter: on decided votes on answers of equal length."""
+    even = [vote for vote in votes if {vote.a, vote.b} == {a, b} and vote.side and _is_matched(vote)]
+    return Share(sum((vote.a if vote.outcome == "a" else vote.b) == a for vote in even), len(even))
+
+
 def _is_matched(vote: Vote) -> bool:
     short, long = sorted((vote.a_length, vote.b_length))
     return long - short <= LENGTH_MATCHED * short
-
-
-def _won(vote: Vote, model: str) -> bool:
-    return (vote.a if vote.outcome == "a" else vote.b) == model
 
 
 def self_agreement(votes: Iterable[Vote]) -> Share:

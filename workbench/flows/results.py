@@ -17,10 +17,12 @@ from workbench.domain.rankings import RESAMPLES, Rank, ranking
 from workbench.domain.results import (
     Checks,
     Marked,
+    Share,
     VoteFilter,
     by_tag,
     checks,
     counted,
+    length_matched,
     marks,
     scores,
     seen_from,
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 class Report:
     """All that the votes say. ``agreement`` is None while no two people voted on the same comparison.
 
-    ``tags`` and ``raters`` are those that can be chosen, whatever ``which`` chose.
+    ``by_tag`` and ``matched`` (the share on answers of equal length) are by pair of models; ``tags`` and ``raters`` are
+    those that can be chosen, whatever ``which`` chose.
     """
 
     which: VoteFilter
@@ -48,6 +51,7 @@ class Report:
     agreement: Agreement | None
     marks: tuple[Marked, ...]
     by_tag: dict[tuple[str, str], dict[str, Score]]
+    matched: dict[tuple[str, str], Share]
     tags: tuple[str, ...]
     raters: dict[str, int]
 
@@ -55,7 +59,9 @@ class Report:
         """For JSON."""
         told = self.checks
         return {
-            "pairs": [standing(score) for score in self.scores],
+            "pairs": [
+                standing(score) | {"length_matched": self.matched[score.a, score.b].as_dict()} for score in self.scores
+            ],
             "ranking": [
                 {"model": r.model, "rating": r.rating, "low": r.low, "high": r.high, "votes": r.votes, "group": r.group}
                 for r in self.ranking
@@ -64,7 +70,6 @@ class Report:
             "checks": {
                 "left_side": told.left.as_dict(),
                 "longer_answer": told.longer.as_dict(),
-                "length_matched": told.matched.as_dict(),
                 "self_agreement": told.repeats.as_dict(),
                 "fast_votes": told.fast,
                 "live_votes": told.live,
@@ -90,29 +95,36 @@ def report(
     which: VoteFilter | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    with_agreement: bool = True,
 ) -> Report:
     """The results of every pair of models, or of those with ``a``, or of ``a`` against ``b``; for a thread.
 
-    The ranking is always of all models. ``seed`` draws the bootstrap. Starts a child process only when two people
-    voted on the same comparison.
+    The ranking is always of all models. ``seed`` draws the bootstrap. Starts a child process, which takes seconds, when
+    two people voted on the same comparison, unless ``with_agreement`` is false.
     """
     which = which or VoteFilter()
     every = bench.store.comparisons.votes()
     votes = counted(every, which)
     found = _of(scores(votes), a, b)
-    judged = judged_by(counted(every, VoteFilter(tag=which.tag)))
     return Report(
         which=which,
         votes=len(votes),
         scores=tuple(found),
         ranking=tuple(ranking(votes, anchor=_anchor(bench, votes), seed=seed, resamples=resamples)),
         checks=checks(_among(votes, a, b), self_agreement(v for v in every if which.takes(v))),
-        agreement=agreement(judged) if is_shared(judged) else None,
+        agreement=agreement_on(bench, which.tag) if with_agreement else None,
         marks=tuple(marks(votes)),
         by_tag={(score.a, score.b): by_tag(votes, score.a, score.b) for score in found},
+        matched={(score.a, score.b): length_matched(votes, score.a, score.b) for score in found},
         tags=tuple(sorted({tag for vote in every for tag in vote.tags})),
         raters=dict(Counter(vote.rater for vote in every if vote.rater and vote.repeat_of is None)),
     )
+
+
+def agreement_on(bench: Bench, tag: str = "") -> Agreement | None:
+    """How far people agree on prompts with that tag ("": on all); None while no two voted on the same comparison."""
+    judged = judged_by(counted(bench.store.comparisons.votes(), VoteFilter(tag=tag)))
+    return agreement(judged) if is_shared(judged) else None
 
 
 def votes_between(bench: Bench, a: str, b: str, which: VoteFilter | None = None) -> list[Vote]:

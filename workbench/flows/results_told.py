@@ -28,8 +28,6 @@ def check_lines(checks: Checks, agreement: Agreement | None) -> Iterator[str]:
     """What could have led the votes besides the answers."""
     yield f"  side          left chosen {share_text(checks.left)}{_p(checks.left)}"
     yield f"  length        longer answer chosen {share_text(checks.longer)}{_p(checks.longer)}"
-    if checks.matched.total:
-        yield f"                on answers of equal length the first model wins {share_text(checks.matched)}"
     if checks.repeats.total:
         yield f"  self          {checks.repeats.hits}/{checks.repeats.total} said again of hidden repeats"
     if checks.left_ms is not None or checks.right_ms is not None:

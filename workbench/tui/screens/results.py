@@ -36,6 +36,7 @@ from workbench.tui.widgets.dialogs import Choice, ChooseDialog, TextDialog
 from workbench.tui.widgets.reading import ReadingDialog
 
 if TYPE_CHECKING:
+    from workbench.domain.agreement import Agreement
     from workbench.domain.comparisons import Comparison, Rating
     from workbench.flows.bench import Bench
 
@@ -98,6 +99,7 @@ class ResultsPane(Pane):
         super().__init__(id=id)
         self._shown: Shown | None = None
         self._seed = 0
+        self._agreement: Agreement | None = None
         self._judging: threading.Event | None = None
         self._idle = threading.Event()
 
@@ -105,7 +107,7 @@ class ResultsPane(Pane):
         """A line about which votes, and the text."""
         yield Static(id="results-head", markup=False)
         with VerticalScroll(id="results-box"):
-            yield Static(id="results-text", markup=False)
+            yield Static("reading the votes …", id="results-text", markup=False)
 
     def first_focus(self) -> Widget:
         """The text, which scrolls."""
@@ -127,9 +129,17 @@ class ResultsPane(Pane):
     def _read(self) -> None:
         look = partial(_look, self.bench, self.which, self._seed)
         self.run_flow(look, self._show, group="results", exclusive=True)
+        agree = partial(flow.agreement_on, self.bench, self.which.tag)
+        self.run_flow(agree, self._show_agreement, group="agreement", exclusive=True)
+
+    def _show_agreement(self, agreement: Agreement | None) -> None:
+        """It comes from a process that takes seconds to start: the rest does not wait for it."""
+        self._agreement = agreement
+        if self._shown is not None:
+            self._show(self._shown)
 
     def _show(self, shown: Shown) -> None:
-        self._shown = shown
+        self._shown = replace(shown, report=replace(shown.report, agreement=self._agreement))
         self.cursor = min(self.cursor, max(0, len(shown.report.scores) - 1))
         self._draw()
 
@@ -370,7 +380,7 @@ class ResultsPane(Pane):
 
 
 def _look(bench: Bench, which: VoteFilter, seed: int) -> Shown:
-    return Shown(flow.report(bench, which=which, seed=seed), tuple(judging.standings(bench)))
+    return Shown(flow.report(bench, which=which, seed=seed, with_agreement=False), tuple(judging.standings(bench)))
 
 
 def _hidden(which: VoteFilter) -> str:

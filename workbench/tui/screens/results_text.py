@@ -43,6 +43,8 @@ def results_text(
         text.append(f"{cell(score.a, 40)} against {cell(score.b, 40)}\n", "bold")
         text.append("\n".join(_standing(score, width, metric, ascii_only)) + "\n")
         text.append(f"  {verdict_line(score)}\n", "bold" if verdict(score) != "undecided" else "")
+        if (matched := report.matched[score.a, score.b]).total:
+            text.append(f"    on answers of equal length: {share_text(matched)}\n")
         for line in _tags(report.by_tag.get((score.a, score.b), {}), score):
             text.append(line + "\n")
         text.append("\n")
