@@ -51,7 +51,7 @@ def adapter(folder: Path) -> Path:
     model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear"))
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
-            parameter.data.normal_(0, 0.15)
+            parameter.data.normal_(0, 0.3)
     model.save_pretrained(folder, save_embedding_layers=False)
     return folder
 

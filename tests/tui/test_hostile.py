@@ -42,7 +42,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], byte
     places = {name: str(home / name.lower()) for name in ("HOME", "XDG_STATE_HOME", "WORKBENCH_WORKSPACE")}
     env = {**places, "WORKBENCH_CONFIG": str(home / "config.toml"), "TMUX": "", "TEXTUAL_ANIMATIONS": "none"}
     with Terminal([sys.executable, str(RUN), str(answer)], columns=120, rows=40, env=env) as terminal:
-        terminal.wait_for_exit(seconds=60)
+        terminal.wait_for_exit(seconds=150)
         terminal.settle(0.1)
         assert answer.is_file(), terminal.text
         return json.loads(answer.read_text()), bytes(terminal.raw)

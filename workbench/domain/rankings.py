@@ -22,6 +22,9 @@ PRIOR = 0.1
 
 RESAMPLES = 500
 _TOLERANCE = 1e-7
+_ROUGH = 2e-3
+"""A third of a point on Elo's scale: near enough for one resample of many."""
+
 _MOST_ROUNDS = 2_000
 
 Wins = Mapping[tuple[str, str], float]
@@ -62,14 +65,18 @@ def _points(vote: Vote) -> Sequence[tuple[tuple[str, str], float]]:
             return (((vote.a, vote.b), 0.5), ((vote.b, vote.a), 0.5))
 
 
-def bradley_terry(wins: Wins, *, prior: float = PRIOR) -> dict[str, float]:
+def bradley_terry(
+    wins: Wins, *, prior: float = PRIOR, start: Mapping[str, float] | None = None, tolerance: float = _TOLERANCE
+) -> dict[str, float]:
     """The log strengths that make these wins the most likely; only their differences mean anything.
+
+    The iteration begins at ``start`` and ends when none moves by more than ``tolerance``.
 
     Minorisation-maximisation: D. R. Hunter, "MM algorithms for generalized Bradley-Terry models", Annals of Statistics
     32 (2004).
     """
     met, won = _tables(wins, prior)
-    strength = dict.fromkeys(met, 1.0)
+    strength = {model: exp((start or {}).get(model, 0.0)) for model in met}
     for _ in range(_MOST_ROUNDS):
         moved = 0.0
         for model, others in met.items():
@@ -77,7 +84,7 @@ def bradley_terry(wins: Wins, *, prior: float = PRIOR) -> dict[str, float]:
             new = won[model] / total
             moved = max(moved, abs(log(new / strength[model]))) if new > 0 else moved
             strength[model] = max(new, 1e-300)
-        if moved < _TOLERANCE:
+        if moved < tolerance:
             break
         middle = exp(sum(log(value) for value in strength.values()) / len(strength))
         strength = {model: value / middle for model, value in strength.items()}
@@ -124,15 +131,19 @@ def _bootstrap(
     by_prompt: dict[str, list[tuple[tuple[str, str], float]]] = {}
     for vote in votes:
         by_prompt.setdefault(vote.prompt, []).extend(_points(vote))
-    clusters = list(by_prompt.values())
+    numbers: dict[tuple[tuple[tuple[str, str], float], ...], int] = {}  # most prompts have one vote: few are different
+    drawn = [numbers.setdefault(tuple(found), len(numbers)) for found in by_prompt.values()]
+    clusters = list(numbers)
+    whole = bradley_terry(wins_of(votes))
     draw = random.Random(seed)
     spread: dict[str, list[float]] = {}
     for _ in range(resamples):
         wins: dict[tuple[str, str], float] = {}
-        for cluster in draw.choices(clusters, k=len(clusters)):
-            for pair, points in cluster:
-                wins[pair] = wins.get(pair, 0.0) + points
-        for model, rating in _relative(bradley_terry(wins), groups, anchors).items():
+        for number, times in Counter(draw.choices(drawn, k=len(drawn))).items():
+            for pair, points in clusters[number]:
+                wins[pair] = wins.get(pair, 0.0) + times * points
+        fitted = bradley_terry(wins, start=whole, tolerance=_ROUGH)
+        for model, rating in _relative(fitted, groups, anchors).items():
             spread.setdefault(model, []).append(rating)
     return spread
 
