@@ -339,3 +339,11 @@ print(said)
 
 def test_closing_breaks_off_a_read_of_another_thread_and_does_not_crash(workspace: Workspace) -> None:
     assert finish(start(READ_WHILE_CLOSED, workspace)).strip() == "['interrupted']"
+
+
+def test_each_reader_keeps_little_in_memory_because_there_is_one_for_each_thread(workspace: Workspace) -> None:
+    store = Store.open(workspace)
+    kib = -store.read().execute("PRAGMA cache_size").fetchone()[0]
+    with store.write() as db:
+        writers = -db.execute("PRAGMA cache_size").fetchone()[0]
+    assert 0 < kib * 4 <= writers

@@ -44,6 +44,8 @@ LOCK_POLL_SECONDS = 0.005
 _MASKED = ("pandas", "numpy")
 _CHECKPOINT_PAGES, _CACHE_KIB = 1000, 2000  # SQLite's own defaults
 _MUCH_CACHE_KIB = 8000
+# There is a reader for each thread, and the system keeps the same pages once for all of them.
+_READER_CACHE_KIB = 400
 
 
 class Store:
@@ -194,6 +196,7 @@ class Store:
         with _sqlite_errors(self.workspace):
             connection = _connect(self.workspace.database)
             connection.execute("PRAGMA query_only = ON")
+            connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
         with self._readers_lock:
             for thread, old in [entry for entry in self._readers if not entry[0].is_alive()]:
                 old.close()
