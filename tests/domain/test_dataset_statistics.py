@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samples import IMPORTED, demo, pair, thumb, user
+from workbench.domain import dataset_statistics
 from workbench.domain.checks import TokenCount
 from workbench.domain.dataset_statistics import (
     Measuring,
@@ -76,6 +77,25 @@ def test_twins_are_found_whatever_their_case_and_spaces() -> None:
     for number, text in enumerate(("So  it is.", "so it is.", "No.")):
         measuring.add(example(number, demonstration(user("Is it?"), text)))
     assert (measuring.statistics().duplicates, measuring.statistics().repeated_prompts) == (1, 2)
+
+
+@given(st.text() | st.characters())
+def test_folding_the_case_keeps_the_number_of_words(text: str) -> None:
+    assert len(text.casefold().split()) == len(text.split())
+
+
+def test_the_sample_is_of_the_rows_whose_ids_are_drawn_first_in_whatever_order_they_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dataset_statistics, "SAMPLE", 5)
+    examples = [example(number, demonstration(user("q"), f"word{number}")) for number in range(1, 60)]
+    drawn = sorted(examples, key=lambda one: dataset_statistics._drawn(one.id))[:5]
+    wanted = {one.answer_text for one in drawn}
+    for order in (examples, examples[::-1]):
+        measuring = Measuring()
+        for one in order:
+            measuring.add(one)
+        assert {answer for _, _, answer in measuring._sample} == wanted
 
 
 def test_rejected_rows_are_counted_and_not_measured() -> None:

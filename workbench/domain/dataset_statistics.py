@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from workbench.domain.chats import Turn
 from workbench.domain.checks import TokenCount
-from workbench.domain.examples import Content, Example, Kind, Split, Status
+from workbench.domain.examples import Example, Kind, Split, Status
 from workbench.domain.methods import KnobValue
 
 SAMPLE = 5000
@@ -144,20 +145,31 @@ class Measuring:
 
     def _measure(self, example: Example) -> None:
         content = example.content
+        prompt, prompt_words = _plain(content.prompt)
+        chosen, chosen_words = _plain(content.chosen)
+        rejected, rejected_words = _plain(content.rejected)
         self._measured += 1
-        self._prompt_words.append(_words(content, "prompt"))
-        self._answer_words.append(_words(content, "chosen"))
+        self._prompt_words.append(prompt_words)
+        self._answer_words.append(chosen_words)
         self.turns[len(content.prompt) + len(content.chosen)] += 1
         if content.label is not None:
             self.labels["up" if content.label else "down"] += 1
         if content.kind is Kind.PREFERENCE:
             self._pairs += 1
-            self._longer += _words(content, "chosen") > _words(content, "rejected")
-        self._seen.add(_fingerprint(content, ("prompt", "chosen", "rejected")))
+            self._longer += chosen_words > rejected_words
+        asked = hash(prompt)
+        self._seen.add(hash((content.kind, content.label, asked, chosen, rejected)))
         if content.prompt:
-            self._prompts[_fingerprint(content, ("prompt",))] += 1
+            self._prompts[asked] += 1
+        self._draw(example)
+
+    def _draw(self, example: Example) -> None:
+        """Into the sample, when its id is drawn before one that is there."""
+        key = -_drawn(example.id)
+        if len(self._sample) == SAMPLE and key < self._sample[0][0]:
+            return
         if answer := example.answer_text.strip():
-            entry = (-_drawn(example.id), example.id, answer)
+            entry = (key, example.id, answer)
             (heapq.heappush if len(self._sample) < SAMPLE else heapq.heappushpop)(self._sample, entry)
 
     def statistics(self, *, estimate: Estimate | None = None, tokens: TokenFigures | None = None) -> Statistics:
@@ -298,16 +310,15 @@ def _balance_meanings(found: Statistics) -> dict[str, str]:
     return told
 
 
-def _words(content: Content, part: str) -> int:
-    return sum(len(turn.shown.split()) for turn in getattr(content, part))
-
-
-def _fingerprint(content: Content, parts: Sequence[str]) -> int:
-    texts = [content.kind.value, str(content.label)] if len(parts) > 1 else []
-    for part in parts:
-        texts += [part, *(f"{t.role} {' '.join(t.shown.casefold().split())}" for t in getattr(content, part))]
-    joined = "\x1f".join(texts).encode("utf-8", errors="surrogatepass")
-    return int.from_bytes(hashlib.blake2b(joined, digest_size=8).digest(), "big")
+def _plain(turns: Sequence[Turn]) -> tuple[tuple[str, ...], int]:
+    """What is said, the same for twins whatever their case and spaces, and how many words that is."""
+    said: list[str] = []
+    count = 0
+    for turn in turns:
+        words = turn.shown.casefold().split()  # no letter becomes a space by it, nor a space a letter
+        said += (turn.role, " ".join(words))
+        count += len(words)
+    return tuple(said), count
 
 
 def _drawn(example_id: int) -> int:
