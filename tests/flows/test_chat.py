@@ -403,3 +403,13 @@ def test_a_sibling_is_shown_down_to_its_newest_leaf(bench: Bench, opened: int, a
 
 def _pending(bench: Bench) -> list[str]:
     return [row["text"] for row in bench.store.read().execute("SELECT text FROM answers")]
+
+
+def test_what_the_engine_left_out_is_said_and_stored_with_the_answer(bench: Bench, engine: FakeEngine) -> None:
+    engine.notice = "the oldest 4 messages did not fit"
+    chat_id = chat.new_chat(bench).id
+    question = chat.say(bench, chat_id, "q")
+    events = list(chat.answer(bench, chat_id, parent_id=question.id, cancelled=threading.Event()))
+    assert chat.AnswerNoted("the oldest 4 messages did not fit") in events
+    made = bench.store.chats.tree(chat_id).path()[-1].generation
+    assert made is not None and made.notice == "the oldest 4 messages did not fit"

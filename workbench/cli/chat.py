@@ -198,6 +198,7 @@ def _print_answer(session: Session, message: Message) -> None:
             "duration_ms": generation.duration_ms,
             "stop_reason": generation.stop_reason.value,
             "seed": generation.sampling.seed,
+            "notice": generation.notice,
         }
     )
     session.out.say(f"message {message.id} in chat {message.chat_id}, {generation.model}, {generation.tokens} tokens")

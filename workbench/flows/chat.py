@@ -160,6 +160,7 @@ def answer(
         for event in bench.engine.stream(request, cancelled=cancelled, on_status=heard):
             match event:
                 case AnswerNotice(text):
+                    keeper.notice = text
                     yield AnswerNoted(text)
                 case TextPiece(text):
                     keeper.add(text)
@@ -186,6 +187,7 @@ class _Keeper:
         self._parent_id = parent_id
         self._model = model
         self._sampling = sampling
+        self.notice = ""
         self._text = ""
         self._began = self._saved = time.monotonic()
         self._is_dirty = self._is_over = False
@@ -212,6 +214,7 @@ class _Keeper:
             first_token_ms=end.first_token_ms,
             duration_ms=end.duration_ms,
             stop_reason=end.stop_reason,
+            notice=self.notice,
         )
         chats = self._store.chats
         with self._store.write():

@@ -51,6 +51,7 @@ class LiveAnswer:
     def __init__(self, chat_id: int, parent_id: int | None, model: str, show: Show, *, count: int = 1) -> None:
         self.chat_id, self.parent_id, self.model, self.count = chat_id, parent_id, model, count
         self.done = 0
+        self.notice = ""
         self.cancelled = threading.Event()
         self.over = threading.Event()
         self.text = ""
@@ -68,6 +69,10 @@ class LiveAnswer:
     def state(self) -> str:
         """What the heading says while it streams."""
         seconds = int(time.monotonic() - self._began)
+        noticed = f"⚠ {self.notice}  " if self.notice else ""
+        return noticed + self._progress(seconds)
+
+    def _progress(self, seconds: int) -> str:
         if self.cancelled.is_set():
             return "stopping"
         if self.count > 1 and (self.text or self.done):
