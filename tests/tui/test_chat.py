@@ -17,14 +17,17 @@ from textual.widgets import Input
 
 from endpoints import FakeServer, chunk, streams
 from fakes import FakeEngine
-from workbench.domain.chats import Sampling, StopReason
+from workbench.domain.batches import Batch
+from workbench.domain.chats import Sampling, StopReason, Turn
 from workbench.domain.examples import Example, Kind, SourceKind, Status
 from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
+from workbench.flows import batch as batch_flow
 from workbench.flows import chat as chat_flow
 from workbench.flows import registry
 from workbench.jobs.endpoint import EndpointClient, Patience, RoutedEngine
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.screens import chat_batches
 from workbench.tui.screens.chat import ChatPane
 from workbench.tui.widgets.composer import Composer
 from workbench.tui.widgets.transcript import Entry
@@ -564,3 +567,39 @@ async def test_a_trimmed_prompt_is_said_in_the_transcript(bench: Bench, engine: 
     async with showing(bench) as (app, pilot):
         await ask(pilot, app, "q")
         assert "⚠ the oldest 4 messages did not fit" in text_of(app)
+
+
+async def test_a_batch_is_begun_by_a_form_and_watched_until_it_is_done(
+    bench: Bench, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def launch(bench: Bench, batch_id: int, *, retry: bool = False) -> Batch:  # in a thread, for the process
+        begun = bench.store.batches.get(batch_id)
+        threading.Thread(target=batch_flow.run, args=(bench, batch_id), daemon=True).start()
+        return begun
+
+    monkeypatch.setattr(batch_flow, "launch", launch)
+    monkeypatch.setattr(chat_batches, "LOOK_S", 0.02)
+    path = tmp_path / "questions.txt"
+    path.write_text("one\ntwo\n")
+    engine.hold()
+    async with showing(bench, size=(80, 24)) as (app, pilot):
+        await pilot.press("f11", *"run", "enter")
+        await until_text(pilot, "Run prompts through a model")
+        await pilot.press("enter")
+        await until_text(pilot, "which prompts?")
+        app.screen.query(Input).first().value = str(path)
+        await pilot.press("enter")
+        await until_text(pilot, "batch 0/2")
+        engine.release()
+        await until(pilot, lambda: "2 of 2 answered (done)" in said(app))
+        assert "batch 2/2" not in text_of(app)
+        await pilot.press("f11", *"batches", "enter")
+        await until_text(pilot, "show batch 1")
+        await pilot.press("enter")
+        await until(pilot, lambda: chat_pane(app).chat is not None and "batch 1" in chat_pane(app).chat.title)
+
+
+async def test_a_batch_that_was_left_behind_is_said_at_the_start(bench: Bench) -> None:
+    batch_flow.begin(bench, ["pip"], [(Turn("user", "q"),)], source="q.txt", sampling=Sampling())
+    async with showing(bench) as (app, pilot):
+        await until(pilot, lambda: "a batch waits, 0 of 1 answered" in said(app))

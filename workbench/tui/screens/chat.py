@@ -20,6 +20,7 @@ from workbench.domain.chats import Chat, ChatTree, Message, Role
 from workbench.tui.messages import ExamplesChanged, ModelChosen, News
 from workbench.tui.pane import Pane
 from workbench.tui.safety import cell, safe
+from workbench.tui.screens.chat_batches import ChatBatches
 from workbench.tui.screens.chat_drafts import ChatDrafts, ChatHistory
 from workbench.tui.screens.chat_entries import Setup, entries_of, facts_of, headline
 from workbench.tui.screens.chat_gestures import ChatGestures
@@ -54,7 +55,7 @@ class ChatPane(Pane):
         self.default_model = ""
         self.talk, self.drafts, self.list = ChatTalk(self), ChatDrafts(self), ChatList(self)
         self._gestures, self.asks, self._menu = ChatGestures(self), ChatSetup(self), ChatMenu(self)
-        self.history = ChatHistory(self)
+        self.history, self.batches = ChatHistory(self), ChatBatches(self)
 
     def compose(self) -> ComposeResult:
         """Sessions, transcript over composer, facts."""
@@ -118,6 +119,7 @@ class ChatPane(Pane):
         self.set_interval(1.0, self.talk.tick)
         self.set_interval(ENGINE_POLL_S, self.talk.poll_engine)
         self.talk.poll_engine()
+        self.batches.opened()
         bench = self.bench
 
         def first() -> tuple[list[Chat], ChatTree | None, str]:

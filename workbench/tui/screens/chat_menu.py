@@ -36,6 +36,8 @@ class ChatMenu:
             "archive": ("Put this chat away, or back", "Z", partial(pane.list.act, "archive")),
             "delete": ("Delete this chat", "D; u undoes", partial(pane.list.act, "delete")),
             "archived": ("Chats that were put away", "again: the others", pane.list.toggle_archived),
+            "batch": ("Run prompts through a model", "in the background", pane.batches.ask),
+            "batches": ("Batches", "how far they are; stop, go on", pane.batches.choose),
             "import": ("Import chats", "from a file of another program", self._import),
         }
 
