@@ -117,7 +117,7 @@ def chat(shape: str, size: tuple[int, int], server: FakeServer, *, rate: float, 
             terminal.wait_for("T0.7")
             terminal.settle(1.0)
             terminal.send("go\r")
-            terminal.wait_for("answering")
+            terminal.wait_for("#1 go")
             return measured(f"chat, {shape}, {size[0]}×{size[1]}", terminal, rate, count / rate, "THE END")
 
 
