@@ -37,8 +37,6 @@ class FakeEngine:
     def __init__(self) -> None:
         self.requests: list[ChatRequest] = []
         self.default_answer = "I do not know."
-        self.notice = ""
-        """What is said before the text to who lets the prompt be trimmed."""
         self.waiting = threading.Event()
         self._answers: deque[str] = deque()
         self._by_model: dict[str, deque[str]] = {}
@@ -128,8 +126,6 @@ class FakeEngine:
     def _pieces(
         self, request: ChatRequest, words: list[str], cancelled: threading.Event, dies_after: int | None
     ) -> Iterator[AnswerEvent]:
-        if self.notice and request.trim:
-            yield AnswerNotice(self.notice)
         limit = request.sampling.max_tokens
         for count, word in enumerate(words[:limit]):
             self._wait(cancelled)

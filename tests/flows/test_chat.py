@@ -406,7 +406,7 @@ def _pending(bench: Bench) -> list[str]:
 
 
 def test_what_the_engine_left_out_is_said_and_stored_with_the_answer(bench: Bench, engine: FakeEngine) -> None:
-    engine.notice = "the oldest 4 messages did not fit"
+    engine.notice("the oldest 4 messages did not fit")
     chat_id = chat.new_chat(bench).id
     question = chat.say(bench, chat_id, "q")
     events = list(chat.answer(bench, chat_id, parent_id=question.id, cancelled=threading.Event()))

@@ -563,7 +563,7 @@ async def test_an_answer_from_a_server_that_breaks_off_is_kept_and_said(bench: B
 
 
 async def test_a_trimmed_prompt_is_said_in_the_transcript(bench: Bench, engine: FakeEngine) -> None:
-    engine.notice = "the oldest 4 messages did not fit"
+    engine.notice("the oldest 4 messages did not fit")
     async with showing(bench) as (app, pilot):
         await ask(pilot, app, "q")
         assert "⚠ the oldest 4 messages did not fit" in text_of(app)

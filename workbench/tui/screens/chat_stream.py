@@ -51,7 +51,6 @@ class LiveAnswer:
     def __init__(self, chat_id: int, parent_id: int | None, model: str, show: Show, *, count: int = 1) -> None:
         self.chat_id, self.parent_id, self.model, self.count = chat_id, parent_id, model, count
         self.done = 0
-        self.notice = ""
         self.cancelled = threading.Event()
         self.over = threading.Event()
         self.text = ""

@@ -126,9 +126,9 @@ class ChatTalk:
             head, text = failure_text(event.error)
             pane.trouble = Entry(NOTICE_KEY, head, text, tone="bad", markdown=False)
             pane.notice(event.error.message, "warning")
-        elif live.notice:
-            pane.trouble = Entry(NOTICE_KEY, "Not all of this chat was read", live.notice, markdown=False)
-        if live.done > 1:
+        elif live.notice:  # it stands with the answer, too
+            pane.notice(live.notice, "warning")
+        elif live.done > 1:
             pane.notice(f"{live.done} answers: ← → walk them, r ranks them")
         if pane.shows(live.chat_id):
             pane.reload(cursor=event.message.id if event.message else None)
