@@ -330,8 +330,8 @@ class Transcript(ScrollView, can_focus=True):
             padding = height // 2
             self.virtual_size = Size(self._width, count + padding)
             self.scroll_to(y=count - height + padding, animate=False, immediate=True, force=True)
-        elif count > self.virtual_size.height:
-            self.virtual_size = Size(self._width, count)
+        elif count > max(height, self.virtual_size.height):  # each change paints all: not while there is room
+            self.virtual_size = Size(self._width, count + height // 2)
 
     def _settle(self, *, top: bool = False) -> None:
         """After entries were set: the whole height, the end in sight when following, all painted."""
