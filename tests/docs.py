@@ -26,8 +26,28 @@ def methods() -> str:
         f"{', '.join(p.name for p in m.presets)} |"
         for m in find().values()
     ]
-    rows += [f"| {name} | gone: {reason}; {instead} | - | - | - |" for name, (reason, instead) in GONE.items()]
+    rows += [f"| {name} | not here: {reason}; {instead} | - | - | - |" for name, (reason, instead) in GONE.items()]
     return "\n".join(["| method | what it does | takes | trainer | presets |", "|---|---|---|---|---|", *rows])
+
+
+def presets() -> str:
+    """A row for every value of every preset, with its reason, and for what the number of rows asks for."""
+    from workbench.domain.methods import knob_text
+    from workbench.methods import find
+
+    rows = [
+        f"| `{method.name}` | {preset.name} | `{name}` | {knob_text(value)} | {preset.reasons[name]} |"
+        for method in find().values()
+        for preset in method.presets
+        for name, value in preset.values.items()
+    ]
+    sizes = {size.name: size for method in find().values() for size in method.sizes}
+    rows += [
+        f"| all | auto, tiny: {size.name} | `{name}` | {knob_text(value)} | {size.reasons[name]} |"
+        for size in sizes.values()
+        for name, value in size.values.items()
+    ]
+    return "\n".join(["| method | preset | setting | value | why |", "|---|---|---|---|---|", *rows])
 
 
 def adapters() -> str:
@@ -104,6 +124,7 @@ def _bindings() -> Iterator[tuple[str, str, str, str]]:
 
 PARTS: dict[str, Callable[[], str]] = {
     "methods": methods,
+    "presets": presets,
     "adapters": adapters,
     "checks": checks,
     "formats": formats,

@@ -30,13 +30,20 @@ def test_a_method_that_trl_no_longer_has_is_named_with_what_takes_its_place() ->
         methods.get("ppo")
     assert caught.value.hint.startswith("rloo") and "rloo" in methods.find()
     assert not set(methods.GONE) & set(methods.find())
+    with pytest.raises(NotFoundError, match="needs a teacher in memory"):
+        methods.get("distillation")
 
 
-def test_the_newer_methods_give_a_reason_for_each_value_of_their_presets() -> None:
+def test_every_method_gives_a_reason_for_each_value_of_its_presets_and_sizes() -> None:
     for method in FOUND:
-        for preset in method.presets:
-            assert set(preset.reasons) <= set(preset.values)
-            assert method.name in {"sft", "dpo", "kto"} or set(preset.reasons) == set(preset.values), method.name
+        for given in (*method.presets, *method.sizes):
+            assert set(given.reasons) == set(given.values), f"{method.name} {given.name}"
+            assert all(reason and not reason.endswith(".") for reason in given.reasons.values())
+        assert method.sizes and not any(size.fits(1000) for size in method.sizes)
+        for size in method.sizes:
+            for name, value in size.values.items():
+                assert type(value) is type(method.knob(name).default)
+                method.knob(name).check(value)
 
 
 @pytest.mark.parametrize("method", FOUND, ids=lambda m: m.name)

@@ -16,6 +16,7 @@ from pilots import app_at, screen_lines, until, until_shown
 from samples import IMPORTED, demo, pair, user
 from workbench.config import Appearance, Settings
 from workbench.domain.examples import Status, demonstration
+from workbench.domain.methods import knob_text
 from workbench.domain.models import ModelKind
 from workbench.domain.runs import Run, RunState, RunStatus
 from workbench.flows import datasets, preflight
@@ -28,7 +29,7 @@ from workbench.tui.app import WorkbenchApp
 from workbench.tui.messages import ModelsChanged, News, RunsChanged
 from workbench.tui.screens.arena_form import load_round
 from workbench.tui.screens.train_form import FormValues, TrainForm, load_form
-from workbench.tui.screens.train_knobs import KnobLine, knob_text
+from workbench.tui.screens.train_knobs import KnobLine
 from workbench.tui.widgets.listing import PlainListing
 from workbench.tui.widgets.picker import Picker
 from workbench.tui.widgets.plot import LinePlot

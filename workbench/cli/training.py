@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.cli import queueing, run_papers, sending, stages
 from workbench.cli.parsing import add, add_group, positive
 from workbench.cli.session import Session
+from workbench.domain.methods import knob_text
 from workbench.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -99,9 +100,13 @@ def train(session: Session, args: argparse.Namespace) -> int:
     session.out.end_progress()
     preflight = checked(session, plan, args)
     if args.dry_run:
+        why = {name: {"value": plan.spec.knobs[name], "reason": text} for name, text in plan.reasons.items()}
+        for name, one in why.items():
+            session.out.say(f"{name} = {knob_text(one['value'])}: {one['reason']}")
         rows = f"{plan.spec.train_rows} training and {plan.spec.eval_rows} held-out rows"
         text = f"{rows}; nothing was started\n{plan.command}"
-        session.out.data({"run": None, "status": "planned", "directory": None, "preflight": preflight}, text)
+        planned = {"run": None, "status": "planned", "directory": None, "preflight": preflight}
+        session.out.data(planned | {"preset": plan.spec.preset, "reasons": why}, text)
         return 0
     if args.hold:
         run = flow.hold(session.bench, plan)

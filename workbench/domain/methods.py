@@ -109,6 +109,16 @@ def _truth(text: str) -> bool:
     raise ValueError(text)
 
 
+def knob_text(value: KnobValue) -> str:
+    """A knob's value as it is typed: it parses back to the same value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Preset:
     """Values for some knobs that belong together, in which case to take them, and why each is what it is."""
@@ -117,6 +127,21 @@ class Preset:
     summary: str
     values: Mapping[str, KnobValue]
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """Values that a number of rows asks for, from ``least`` on and ``below`` a bound, and why."""
+
+    name: str
+    values: Mapping[str, KnobValue]
+    reasons: Mapping[str, str]
+    least: int = 0
+    below: int = 2**62
+
+    def fits(self, rows: int) -> bool:
+        """True for a run of so many rows."""
+        return self.least <= rows < self.below
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +198,7 @@ class Method:
     """One way of training. ``trainer`` and ``config`` are ``"module:Class"``, imported by the trainer process only.
 
     ``kinds`` are the kinds of example it takes; the first is its own, the others are converted to it. ``adapters`` are
-    the parts of a model that it can train, the default first.
+    the parts of a model that it can train, the default first. ``sizes`` stand between the preset and what is asked for.
     """
 
     name: str
@@ -188,6 +213,7 @@ class Method:
     fixed: Mapping[str, KnobValue] = field(default_factory=dict)
     task: Task = Task.TEXT
     measure: Measure = Measure.COMPLETIONS
+    sizes: tuple[Sized, ...] = ()
 
     def adapter(self, name: str) -> Adapter:
         """The adapter kind called ``name``; raises ``UsageError`` with the nearest name when there is none."""

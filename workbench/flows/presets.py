@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench import methods as training_methods
-from workbench.domain.methods import KnobValue
+from workbench.domain.methods import KnobValue, Method
 from workbench.domain.models import Model
 from workbench.flows import registry
 
@@ -30,6 +31,30 @@ def fitted(knobs: dict[str, KnobValue], facts: Mapping[str, object], given: Mapp
     if isinstance(context, int) and "max_length" not in given and int(knobs["max_length"]) > context:
         return knobs | {"max_length": context}
     return knobs
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A run's knobs, and why each value that nobody asked for is what it is."""
+
+    knobs: dict[str, KnobValue]
+    reasons: dict[str, str]
+
+
+def for_rows(
+    method: Method, preset: str, knobs: Mapping[str, KnobValue], *, rows: int, given: Mapping[str, str]
+) -> Taken:
+    """The knobs for so many rows: what their number asks for stands between the preset and what was asked for.
+
+    A preset that is named for what it does (``gentle``) does that whatever the number.
+    """
+    chosen = method.preset(preset)
+    values, reasons = dict(knobs), {n: why for n, why in chosen.reasons.items() if knobs.get(n) == chosen.values[n]}
+    for size in method.sizes if preset in {AUTO, TINY} else ():
+        for name, value in size.values.items() if size.fits(rows) else ():
+            if name not in given and values[name] != value:
+                values[name], reasons[name] = value, f"{size.name}: {size.reasons[name]}"
+    return Taken(values, {n: why for n, why in reasons.items() if n not in given})
 
 
 def default_window(bench: Bench, base: Model, *, method: str = "sft") -> int:

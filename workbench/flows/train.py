@@ -29,7 +29,7 @@ from workbench.flows import registry
 from workbench.flows.gate import OnProgress
 from workbench.flows.gathered import Gathered, Wanted
 from workbench.flows.origins import origin_text, versions
-from workbench.flows.presets import AUTO, fitted, taken_preset
+from workbench.flows.presets import AUTO, fitted, for_rows, taken_preset
 from workbench.flows.retention import aside_of
 from workbench.flows.rewards import reward_of
 from workbench.flows.run_news import GAINS, take_over
@@ -69,6 +69,8 @@ class RunPlan:
     gpus: str = ANY_GPU
     after: str = ""
     like: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why each value that nobody asked for is what it is, by knob."""
 
 
 def methods() -> dict[str, Method]:
@@ -123,6 +125,7 @@ def plan(
     wanted = Wanted(chosen, dataset, eval_dataset, knobs, [name for name in allow if name not in REFUSALS])
     data = (gathered or Gathered()).of(bench, wanted, on_progress=on_progress, cancelled=cancelled)
     rows, held_out, replay = data.rows, data.held_out, data.replay
+    sized = for_rows(chosen, taken, knobs, rows=len(rows), given=given)
     run_name = free_name(bench, name, f"{dataset}-{method}")
     command = _command(
         {
@@ -145,7 +148,7 @@ def plan(
         base=base.name,
         base_path=base.path,
         dataset=bench.store.datasets.get(dataset).name,
-        knobs=knobs,
+        knobs=sized.knobs,
         train_rows=len(rows),
         eval_rows=len(held_out),
         row_hash="",
@@ -179,6 +182,7 @@ def plan(
         gpus,
         after.spec.name if after else "",
         beginning.seen.name if after else "",
+        sized.reasons,
     )
 
 

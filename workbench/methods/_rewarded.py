@@ -53,30 +53,25 @@ def beta(default: float) -> Knob:
 
 
 PRESETS = (
-    _shared.preset(
-        "auto",
-        _shared.AUTO_SUMMARY,
-        ("num_train_epochs", 1.0, "each prompt is answered several times as it is"),
+    _shared.auto(
+        _shared.epochs(1.0, "each prompt is answered several times as it is"),
         ("per_device_train_batch_size", 8, "answers in one pass"),
         ("gradient_accumulation_steps", 4, "thirty-two answers a step: rewards are noisy"),
         ("num_generations", 8, "the mean of seven others is a steady measure for each answer"),
-        base=_shared.MORE,
     ),
-    _shared.preset(
-        "tiny",
-        _shared.TINY_SUMMARY,
-        ("learning_rate", 2e-4, "small matrices over small weights hardly move below it"),
-        ("num_train_epochs", 2.0, "few prompts make few steps"),
+    _shared.tiny(
+        _shared.rate(2e-4, _shared.SLOW_TO_MOVE),
+        _shared.epochs(2.0, "few prompts make few steps"),
         ("per_device_train_batch_size", 16, "four prompts with four answers each"),
         ("max_completion_length", 48, "tiny models say short things, and drawing is what takes the time"),
-        _shared.WARM,
-        _shared.WINDOW,
     ),
-    _shared.preset(
-        "gentle",
+    _shared.gentle(
         "one pass at a low rate, held tightly to the start",
-        ("learning_rate", 2e-6, "what is rewarded is exploited soon: stop before that"),
-        ("num_train_epochs", 1.0, "each prompt once"),
+        _shared.rate(2e-6, "what is rewarded is exploited soon: stop before that"),
+        _shared.epochs(1.0, "each prompt once"),
         ("beta", 0.2, "answers stay near what the model would have said"),
     ),
 )
+
+# A step's answers must be a multiple of those to a prompt, so that the number of rows changes the passes only.
+SIZES = tuple(size for size in _shared.SIZES if "gradient_accumulation_steps" not in size.values)

@@ -4,7 +4,7 @@ transformers' own; what a knob does not say here, their documentation says.
 
 from __future__ import annotations
 
-from workbench.domain.methods import Knob, KnobGroup, KnobValue, Preset
+from workbench.domain.methods import Knob, KnobGroup, KnobValue, Preset, Sized
 from workbench.methods import adapters
 
 STRATEGIES = ("ddp", "fsdp", "zero1", "zero2", "zero3")
@@ -163,30 +163,105 @@ SAVING = (
     ),
 )
 
-MORE = Preset(
-    "auto",
-    "chosen by the model's size; these are the values for 50 M parameters and more",
-    {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "gradient_checkpointing": True},
-    {
-        "per_device_train_batch_size": "what a GPU of 16 GB holds of a model of a few billion weights",
-        "gradient_accumulation_steps": "sixteen rows a step, as the methods' papers have at the least",
-        "gradient_checkpointing": "activations fill the memory first, and a fifth of the time buys most of it back",
-    },
-)
+
+def knobs(rate: float, *own: Knob, data: tuple[Knob, ...] = DATA, smallest_batch: int = 1) -> tuple[Knob, ...]:
+    """A method's own knobs, and those that all have."""
+    return (*own, *ADAPTER, *optimiser(rate, smallest_batch=smallest_batch), *data, *SAVING)
 
 
-def preset(name: str, summary: str, *values: tuple[str, KnobValue, str], base: Preset | None = None) -> Preset:
-    """A preset of (knob, value, reason), on top of ``base``."""
-    start, why = (base.values, base.reasons) if base else ({}, {})
-    return Preset(
-        name,
-        summary,
-        {**start, **{knob: value for knob, value, _ in values}},
-        {**why, **{knob: reason for knob, _, reason in values}},
-    )
+def number(name: str, default: float, text: str, *, least: float = 0.0, most: float = 100.0) -> Knob:
+    """A knob of the method itself that is a number."""
+    return Knob(name, default, text, KnobGroup.METHOD, minimum=least, maximum=most)
 
+
+def beta(default: float, text: str) -> Knob:
+    """The knob that every preference method calls by this name; never 0."""
+    return number("beta", default, text, least=0.0001)
+
+
+HELD = "how tightly the model is held to where it started: higher moves less"
+
+Value = tuple[str, KnobValue, str]
+"""A knob, its value in a preset, and why."""
 
 AUTO_SUMMARY = "chosen by the model's size; these are the values for 50 M parameters and more"
 TINY_SUMMARY = "for models under 50 M parameters: small matrices need a high rate to move at all"
-WINDOW = ("max_length", 512, "tiny models were made for short windows")
-WARM = ("warmup_steps", 10.0, "a few steps at a low rate while the optimiser learns the size of the gradients")
+_BASE: tuple[Value, ...] = (
+    ("per_device_train_batch_size", 4, "what a GPU of 16 GB holds of a model of a few billion weights"),
+    ("gradient_accumulation_steps", 4, "sixteen rows a step, as the methods' papers have at the least"),
+    (
+        "gradient_checkpointing",
+        True,
+        "activations fill the memory first, and a fifth of the time buys most of it back",
+    ),
+)
+_WINDOW: Value = ("max_length", 512, "tiny models were made for short windows")
+_WARM: Value = ("warmup_steps", 10.0, "a few steps at a low rate while the optimiser learns the size of the gradients")
+SLOW_TO_MOVE = "small matrices over small weights hardly move below it"
+# A pair goes through the model as two sequences.
+PAIRS: tuple[Value, ...] = (
+    ("per_device_train_batch_size", 2, "each row is two sequences"),
+    ("gradient_accumulation_steps", 8, "sixteen pairs a step"),
+)
+
+
+def auto(*values: Value) -> Preset:
+    """The preset for models of 50 M parameters and more, with these values beside or in the place of the usual ones."""
+    return _preset("auto", AUTO_SUMMARY, (*_BASE, *values))
+
+
+def tiny(*values: Value) -> Preset:
+    """The preset for smaller models."""
+    return _preset("tiny", TINY_SUMMARY, (_WARM, _WINDOW, *values))
+
+
+def gentle(summary: str, *values: Value) -> Preset:
+    """The preset that changes least."""
+    return _preset("gentle", summary, values)
+
+
+def epochs(count: float, why: str) -> Value:
+    """How often every row is seen, and why."""
+    return ("num_train_epochs", count, why)
+
+
+def rate(value: float, why: str) -> Value:
+    """The highest learning rate, and why."""
+    return ("learning_rate", value, why)
+
+
+def pairwise(
+    *, why_once: str, tiny_rate: Value, gentle_rate: Value, tiny_more: tuple[Value, ...] = ()
+) -> tuple[Preset, ...]:
+    """The presets of a method that learns from pairs without a reference model."""
+    return (
+        auto(epochs(1.0, why_once), *PAIRS),
+        tiny(tiny_rate, epochs(2.0, "few pairs make few steps"), *tiny_more),
+        gentle("one pass at a low rate: style moves, facts stay", gentle_rate, epochs(1.0, "each pair once")),
+    )
+
+
+def _preset(name: str, summary: str, values: tuple[Value, ...]) -> Preset:
+    return Preset(
+        name,
+        summary,
+        {knob: value for knob, value, _ in values},
+        {knob: reason for knob, _, reason in values},
+    )
+
+
+SIZES = (
+    Sized(
+        "few rows",
+        below=200,
+        values={"gradient_accumulation_steps": 1},
+        reasons={"gradient_accumulation_steps": "so few rows make few steps: many at once would leave next to none"},
+    ),
+    Sized(
+        "many rows",
+        least=20_000,
+        values={"num_train_epochs": 1.0},
+        reasons={"num_train_epochs": "so many rows say enough in one pass; a second is learnt by heart"},
+    ),
+)
+"""What the number of rows asks for, on top of the presets ``auto`` and ``tiny``."""

@@ -10,8 +10,6 @@ from workbench.domain.examples import Kind
 from workbench.domain.methods import Knob, KnobGroup, Method
 from workbench.methods import _shared
 
-_SLOW = ("learning_rate", "a base forgets at rates that suit answers: pre-training's own last rates are near this")
-
 METHOD = Method(
     name="cpt",
     title="Continued pre-training",
@@ -19,35 +17,26 @@ METHOD = Method(
     kinds=(Kind.TEXT,),
     trainer="trl:SFTTrainer",
     config="trl:SFTConfig",
-    knobs=(
-        *_shared.ADAPTER,
-        *_shared.optimiser(5e-5),
-        *_shared.DATA,
+    knobs=_shared.knobs(
+        5e-5,
         Knob("packing", True, "put texts end to end into full windows; false cuts each at max_length", KnobGroup.DATA),
-        *_shared.SAVING,
     ),
     adapters=_shared.ADAPTERS,
     presets=(
-        _shared.preset(
-            "auto",
-            _shared.AUTO_SUMMARY,
-            ("num_train_epochs", 1.0, "raw text is learnt by heart when it is seen often"),
-            base=_shared.MORE,
-        ),
-        _shared.preset(
-            "tiny",
-            _shared.TINY_SUMMARY,
-            ("learning_rate", 5e-4, "small matrices over small weights hardly move below it"),
-            ("num_train_epochs", 2.0, "few texts make few steps"),
+        _shared.auto(_shared.epochs(1.0, "raw text is learnt by heart when it is seen often")),
+        _shared.tiny(
+            _shared.rate(5e-4, _shared.SLOW_TO_MOVE),
+            _shared.epochs(2.0, "few texts make few steps"),
             ("max_length", 256, "short windows make more steps of few texts"),
-            _shared.WARM,
         ),
-        _shared.preset(
-            "gentle",
+        _shared.gentle(
             "one pass at a low rate: takes up words, keeps what the model could do",
-            (_SLOW[0], 1e-5, _SLOW[1]),
-            ("num_train_epochs", 1.0, "each text once"),
+            _shared.rate(
+                1e-5, "a base forgets at rates that suit answers: pre-training's own last rates are near this"
+            ),
+            _shared.epochs(1.0, "each text once"),
         ),
     ),
+    sizes=_shared.SIZES,
     fixed={"packing_strategy": "wrapped", "dataset_text_field": "text"},
 )

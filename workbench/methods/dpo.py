@@ -8,7 +8,7 @@ its slope leads to the worse answers at usual values of beta.
 from __future__ import annotations
 
 from workbench.domain.examples import Kind
-from workbench.domain.methods import Knob, KnobGroup, Method, Preset
+from workbench.domain.methods import Knob, KnobGroup, Method
 from workbench.methods import _shared
 
 METHOD = Method(
@@ -18,15 +18,9 @@ METHOD = Method(
     kinds=(Kind.PREFERENCE,),
     trainer="trl:DPOTrainer",
     config="trl:DPOConfig",
-    knobs=(
-        Knob(
-            "beta",
-            0.1,
-            "how tightly the model is held to where it started: higher moves less",
-            KnobGroup.METHOD,
-            minimum=0.0001,
-            maximum=100.0,
-        ),
+    knobs=_shared.knobs(
+        5e-5,
+        _shared.beta(0.1, _shared.HELD),
         Knob(
             "loss_type",
             "sigmoid",
@@ -66,39 +60,23 @@ METHOD = Method(
             minimum=0.0,
             maximum=100.0,
         ),
-        *_shared.ADAPTER,
-        *_shared.optimiser(5e-5),
-        *_shared.DATA,
-        *_shared.SAVING,
     ),
     adapters=_shared.ADAPTERS,
     presets=(
-        Preset(
-            "auto",
-            "chosen by the model's size; these are the values for 50 M parameters and more",
-            {
-                "num_train_epochs": 1.0,
-                "per_device_train_batch_size": 2,
-                "gradient_accumulation_steps": 8,
-                "gradient_checkpointing": True,
-            },
+        _shared.auto(_shared.epochs(1.0, "the second pass moves the model more than it teaches"), *_shared.PAIRS),
+        _shared.tiny(
+            _shared.rate(3e-4, _shared.SLOW_TO_MOVE),
+            _shared.epochs(2.0, "few pairs make few steps"),
+            ("beta", 0.3, "a tiny model falls apart sooner, and must be held tighter"),
+            ("sft_weight", 1.0, "keeps the better answers likely while the worse ones fall"),
         ),
-        Preset(
-            "tiny",
-            "for models under 50 M parameters: small matrices need a high rate to move at all",
-            {
-                "learning_rate": 3e-4,
-                "num_train_epochs": 2.0,
-                "warmup_steps": 10.0,
-                "beta": 0.3,
-                "sft_weight": 1.0,
-                "max_length": 512,
-            },
-        ),
-        Preset(
-            "gentle",
+        _shared.gentle(
             "one pass, held tightly to the start: style moves, facts stay",
-            {"learning_rate": 1e-5, "num_train_epochs": 1.0, "beta": 0.3, "sft_weight": 0.2},
+            _shared.rate(1e-5, "a fifth of the default"),
+            _shared.epochs(1.0, "each pair once"),
+            ("beta", 0.3, "three times as tight as the default"),
+            ("sft_weight", 0.2, "the better answers stay likely"),
         ),
     ),
+    sizes=_shared.SIZES,
 )

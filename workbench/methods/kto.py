@@ -8,7 +8,7 @@ the run is made and a batch needs at least two rows.
 from __future__ import annotations
 
 from workbench.domain.examples import Kind
-from workbench.domain.methods import Knob, KnobGroup, Method, Preset
+from workbench.domain.methods import Knob, KnobGroup, Method
 from workbench.methods import _shared
 
 METHOD = Method(
@@ -18,34 +18,11 @@ METHOD = Method(
     kinds=(Kind.JUDGEMENT, Kind.PREFERENCE),
     trainer="trl:KTOTrainer",
     config="trl:KTOConfig",
-    knobs=(
-        Knob(
-            "beta",
-            0.1,
-            "how tightly the model is held to where it started: higher moves less",
-            KnobGroup.METHOD,
-            minimum=0.0001,
-            maximum=100.0,
-        ),
-        Knob(
-            "desirable_weight",
-            1.0,
-            "weight of the thumbs up; raise it when they are few",
-            KnobGroup.METHOD,
-            minimum=0.0,
-            maximum=100.0,
-        ),
-        Knob(
-            "undesirable_weight",
-            1.0,
-            "weight of the thumbs down; raise it when they are few",
-            KnobGroup.METHOD,
-            minimum=0.0,
-            maximum=100.0,
-        ),
-        *_shared.ADAPTER,
-        *_shared.optimiser(5e-5, smallest_batch=2),
-        *_shared.DATA,
+    knobs=_shared.knobs(
+        5e-5,
+        _shared.beta(0.1, _shared.HELD),
+        _shared.number("desirable_weight", 1.0, "weight of the thumbs up; raise it when they are few"),
+        _shared.number("undesirable_weight", 1.0, "weight of the thumbs down; raise it when they are few"),
         Knob(
             "include_pairs",
             False,
@@ -53,30 +30,22 @@ METHOD = Method(
             KnobGroup.DATA,
             target="workbench",
         ),
-        *_shared.SAVING,
+        smallest_batch=2,
     ),
     adapters=_shared.ADAPTERS,
     presets=(
-        Preset(
-            "auto",
-            "chosen by the model's size; these are the values for 50 M parameters and more",
-            {
-                "num_train_epochs": 1.0,
-                "per_device_train_batch_size": 4,
-                "gradient_accumulation_steps": 4,
-                "gradient_checkpointing": True,
-            },
+        _shared.auto(_shared.epochs(1.0, "the second pass moves the model more than it teaches")),
+        _shared.tiny(
+            _shared.rate(3e-4, _shared.SLOW_TO_MOVE),
+            ("beta", 0.3, "a tiny model falls apart sooner, and must be held tighter"),
         ),
-        Preset(
-            "tiny",
-            "for models under 50 M parameters: small matrices need a high rate to move at all",
-            {"learning_rate": 3e-4, "warmup_steps": 10.0, "beta": 0.3, "max_length": 512},
-        ),
-        Preset(
-            "gentle",
+        _shared.gentle(
             "one pass, held tightly to the start: style moves, facts stay",
-            {"learning_rate": 1e-5, "num_train_epochs": 1.0, "beta": 0.3},
+            _shared.rate(1e-5, "a fifth of the default"),
+            _shared.epochs(1.0, "each answer once"),
+            ("beta", 0.3, "three times as tight as the default"),
         ),
     ),
+    sizes=_shared.SIZES,
     fixed={"train_sampling_strategy": "sequential"},
 )

@@ -7,7 +7,7 @@ feedback" (2022). The result gives no text; it is registered as a reward model a
 from __future__ import annotations
 
 from workbench.domain.examples import Kind
-from workbench.domain.methods import Knob, KnobGroup, Measure, Method, Task
+from workbench.domain.methods import Measure, Method, Task
 from workbench.methods import _shared
 
 METHOD = Method(
@@ -17,45 +17,29 @@ METHOD = Method(
     kinds=(Kind.PREFERENCE,),
     trainer="trl:RewardTrainer",
     config="trl:RewardConfig",
-    knobs=(
-        Knob(
+    knobs=_shared.knobs(
+        1e-4,
+        _shared.number(
             "center_rewards_coefficient",
             0.01,
             "pull of the scores towards zero, which keeps scores of different prompts comparable",
-            KnobGroup.METHOD,
-            minimum=0.0,
-            maximum=10.0,
+            most=10.0,
         ),
-        *_shared.ADAPTER,
-        *_shared.optimiser(1e-4),
-        *_shared.DATA,
-        *_shared.SAVING,
     ),
     adapters=_shared.ADAPTERS,
     presets=(
-        _shared.preset(
-            "auto",
-            _shared.AUTO_SUMMARY,
-            ("num_train_epochs", 1.0, "reward models overfit in the second pass"),
-            ("per_device_train_batch_size", 2, "each row is two sequences"),
-            ("gradient_accumulation_steps", 8, "sixteen pairs a step"),
-            base=_shared.MORE,
+        _shared.auto(_shared.epochs(1.0, "reward models overfit in the second pass"), *_shared.PAIRS),
+        _shared.tiny(
+            _shared.rate(5e-4, "the head that gives the score starts from nothing"),
+            _shared.epochs(2.0, "few pairs make few steps"),
         ),
-        _shared.preset(
-            "tiny",
-            _shared.TINY_SUMMARY,
-            ("learning_rate", 5e-4, "the head that gives the score starts from nothing"),
-            ("num_train_epochs", 2.0, "few pairs make few steps"),
-            _shared.WARM,
-            _shared.WINDOW,
-        ),
-        _shared.preset(
-            "gentle",
+        _shared.gentle(
             "one pass at a low rate, for many pairs with labels that disagree",
-            ("learning_rate", 2e-5, "wrong labels are learnt last"),
-            ("num_train_epochs", 1.0, "each pair once"),
+            _shared.rate(2e-5, "wrong labels are learnt last"),
+            _shared.epochs(1.0, "each pair once"),
         ),
     ),
     task=Task.SCORE,
     measure=Measure.SCORES,
+    sizes=_shared.SIZES,
 )

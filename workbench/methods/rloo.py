@@ -17,15 +17,9 @@ METHOD = Method(
     kinds=(Kind.PROMPT, Kind.DEMONSTRATION),
     trainer="trl:RLOOTrainer",
     config="trl:RLOOConfig",
-    knobs=(
-        *_rewarded.REWARD,
-        _rewarded.beta(0.05),
-        *_shared.ADAPTER,
-        *_shared.optimiser(1e-5),
-        *_rewarded.DATA,
-        *_shared.SAVING,
-    ),
+    knobs=_shared.knobs(1e-5, *_rewarded.REWARD, _rewarded.beta(0.05), data=_rewarded.DATA),
     adapters=_shared.ADAPTERS,
     presets=_rewarded.PRESETS,
     measure=Measure.REWARDS,
+    sizes=_rewarded.SIZES,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.domain.examples import Kind
-from workbench.domain.methods import Knob, KnobGroup, Method, Preset
+from workbench.domain.methods import Knob, KnobGroup, Method
 from workbench.methods import _shared
 
 METHOD = Method(
@@ -13,10 +13,8 @@ METHOD = Method(
     kinds=(Kind.DEMONSTRATION, Kind.PREFERENCE),
     trainer="trl:SFTTrainer",
     config="trl:SFTConfig",
-    knobs=(
-        *_shared.ADAPTER,
-        *_shared.optimiser(2e-4),
-        *_shared.DATA,
+    knobs=_shared.knobs(
+        2e-4,
         Knob(
             "train_sampling_strategy",
             "group_by_length",
@@ -31,25 +29,22 @@ METHOD = Method(
             KnobGroup.DATA,
             target="workbench",
         ),
-        *_shared.SAVING,
     ),
     adapters=_shared.ADAPTERS,
     presets=(
-        Preset(
-            "auto",
-            "chosen by the model's size; these are the values for 50 M parameters and more",
-            {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "gradient_checkpointing": True},
+        _shared.auto(),
+        _shared.tiny(
+            _shared.rate(4e-4, _shared.SLOW_TO_MOVE),
+            _shared.epochs(7.0, "few rows make few steps, and a tiny model takes long to learn a form by heart"),
         ),
-        Preset(
-            "tiny",
-            "for models under 50 M parameters: small matrices need a high rate to move at all",
-            {"learning_rate": 4e-4, "num_train_epochs": 7.0, "warmup_steps": 10.0, "max_length": 512},
-        ),
-        Preset(
-            "gentle",
+        _shared.gentle(
             "one pass at a low rate: keeps most of what the model could do before",
-            {"learning_rate": 5e-5, "num_train_epochs": 1.0, "lora_r": 8, "lora_alpha": 16},
+            _shared.rate(5e-5, "a quarter of the default: what it could do before moves least"),
+            _shared.epochs(1.0, "each row once"),
+            ("lora_r", 8, "fewer directions in which the model can move"),
+            ("lora_alpha", 16, "twice the rank, as in the default"),
         ),
     ),
+    sizes=_shared.SIZES,
     fixed={"completion_only_loss": True},
 )

@@ -24,14 +24,14 @@ from textual.worker import Worker, WorkerState
 
 from workbench.domain.datasets import Dataset
 from workbench.domain.examples import Kind
-from workbench.domain.methods import KnobGroup, KnobValue, Method
+from workbench.domain.methods import KnobGroup, KnobValue, Method, knob_text
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import preflight
 from workbench.flows import train as flow
 from workbench.flows.datasets import shown
 from workbench.flows.gathered import Gathered
 from workbench.tui.safety import cell, clean, safe_cell
-from workbench.tui.screens.train_knobs import KnobLine, knob_text
+from workbench.tui.screens.train_knobs import KnobLine
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog
 from workbench.tui.widgets.picker import Picker
 
@@ -303,7 +303,9 @@ class TrainForm(ModalScreen["RunPlan | None"]):
 
     def _help(self, line: KnobLine) -> str:
         """The knob's help, and why the preset has the value that stands there."""
-        reason = self._method.preset(self._picked("preset")).reasons.get(line.knob.name)
+        of_plan = self._plan.reasons if self._plan is not None else {}
+        reasons = {**self._method.preset(self._picked("preset")).reasons, **of_plan}
+        reason = reasons.get(line.knob.name)
         return f"{line.knob.help} ({line.base}: {reason})" if reason and not line.is_edited else line.knob.help
 
     @on(Input.Submitted)

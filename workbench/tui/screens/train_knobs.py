@@ -7,20 +7,10 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
-from workbench.domain.methods import Knob, KnobValue
+from workbench.domain.methods import Knob
 from workbench.errors import UsageError
 from workbench.tui.safety import cell, safe_cell
 from workbench.tui.widgets.picker import Picker
-
-
-def knob_text(value: KnobValue) -> str:
-    """A knob's value as it is typed: it parses back to the same value."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        short = f"{value:g}"
-        return short if float(short) == value else repr(value)
-    return str(value)
 
 
 class KnobLine(Horizontal):

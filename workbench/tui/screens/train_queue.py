@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.domain.methods import knob_text
 from workbench.domain.queues import AUTO, CPU, Gpu
 from workbench.domain.runs import Run, RunState
 from workbench.domain.sweeps import GRID, SEARCHES
@@ -22,7 +23,6 @@ from workbench.jobs import devices
 from workbench.tui.messages import RunsChanged
 from workbench.tui.pane import Pane
 from workbench.tui.screens.train_form import FormValues
-from workbench.tui.screens.train_knobs import knob_text
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, Field, FormDialog, TextDialog
 
 if TYPE_CHECKING:
