@@ -125,6 +125,17 @@ async def test_several_runs_are_laid_over_each_other_made_smooth_and_zoomed(data
         assert plot.window is None
 
 
+async def test_the_settings_are_those_of_the_run_under_the_cursor(data: Bench) -> None:
+    for name, rank in (("one", "4"), ("two", "8")):
+        told(queued(data, name, lora_r=rank))
+    async with app_at(data, "train").run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "lora_r 8")
+        await pilot.press("down")
+        await until_shown(pilot, "lora_r 4")
+        await pilot.press("up")
+        await until_shown(pilot, "lora_r 8")
+
+
 async def test_f_plots_the_next_figure_that_the_run_has(data: Bench) -> None:
     rate = {"event": "metrics", "step": 1, "values": {"loss": 2.0, "learning_rate": 0.125}}
     told(queued(data, "one"), rate, {"event": "eval", "which": "tuned", "step": 4, "loss": 1.5})

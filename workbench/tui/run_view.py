@@ -126,7 +126,7 @@ def run_row(run: Run, *, place: int | None = None, over: bool = False) -> Row:
     state = run.state.value.upper() if run.state in LOUD else run.state.value
     state = f"queued {place}" if place else state
     tone = _TONES.get(run.state, "muted")
-    name = f"{'+' if over else ''}{'┆ ' if run.group else ''}{run.name}"
+    name = f"{'+' if over else ''}{'| ' if run.group else ''}{run.name}"
     figures = (number(run.loss), number(run.eval_loss))
     return Row(str(run.id), (name, run.method, run.base, run.dataset, steps, *figures, state), tone)
 

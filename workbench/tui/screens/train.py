@@ -187,7 +187,8 @@ class TrainPane(RunQueueing):
             self._again = True
             return
         self._looking = True
-        spec = self._look.spec if self._look else None
+        seen = self._look
+        spec = seen.spec if seen is not None and str(seen.run.id) == self._listing.key else None
         wanted = Wanted(
             self._listing.key,
             LOG_LINES if self.view == "log" else 40,
