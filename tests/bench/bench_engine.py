@@ -154,9 +154,9 @@ class BareProcess:
 
 
 @contextmanager
-def transformers_serve(folder: Path) -> Iterator[str]:
-    """Its URL; empty when it does not start."""
-    argv = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder), "--port", str(SERVE_PORT)]
+def transformers_serve() -> Iterator[str]:
+    """Its URL, empty when it does not start; it loads the folder that is asked for as a model."""
+    argv = [str(Path(sys.executable).parent / "transformers"), "serve", "--port", str(SERVE_PORT)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([*argv, "--device", "cpu", "--dtype", "float32"], **quiet)  # type: ignore[call-overload]
     try:
@@ -330,6 +330,11 @@ def stall(client: EngineClient, place: ModelPlace) -> list[str]:
     ]
 
 
+def tell(doing: str) -> None:
+    """Progress, for who waits."""
+    print(f"{time.strftime('%H:%M:%S')} {doing}", file=sys.stderr, flush=True)
+
+
 def main(runs: int) -> None:
     """Measure and write."""
     os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -343,13 +348,18 @@ def main(runs: int) -> None:
         client.ensure()
         while client.status().state != "idle":
             time.sleep(0.1)
-        parts = [two_models(client, bare, places, runs), stall(client, places["base"])]
+        tell("base and tuned")
+        parts = [two_models(client, bare, places, runs)]
+        tell("a stream beside a long prompt")
+        parts.append(stall(client, places["base"]))
         askers: dict[str, Ask] = {"engine": engine_asker(client, places["base"]), "bare `generate`": bare.ask}
-        with transformers_serve(folder / "base") as url:
+        with transformers_serve() as url:
             if url:
                 askers["`transformers serve`"] = http_asker(url, places["base"].path)
                 askers["`transformers serve`"](user("Hi"), 2)
+            tell("a chat of ten turns")
             parts.append(long_chat(askers))
+            tell("many clients")
             parts.append(load({name: ask for name, ask in askers.items() if name != "bare `generate`"}))
     finally:
         bare.end()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bare import Bare
 from workbench.domain.serving import ModelPlace
 from workbench.jobs.engine import EngineClient
 from workbench.paths import Workspace
@@ -217,6 +218,11 @@ class InProcess:
         """Several questions that the scheduler sees at the same moment."""
         with self.desk.changed:
             return [self.ask(name, text, **options) for name, text in questions]
+
+
+@pytest.fixture(scope="session")
+def bare(tiny_models: TinyModels) -> Bare:
+    return Bare(tiny_models.root)
 
 
 @pytest.fixture(scope="session")

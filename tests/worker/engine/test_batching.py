@@ -21,11 +21,6 @@ SHORT = "Hi"
 LONG = "Tell me everything about the history of the wooden spoon, please, and then some more."
 
 
-@pytest.fixture(scope="module")
-def bare(tiny_models: Any) -> Bare:
-    return Bare(tiny_models.root)
-
-
 @dataclass
 class Passes:
     """What went through the model: how many rows, and how many columns of each."""

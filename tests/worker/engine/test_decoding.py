@@ -19,11 +19,6 @@ SHORT = "Hi"
 LONG = "Tell me everything about the history of the wooden spoon, please, and then some more."
 
 
-@pytest.fixture(scope="module")
-def bare(tiny_models: Any) -> Bare:
-    return Bare(tiny_models.root)
-
-
 def test_the_models_of_these_tests_answer_differently(bare: Bare) -> None:
     names = ("base", "second", "tuned", "wide", "dora", "ia3")
     assert len({bare.answer(name, SHORT) for name in names}) == len(names)

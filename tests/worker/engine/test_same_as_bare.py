@@ -22,8 +22,8 @@ QUESTIONS = ("Hi", "Tell me everything about the history of the wooden spoon, pl
 
 
 @pytest.fixture(scope="module")
-def full(tiny_models: Any, in_process: Any) -> tuple[Any, Bare]:
-    return in_process, Bare(tiny_models.root)
+def full(in_process: Any, bare: Bare) -> tuple[Any, Bare]:
+    return in_process, bare
 
 
 @pytest.fixture(scope="module")

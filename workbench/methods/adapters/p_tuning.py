@@ -9,7 +9,7 @@ from workbench.methods.adapters import _shared
 
 ADAPTER = Adapter(
     name="p-tuning",
-    summary="learnt embeddings before every prompt, made by a small network; not served by the engine",
+    summary="learnt embeddings before every prompt, made by a small network",
     config="peft:PromptEncoderConfig",
     knobs=(
         _shared.VIRTUAL_TOKENS,

@@ -11,7 +11,7 @@ from workbench.methods.adapters import _shared
 
 ADAPTER = Adapter(
     name="prefix",
-    summary="learnt keys and values before every layer's own; not served by the engine",
+    summary="learnt keys and values before every layer's own",
     config="peft:PrefixTuningConfig",
     knobs=(_shared.VIRTUAL_TOKENS,),
     fields={"num_virtual_tokens": "num_virtual_tokens"},

@@ -11,7 +11,7 @@ from workbench.methods.adapters import _shared
 
 ADAPTER = Adapter(
     name="prompt",
-    summary="learnt embeddings before every prompt; not served by the engine",
+    summary="learnt embeddings before every prompt",
     config="peft:PromptTuningConfig",
     knobs=(_shared.VIRTUAL_TOKENS,),
     fields={"num_virtual_tokens": "num_virtual_tokens"},
