@@ -150,6 +150,7 @@ def sweep_list(session: Session, args: argparse.Namespace) -> None:
     from workbench.flows import train as flow
 
     flow.sync(session.bench)
+    sweeps.keep_asking(session.bench)
     rows = []
     for name in sweeps.names(session.bench):
         found = sweeps.table(session.bench, name)
@@ -173,6 +174,7 @@ def sweep_show(session: Session, args: argparse.Namespace) -> None:
     from workbench.flows import train as flow
 
     flow.sync(session.bench)
+    sweeps.keep_asking(session.bench)
     _say_table(session, sweeps.table(session.bench, args.sweep))
 
 

@@ -1,7 +1,7 @@
 """Sweeps as a person does them: plan the runs, queue them, see which settings did best on the same held-out rows.
 
 A grid and random settings are queued at once. With Optuna the next settings depend on what the last ones gave: a
-process of its own asks for them as runs end, and is started again by whoever looks.
+process of its own asks for them as runs end; ``runner start`` and ``sweep show`` start it again after a reboot.
 """
 
 from __future__ import annotations
