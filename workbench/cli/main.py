@@ -16,6 +16,7 @@ from workbench.cli import (
     checks,
     data,
     datasets,
+    evaluate,
     labelling,
     models,
     queueing,
@@ -47,6 +48,7 @@ _MODULES = (
     stages,
     arena,
     votes,
+    evaluate,
     serving,
     system,
 )
