@@ -15,8 +15,8 @@ from workbench.jobs.run_facts import read_facts
 from workbench.jobs.run_page import summary, write_page
 
 if TYPE_CHECKING:
-    from workbench.domain.run_findings import RunFinding
     from workbench.flows.bench import Bench
+    from workbench.jobs.run_facts import RunFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ def report(run: Run, *, to: Path | None = None) -> Report:
     return Report(markdown, html, summary(read_facts(directory)))
 
 
-def findings(run: Run) -> list[RunFinding]:
-    """What the numbers of a run say, the loudest first; raises ``RunError`` when its folder is gone."""
-    return read_facts(RunDirectory(Path(run.directory))).findings
+def facts(run: Run) -> RunFacts:
+    """All that a run's folder says of it; raises ``RunError`` when the folder is gone."""
+    return read_facts(RunDirectory(Path(run.directory)))
 
 
 def refuse_removal(bench: Bench, run: Run) -> None:

@@ -23,19 +23,19 @@ from workbench.flows import registry
 from workbench.tui import model_view
 from workbench.tui.messages import EngineReported, ModelChosen, ModelsChanged, News
 from workbench.tui.model_view import Lineage, Shelf
-from workbench.tui.pane import Pane
 from workbench.tui.safety import safe_cell
+from workbench.tui.screens.models_papers import ModelPapers
 from workbench.tui.screens.models_server import Asked as AskedServer
 from workbench.tui.screens.models_server import ask_for_server
 from workbench.tui.widgets.dialogs import ConfirmDialog, Field, FormDialog
-from workbench.tui.widgets.listing import Listing
+from workbench.tui.widgets.listing import HomeListing, Listing
 
 TICK_S = 2.0
 Asked = tuple[str, str]
 """A path or hub id, and a name ("" to let one be chosen)."""
 
 
-class ModelsPane(Pane):
+class ModelsPane(ModelPapers):
     """The registry's list, one model whole, and the engine."""
 
     title = "Models"
@@ -60,7 +60,7 @@ class ModelsPane(Pane):
     def compose(self) -> ComposeResult:
         """List, detail, engine."""
         with Horizontal(id="models-body"):
-            yield Listing(model_view.COLUMNS, empty="no model yet: + adds one", id="models-list")
+            yield HomeListing(model_view.COLUMNS, empty="no model yet: + adds one", id="models-list")
             with Vertical(id="models-right"):
                 with VerticalScroll(id="models-detail-box", can_focus=False):
                     yield Static(id="models-detail", markup=False)
@@ -92,7 +92,7 @@ class ModelsPane(Pane):
 
     def text_to_copy(self) -> str:
         """The model's path."""
-        model = self._model()
+        model = self.selected_model()
         return model.path if model else ""
 
     def _tick(self) -> None:
@@ -124,7 +124,7 @@ class ModelsPane(Pane):
 
     @on(Listing.Moved)
     def _look_at_one(self) -> None:
-        if (model := self._model()) is not None:
+        if (model := self.selected_model()) is not None:
             work = partial(model_view.lineage, self.bench, model)
             self.run_flow(work, partial(self._show_one, model), group="detail", exclusive=True)
 
@@ -136,7 +136,8 @@ class ModelsPane(Pane):
     def _show_engine(self, status: EngineStatus) -> None:
         self.query_one("#models-engine", Static).update(model_view.engine_text(status))
 
-    def _model(self) -> Model | None:
+    def selected_model(self) -> Model | None:
+        """The model under the cursor."""
         name = self.query_one(Listing).key
         return next((model for model in self._shelf.models if model.name == name), None) if self._shelf else None
 
@@ -145,13 +146,13 @@ class ModelsPane(Pane):
     @on(Listing.Chosen)
     async def action_chat(self) -> None:
         """To Chat, with this model."""
-        if (model := self._model()) is not None:
+        if (model := self.selected_model()) is not None:
             self.tell(ModelChosen(model.name))
             await self.workbench.go("chat")
 
     async def action_arena(self) -> None:
         """To the Arena: an adapter against its base, a base against its newest adapter."""
-        if (model := self._model()) is None or self._shelf is None:
+        if (model := self.selected_model()) is None or self._shelf is None:
             return
         adapters = [one.name for one in self._shelf.models if one.base == model.name]
         pair = (model.base, model.name) if model.kind is ModelKind.ADAPTER else (model.name, *adapters[-1:])
@@ -208,7 +209,7 @@ class ModelsPane(Pane):
 
     def action_remove(self) -> None:
         """Forget the model, after its name was typed."""
-        if (model := self._model()) is None:
+        if (model := self.selected_model()) is None:
             return
 
         def answered(yes: bool | None) -> None:

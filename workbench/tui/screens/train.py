@@ -28,6 +28,7 @@ from workbench.tui.run_view import RunLook
 from workbench.tui.safety import safe_cell
 from workbench.tui.screens.train_form import FormValues, TrainForm, load_form
 from workbench.tui.screens.train_keys import KEYS
+from workbench.tui.screens.train_papers import RunPapers
 from workbench.tui.screens.train_queue import RunQueueing, values_of
 from workbench.tui.widgets.dialogs import ConfirmDialog
 from workbench.tui.widgets.listing import PlainListing
@@ -95,7 +96,7 @@ def survey(bench: Bench, wanted: Wanted) -> Survey:
     )
 
 
-class TrainPane(RunQueueing):
+class TrainPane(RunQueueing, RunPapers):
     """Runs and the one run that is looked at."""
 
     title = "Train"

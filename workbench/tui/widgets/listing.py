@@ -39,15 +39,15 @@ class Row:
     tone: str = "plain"
 
 
-def list_bindings(*, letters: bool) -> list[BindingType]:
-    """The keys of a list; without ``letters``, j, k and Enter are left to the pane around it."""
+def list_bindings(*, letters: bool, g: bool = True) -> list[BindingType]:
+    """The keys of a list; without ``letters``, j, k and Enter are left to the pane around it, without ``g`` that."""
     down, up = ("down,j", "up,k") if letters else ("down", "up")
     moves: list[BindingType] = [
         Binding(down, "move(1)", "Down", show=False, id="list.down", tooltip="Next row"),
         Binding(up, "move(-1)", "Up", show=False, id="list.up", tooltip="Previous row"),
         Binding("pagedown", "page(1)", "Page down", show=False, id="list.page_down", tooltip="Next page"),
         Binding("pageup", "page(-1)", "Page up", show=False, id="list.page_up", tooltip="Previous page"),
-        Binding("home,g", "go(0)", "First", show=False, id="list.first", tooltip="First row"),
+        Binding("home,g" if g else "home", "go(0)", "First", show=False, id="list.first", tooltip="First row"),
         Binding("end,G", "go(-1)", "Last", show=False, id="list.last", tooltip="Last row"),
     ]
     choose = Binding("enter", "choose", "Open", id="list.choose", tooltip="Open this row")
@@ -251,6 +251,12 @@ class PlainListing(Listing, inherit_bindings=False):
     """A list in a pane that uses j, k or Enter for something else."""
 
     BINDINGS = list_bindings(letters=False)
+
+
+class HomeListing(Listing, inherit_bindings=False):
+    """A list in a pane that uses g for something else: Home goes to the first row."""
+
+    BINDINGS = list_bindings(letters=True, g=False)
 
 
 def _fit(text: str, width: int, right: bool) -> str:
