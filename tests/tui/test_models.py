@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
+from endpoints import FakeServer
 from fakes import FakeEngine
 from pilots import app_at, screen_text, until, until_shown
 from samples import IMPORTED, candidate, demo, user
@@ -193,3 +194,20 @@ def test_the_engines_line_names_what_is_loaded() -> None:
     text = engine_text(status).plain
     for piece in ("ready", "pip, tuned", "cpu float32", "2.1 GB", "pid 7", "2 answering", "warm"):
         assert piece in text
+
+
+async def test_a_model_on_another_server_is_added_by_a_form_that_takes_no_key(bench: Bench) -> None:
+    app = app_at(bench, "models")
+    with FakeServer().running() as server:
+        async with app.run_test(size=(160, 45)) as pilot:
+            await until_shown(pilot, "pip base")
+            await pilot.press("E")
+            await until_shown(pilot, "A model on another server")
+            url, model, key, _ = app.screen.query(Input)
+            url.value, model.value, key.value = server.url, "tuned", "sk-not-a-name"
+            await pilot.press("enter")
+            await until_shown(pilot, "not the name of an environment variable")
+            key.value = "$SOME_KEY"
+            await pilot.press("enter")
+            await until_shown(pilot, "tuned endpoint", "remote", "name there tuned", "key $SOME_KEY")
+    assert bench.store.models.get("tuned").key_source == "env:SOME_KEY"

@@ -121,7 +121,7 @@ def _lines(model: Model, facts: Mapping[str, object], origin: Lineage) -> list[t
         lines.append(("PROBLEM", problem))
     if (endpoint := model.endpoint) is not None:
         key = f"${endpoint.variable}" if endpoint.variable else endpoint.key_source or "none"
-        lines += [("server", endpoint.url), ("called there", endpoint.model), ("key", key)]
+        lines += [("server", endpoint.url), ("name there", endpoint.model), ("key", key)]
     else:
         lines.append(("weights", _weights(facts)))
     if facts.get("peft_type"):
