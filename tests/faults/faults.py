@@ -133,7 +133,7 @@ def _torn(directory: RunDirectory) -> Path:
 
 def full_disk(workspace: Workspace, rng: random.Random) -> Kill:
     """Fill the disk under a run: it pauses with its last checkpoint kept, and goes on when there is room."""
-    workspace.runs.mkdir(parents=True)
+    workspace.runs.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(workspace.runs)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         return Kill("full disk", 0.0, "no small disk may be mounted here", "not tried")
@@ -169,6 +169,20 @@ def _unmount(folder: Path) -> None:
 def _state(bench: Bench, run: Run) -> RunState:
     train.sync(bench)
     return bench.store.runs.get(str(run.id)).state
+
+
+def kill_one_of_two(workspace: Workspace, rng: random.Random) -> Kill:
+    """Kill one of the two processes of a run, or their launcher: none is left, and the run resumes."""
+    with running(workspace, processes="2") as (bench, run, directory):
+        until_step(directory, rng.randrange(2, 10))
+        time.sleep(rng.uniform(0.0, 0.5))
+        ours = [p for p in psutil.process_iter(["cmdline"]) if str(directory.root) in (p.info["cmdline"] or [])]
+        if ours:
+            rng.choice(ours).kill()
+        _wait(lambda: not any(p.is_running() and _alive(p.pid) for p in ours), START_SECONDS, "all processes to end")
+        first, _ = finish(bench, run)
+        went_on = "finished by itself" if first is RunState.FINISHED else "resumed and finished"
+        return Kill("one of two processes", 0.0, f"{first.value}, {len(ours)} processes ended", went_on)
 
 
 def folder_taken_away(workspace: Workspace, rng: random.Random) -> Kill:
@@ -220,6 +234,7 @@ FAULTS: dict[str, Fault] = {
     **dict(_signals()),
     "checkpoint": kill_inside_a_checkpoint,
     "disk": full_disk,
+    "rank": kill_one_of_two,
     "folder": folder_taken_away,
     "clock": clock_jump,
 }

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import import_kills
 import kills
 
+import faults
 from workbench.paths import Workspace
 
 pytestmark = pytest.mark.timeout(400)
@@ -31,3 +32,12 @@ def test_a_killed_import_leaves_nothing_and_comes_in_afterwards(victim: str, see
 def test_a_kill_loses_nothing_committed_and_leaves_nothing_stuck(victim: str, seed: int, workspace: Workspace) -> None:
     found = kills.VICTIMS[victim](workspace, random.Random(f"{victim}{seed}"))
     assert found.went_on
+
+
+@pytest.mark.ml
+@pytest.mark.parametrize("name", ["checkpoint", "disk"])
+def test_a_fault_ends_in_a_finished_run_with_every_row_still_there(name: str, workspace: Workspace) -> None:
+    found = faults.FAULTS[name](workspace, random.Random(name))
+    if found.went_on == "not tried":
+        pytest.skip(found.found)
+    assert "finished" in found.went_on
