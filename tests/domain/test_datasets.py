@@ -12,6 +12,7 @@ from workbench.domain.examples import Example, Source, SourceKind, Split, demons
 from workbench.errors import UsageError
 
 THIRDS = Shares(0.8, 0.1, 0.1)
+DEALT = (Split.TRAIN, Split.VALIDATION, Split.TEST)
 IMPORT = Source(SourceKind.IMPORT)
 
 
@@ -97,14 +98,34 @@ def test_no_row_moves_when_rows_are_added_and_no_new_group_straddles(
 
 @given(st.permutations(range(40)), st.integers(0, 39))
 @settings(max_examples=50, deadline=None)
-def test_a_group_is_dealt_alike_in_any_order_and_company(order: list[int], cut: int) -> None:
+def test_groups_are_dealt_alike_in_any_order_and_stay_when_others_come(order: list[int], cut: int) -> None:
     plain = Shares(0.5, 0.25, 0.25)
     rows = [Dealable(n, f"g{n}", Split.NONE) for n in order]
-    whole, part = (deal_rows(some, seed=3, shares=plain) for some in (rows, rows[:cut]))
-    expected = {n: deal_split(f"g{n}", seed=3, validation_share=0.25, test_share=0.25) for n in order}
-    assert whole == expected
-    if {Split.VALIDATION, Split.TEST} <= {expected[n] for n in order[:cut]}:  # else a share came out empty
-        assert part == {n: expected[n] for n in order[:cut]}
+    whole = deal_rows(rows, seed=3, shares=plain)
+    assert whole == deal_rows(sorted(rows, key=lambda row: row.id), seed=3, shares=plain)
+    part = deal_rows(rows[:cut], seed=3, shares=plain)
+    there = [Dealable(row.id, row.group, part[row.id]) for row in rows[:cut]]
+    rest = deal_rows([*there, *rows[cut:]], seed=3, shares=plain)
+    assert not set(rest) & set(part)
+    counts = Counter((part | rest).values())
+    assert all(abs(counts[split] - plain.of(split) * 40) <= 1 for split in DEALT)
+
+
+@given(
+    st.lists(st.integers(1, 8), min_size=10, max_size=120),
+    st.integers(0, 20),
+    st.sampled_from([(0.8, 0.1, 0.1), (0.6, 0.2, 0.2), (0.9, 0.1, 0.0), (0.5, 0.0, 0.5)]),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_share_is_missed_by_no_more_than_a_group(sizes: list[int], seed: int, given: tuple[float, ...]) -> None:
+    shares = Shares(*given)
+    rows = [Dealable(100 * n + k, f"g{n}", Split.NONE) for n, size in enumerate(sizes) for k in range(size)]
+    dealt = deal_rows(rows, seed=seed, shares=shares)
+    counts = Counter(dealt.values())
+    for split in DEALT:
+        assert abs(counts[split] - shares.of(split) * len(rows)) <= max(sizes), (split, counts)
+    for n in range(len(sizes)):
+        assert len({dealt[row.id] for row in rows if row.group == f"g{n}"}) == 1, "no chat straddles"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 2)), min_size=1, max_size=300), st.integers(0, 9))

@@ -199,26 +199,23 @@ class _Group:
 def deal_rows(rows: Iterable[Dealable], *, seed: int, shares: Shares, stratified: bool = False) -> dict[int, Split]:
     """The split of every row that has none yet; rows that have one stay, and their group's other rows join them.
 
-    Plainly, each group is dealt by its hash alone. Stratified, the groups of a stratum come in the order of their
-    hashes, each into the split that lacks most of its share, in the stratum and in all. When a share comes out empty
-    although more than three groups are there, the groups with the smallest names fill it.
+    The groups come in the order of their hashes, each into the split that lacks most of its share: a share is missed by
+    no more than the rows of a group, where the hash alone would miss it by half of itself among a hundred rows.
+    Stratified, the shares are right in each stratum and in all. When a share comes out empty although more than three
+    groups are there, the groups with the smallest names fill it.
     """
     rows = list(rows)
     groups: dict[str, _Group] = {}
     for row in rows:
         group = groups.setdefault(row.group, _Group(row.group, row.stratum))
-        group.stratum = min(group.stratum, row.stratum)
+        group.stratum = min(group.stratum, row.stratum) if stratified else ""
         if row.split is Split.NONE:
             group.free.append(row.id)
         else:
             group.dealt.add(row.split)
     sides = {group.name: strictest(group.dealt) for group in groups.values() if group.dealt}
     free = [group for group in groups.values() if not group.dealt]
-    if stratified:
-        sides |= _by_stratum(free, rows, groups, seed=seed, shares=shares)
-    else:
-        held = {"validation_share": shares.validation, "test_share": shares.test}
-        sides |= {group.name: deal_split(group.name, seed=seed, **held) for group in free}
+    sides |= _by_stratum(free, rows, groups, seed=seed, shares=shares)
     _fill_empty(sides, free, shares)
     return {example_id: sides[group.name] for group in groups.values() for example_id in group.free}
 
