@@ -35,6 +35,7 @@ from workbench.tui.screens.arena_answers import Answers
 from workbench.tui.screens.arena_round import RoundPane
 from workbench.tui.screens.arena_rubric import RubricDialog
 from workbench.tui.screens.fixing import write_better
+from workbench.tui.screens.verdict_keys import verdict_bindings
 from workbench.tui.widgets.dialogs import TextDialog
 
 if TYPE_CHECKING:
@@ -60,13 +61,7 @@ class ArenaPane(RoundPane):
     title = "Arena"
     letter = "a"
     BINDINGS = [
-        Binding("left,h", "vote('left')", "Left", key_display="←", id="pref.left", tooltip="The left one is better"),
-        Binding(
-            "right,l", "vote('right')", "Right", key_display="→", id="pref.right", tooltip="The right one is better"
-        ),
-        Binding("equals_sign,t", "vote('tie')", "Tie", id="pref.tie", tooltip="They are equally good"),
-        Binding("0", "vote('both-bad')", "Bad", id="pref.both_bad", tooltip="Both are bad"),
-        Binding("space", "vote('skip')", "Skip", id="pref.skip", tooltip="Not this one; it is not counted"),
+        *verdict_bindings("vote", skip="Not this one; it is not counted"),
         Binding("u,backspace", "undo", "Undo", id="label.undo", tooltip="Take the last vote back"),
         Binding("S", "promote", "Pair", id="arena.save", tooltip="Keep the last vote as a preference pair"),
         Binding("e", "fix", "Fix", id="arena.fix", tooltip="Write a better answer than the one that lost: a new pair"),

@@ -32,6 +32,7 @@ from workbench.tui.paste_guard import PasteGuard
 from workbench.tui.safety import safe, safe_cell
 from workbench.tui.screens.curate_entries import Pace
 from workbench.tui.screens.prefer_sides import SIDES, Sides
+from workbench.tui.screens.verdict_keys import verdict_bindings
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, Dialog, TextDialog
 from workbench.tui.widgets.drafted import DraftedDialog
 
@@ -77,13 +78,7 @@ class PreferPane(Pane):
     title = "Prefer"
     letter = "p"
     BINDINGS: ClassVar = [
-        Binding("left,h", "judge('left')", "Left", key_display="←", id="pref.left", tooltip="The left one is better"),
-        Binding(
-            "right,l", "judge('right')", "Right", key_display="→", id="pref.right", tooltip="The right one is better"
-        ),
-        Binding("equals_sign,t", "judge('tie')", "Tie", id="pref.tie", tooltip="They are equally good"),
-        Binding("0", "judge('both-bad')", "Bad", id="pref.both_bad", tooltip="Both are bad"),
-        Binding("space", "judge('skip')", "Skip", id="pref.skip", tooltip="Not now; it comes again behind the rest"),
+        *verdict_bindings("judge", skip="Not now; it comes again behind the rest"),
         Binding("backspace,u", "undo", "Undo", id="label.undo", tooltip="Undo, as often as you like"),
         Binding(
             "plus,right_square_bracket",
