@@ -78,6 +78,16 @@ def test_a_loss_that_never_moved_is_flat() -> None:
     assert names(plateau([(s, 2.0 + 0.01 * math.sin(s)) for s in range(100)])) == ["flat"]
 
 
+def test_a_loss_near_zero_that_still_halves_is_a_plateau_by_the_whole_fall() -> None:
+    assert names(plateau([(s, math.exp(-s / 20) + 0.01 - s / 80_000) for s in range(1, 401)])) == ["plateau"]
+
+
+def test_a_noisy_loss_that_still_loses_a_quarter_of_itself_is_none() -> None:
+    draw = random.Random(4)
+    curve = [(s, 0.2 + 0.8 * math.exp(-s / 14) + draw.gauss(0, 0.08)) for s in range(1, 61)]
+    assert names(plateau(curve)) == []
+
+
 def test_a_rising_loss_is_no_plateau() -> None:
     assert list(plateau([(s, 1.0 + s / 100) for s in range(100)])) == []
 

@@ -36,7 +36,9 @@ LIMITS = {
         0.03, "flat: no part further from the mean of all at the end than this share of the whole fall"
     ),
     "plateau_noise": Limit(4.0, "or than so many standard errors of a part's mean"),
-    "plateau_change": Limit(0.1, "and it changed there by no more than this share of itself"),
+    "plateau_change": Limit(
+        0.1, "and it changed there by no more than this share of itself, or that of the whole fall"
+    ),
     "length_share": Limit(0.5, "answers this share longer or shorter than before: they drift"),
     "length_tokens": Limit(8, "and by at least so many tokens"),
     "loop_share": Limit(0.5, "share of three-word sequences in an answer that are repetitions: it runs in circles"),
@@ -177,7 +179,8 @@ def plateau(loss: Sequence[Point]) -> Iterator[RunFinding]:
     first = next(k for k in range(blocks) if all(abs(m - fmean(means[k:])) <= near for m in means[k:]))
     if fall <= 0 or (blocks - first) / blocks < LIMITS["plateau_tail"].value:
         return
-    if abs(means[first] - means[-1]) > LIMITS["plateau_change"].value * abs(means[first]):
+    small = max(LIMITS["plateau_change"].value * abs(means[first]), LIMITS["plateau_fall"].value * fall)
+    if abs(means[first] - means[-1]) > small:
         return
     step, last = points[edges[first]][0], points[-1][0]
     said = f"The training loss hardly moved from step {step} to {last} ({means[first]:.3g} → {means[-1]:.3g})."
