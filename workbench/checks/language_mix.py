@@ -22,13 +22,15 @@ _WORTH_TELLING = 0.01
 _FEWEST_ROWS = 3
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|<[^<>\n]{1,80}>", re.DOTALL)
 _FIGURES = re.compile(r"[\d\W_]+")
+_PARAGRAPHS = re.compile(r"\n\s*\n|(?<=:)\n")
 # A question that names a language may well be answered in it.
 _NAMES_A_LANGUAGE = re.compile(
     r"translat|translit|language|lyrics|poem|haiku|transcri|\bin \w+ese\b|\b(?:english|french|german|spanish|italian|"
     r"portuguese|dutch|russian|chinese|mandarin|cantonese|japanese|korean|arabic|hindi|turkish|polish|swedish|norwegian|"
     r"danish|finnish|greek|hebrew|latin|vietnamese|thai|indonesian|malay|persian|farsi|urdu|bengali|tamil|ukrainian|"
     r"czech|hungarian|romanian|catalan|welsh|irish|swahili|esperanto|klingon)|übersetz|auf (?:deutsch|englisch)|"
-    r"tradui|traduc|traduz|tradur|vertaal|翻译|翻訳|번역|перевод|перевед|英语|中文|英文|日本語|français|español|deutsch",
+    r"tradui|traduc|traduz|tradur|vertaal|翻译|翻訳|번역|перевод|перевед|英语|中文|英文|日本語|français|español|deutsch|"
+    r"anglais|allemand|espagnol|inglés|francés|alemán|englisch|französisch|inglese|tedesco|inglês|英語|영어|английск|немецк",
     re.IGNORECASE,
 )
 # Languages so close to each other that telling them apart is not worth a person's time.
@@ -61,7 +63,9 @@ def _other_language(row: CheckedRow, code: str, detect: Callable[[str], str]) ->
     question = detect(_plain(asked))
     if not question or question == code or any({question, code} <= family for family in _FAMILIES):
         return ""
-    return "" if _NAMES_A_LANGUAGE.search(prompt) else f"the question is in {question!r}, the answer in {code!r}"
+    if _NAMES_A_LANGUAGE.search(prompt) or any(detect(_plain(part)) == code for part in _PARAGRAPHS.split(asked)):
+        return ""  # asked for, or asked in that language about a passage in another
+    return f"the question is in {question!r}, the answer in {code!r}"
 
 
 def _told(dataset: str, languages: Counter[str]) -> Iterator[Finding]:
