@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -35,7 +37,6 @@ SHOWN_TURNS = (1, 5, 10)
 TURN_TOKENS = 24
 LOADS = (1, 4, 16)
 LOAD_TOKENS = 32
-SERVE_PORT = 18_733
 
 
 @dataclass(frozen=True)
@@ -156,11 +157,13 @@ class BareProcess:
 @contextmanager
 def transformers_serve() -> Iterator[str]:
     """Its URL, empty when it does not start; it loads the folder that is asked for as a model."""
-    argv = [str(Path(sys.executable).parent / "transformers"), "serve", "--port", str(SERVE_PORT)]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    argv = [str(Path(sys.executable).parent / "transformers"), "serve", "--port", str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([*argv, "--device", "cpu", "--dtype", "float32"], **quiet)  # type: ignore[call-overload]
     try:
-        url = f"http://localhost:{SERVE_PORT}"
+        url = f"http://localhost:{port}"
         yield f"{url}/v1" if answers(f"{url}/health", process) else ""
     finally:
         process.terminate()
@@ -337,6 +340,7 @@ def tell(doing: str) -> None:
 
 def main(runs: int) -> None:
     """Measure and write."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or those that were started here would go on
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     began, load_before = time.monotonic(), os.getloadavg()[0]

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from workbench.worker.engine.batch import Reading
 
 SHARED_SECONDS = 0.1  # while others are answering: each of their streams stands still as long
-ALONE_SECONDS = 0.4  # when only a cancel or a newcomer can wait for it
+ALONE_SECONDS = 0.8  # when only a newcomer can wait for it; large chunks are read faster
 FLOPS = {"cpu": 3e10, "cuda": 5e13}  # a low guess, before anything was measured
-FEWEST, MOST = 16, 8192
+FEWEST, MOST = 32, 8192
 
 
 class Pace:
