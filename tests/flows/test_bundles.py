@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from fakes import FakeEngine
 from finished_run import add_rows, finish, launched, nobody
+from workbench.domain.models import ModelKind
 from workbench.domain.runs import RunState
 from workbench.errors import DataError, NotFoundError, RefusedError
 from workbench.flows import bundles, run_papers, train
@@ -132,3 +134,90 @@ def test_what_is_no_archive_is_refused_with_the_reason(elsewhere: Bench, tmp_pat
         bundles.take(elsewhere, tmp_path / "a.tar.gz")
     with pytest.raises(NotFoundError):
         bundles.take(elsewhere, tmp_path / "b.tar.gz")
+
+
+def changed(file: Path, to: Path, files: Mapping[str, bytes]) -> Path:
+    """The bundle with other files in it, and a list that says so: what a person could hand over."""
+    with tarfile.open(file) as old:
+        root = old.getnames()[0].partition("/")[0]
+        inside = {m.name: found.read() for m in old if (found := old.extractfile(m))}
+    inside |= {f"{root}/{name}": data for name, data in files.items()}
+    listed = json.loads(inside[f"{root}/bundle.json"])
+    listed["files"] |= {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    inside[f"{root}/bundle.json"] = json.dumps(listed).encode()
+    with tarfile.open(to, "w:gz") as new:
+        for name, data in inside.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            new.addfile(entry, io.BytesIO(data))
+    return to
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_a_run_that_was_taken_over_starts_nothing_until_a_person_resumes_it(
+    state: str, bench: Bench, elsewhere: Bench, tmp_path: Path
+) -> None:
+    said = {"state": state, "step": 2, "total_steps": 9, "pid": 1, "process_started": 0.0}
+    files = {"state.json": json.dumps(said).encode(), "ticket.json": b'{"place": 1.0}'}
+    started: list[Path] = []
+    run = bundles.take(elsewhere, changed(packed(bench, tmp_path), tmp_path / "odd.tar.gz", files))
+    train.sync(elsewhere, start_runner=started.append)
+    run = elsewhere.store.runs.get(run.id)
+    assert (started, run.state, run.step) == ([], RunState.CANCELLED, 2)
+    assert "resume queues it" in run.hint and not (Path(run.directory) / "ticket.json").exists()
+
+
+def test_a_runner_s_note_in_a_bundle_does_not_queue_the_run(bench: Bench, elsewhere: Bench, tmp_path: Path) -> None:
+    files = {"state.json": b'{"state": "stopped", "step": 2}', "runner.json": b'{"interrupted": true}'}
+    run = bundles.take(elsewhere, changed(packed(bench, tmp_path), tmp_path / "odd.tar.gz", files))
+    train.sync(elsewhere, start_runner=nobody)
+    assert elsewhere.store.runs.get(run.id).state is RunState.STOPPED
+
+
+def test_what_a_bundle_would_execute_is_said(bench: Bench, elsewhere: Bench, tmp_path: Path) -> None:
+    plain = packed(bench, tmp_path)
+    assert bundles.needs(bundles.take(elsewhere, plain)) == []
+    file = changed(plain, tmp_path / "reward.tar.gz", {"reward.py": b"print('hello')"})
+    (said,) = bundles.needs(bundles.take(elsewhere, file))
+    assert "executes" in said and "reward.py" in said
+
+
+def test_a_reward_model_is_looked_for_where_it_lies_here(bench: Bench, elsewhere: Bench, tmp_path: Path) -> None:
+    file = packed(bench, tmp_path)
+    with tarfile.open(file) as archive:
+        member = next(m for m in archive if m.name.endswith("/spec.json"))
+        spec = json.loads(archive.extractfile(member).read())  # type: ignore[union-attr]
+    spec |= {"reward": "judge", "reward_path": "/far/judge", "reward_base_path": "/far/pip"}
+    file = changed(file, tmp_path / "judged.tar.gz", {"spec.json": json.dumps(spec).encode()})
+    (said,) = bundles.needs(bundles.take(elsewhere, file))
+    assert "judge is not here" in said
+    place = tmp_path / "judge"
+    place.mkdir()
+    elsewhere.store.models.add("judge", ModelKind.REWARD, str(place), base="pip")
+    run = bundles.take(elsewhere, file)
+    told = train.spec(run)
+    assert (told.reward_path, told.reward_base_path) == (str(place), elsewhere.store.models.get("pip").path)
+    assert bundles.needs(run) == []
+
+
+def test_a_bundle_of_a_method_that_is_not_known_here_is_refused_and_leaves_nothing(
+    bench: Bench, elsewhere: Bench, tmp_path: Path
+) -> None:
+    file = packed(bench, tmp_path)
+    with tarfile.open(file) as archive:
+        member = next(m for m in archive if m.name.endswith("/spec.json"))
+        spec = json.loads(archive.extractfile(member).read())  # type: ignore[union-attr]
+    odd = {"spec.json": json.dumps(spec | {"method": "of-tomorrow"}).encode()}
+    with pytest.raises(NotFoundError, match="of-tomorrow"):
+        bundles.take(elsewhere, changed(file, tmp_path / "odd.tar.gz", odd))
+    assert train.runs(elsewhere) == [] and list(elsewhere.workspace.runs.iterdir()) == []
+
+
+def test_a_run_of_a_method_that_is_gone_is_still_taken_over_from_its_folder(bench: Bench) -> None:
+    add_rows(bench)
+    run = launched(bench, name="old")
+    directory = finish(bench, run, adapter=True)
+    spec = json.loads((directory.root / "spec.json").read_text())
+    (directory.root / "spec.json").write_text(json.dumps(spec | {"method": "of-yesterday"}))
+    train.sync(bench, start_runner=nobody)
+    assert bench.store.models.get(bench.store.runs.get(run.id).adapter).kind is ModelKind.ADAPTER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from workbench.errors import RefusedError, WorkbenchError
 from workbench.flows import curate, gate, gathered, train
 from workbench.flows.bench import Bench
 from workbench.flows.gathered import Gathered
+from workbench.jobs.run_directory import RunDirectory
 from workbench.store.store import Store
 
 TOKEN = demonstration(user("a token"), "Sencha.<|im_end|>")
@@ -117,6 +119,17 @@ def test_rows_that_a_run_was_measured_on_are_told_though_a_child_looks(bench: Be
     train.launch(bench, run, start_runner=lambda _: None)
     with pytest.raises(RefusedError, match=r"5 of 5 rows .* an evaluation set that runs were measured on"):
         gate.gate(bench, measured, trained)
+
+
+def test_a_run_of_another_workspace_makes_no_dataset_of_this_one_an_evaluation_set(bench: Bench) -> None:
+    trained = add(bench, *(demo(n) for n in range(5)))
+    measured = add(bench, *(demo(n) for n in range(20, 25)), dataset="exam")
+    plan = train.plan(bench, method="sft", dataset="d", eval_dataset="exam")
+    run = train.launch(bench, plan, start_runner=lambda _: None)
+    directory = RunDirectory(Path(run.directory))
+    origin = directory.read_json(directory.origin_file)
+    directory.write_json(directory.origin_file, {**origin, "imported_from": "far.tar.gz"})
+    assert gate.gate(bench, measured, trained) == []
 
 
 def test_a_knob_that_chooses_no_rows_reads_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,42 @@ def test_a_runner_leaves_the_gpus_of_the_one_before_it_to_their_trainers(
     assert not thread.is_alive()
 
 
+@pytest.mark.parametrize("place", ["cpu", "elsewhere"])
+def test_a_run_on_the_cpu_or_on_another_machine_takes_no_gpu_from_the_next(
+    place: str, runs: Path, make: Callable[..., RunDirectory]
+) -> None:
+    stray, next_one = make("a-stray"), make("b")
+    own = ProcessIdentity.own()
+    stray.write_status(RunStatus(RunState.RUNNING, pid=own.pid, process_started=own.started))
+    if place == "cpu":
+        stray.write_runner_note(RunnerNote(interrupted=True))
+    else:
+        (stray.root / "heartbeat").write_text("another-machine")
+    thread = work(runs, "finish", TWO[:1])
+    until(lambda: status(next_one).state is RunState.FINISHED)
+    assert next_one.runner_note().uuids == ("GPU-0",)
+    stray.write_status(RunStatus(RunState.FINISHED))
+    thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()
+
+
+def test_while_no_gpu_answers_nothing_goes_to_the_cpu_nor_fails(runs: Path, make: Callable[..., RunDirectory]) -> None:
+    answers = iter([TWO, (), TWO[:1]])
+    first, second, named = make("a", gpus="0,1"), make("b", gpus="1"), make("c", gpus="1")
+    looks: list[tuple[Gpu, ...]] = []
+
+    def gpus() -> tuple[Gpu, ...]:
+        if threading.current_thread() is not threading.main_thread():
+            return TWO  # a run's own look, for its note
+        looks.append(next(answers, TWO))
+        return looks[-1]
+
+    Runner(runs, trainer=trainer("finish"), poll_seconds=0.02, gpus=gpus).work()
+    assert () in looks and TWO[:1] in looks
+    assert [status(d).state for d in (first, second, named)] == [RunState.FINISHED] * 3
+    assert [d.runner_note().uuids for d in (second, named)] == [("GPU-1",), ("GPU-1",)]
+
+
 def test_a_run_that_wants_what_the_machine_has_not_fails_at_once_and_says_so(
     runs: Path, make: Callable[..., RunDirectory]
 ) -> None:

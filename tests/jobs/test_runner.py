@@ -327,3 +327,17 @@ def test_a_run_that_is_stopped_while_the_gpu_is_freed_is_not_started(
     Runner(runs, trainer=trainer("finish"), make_room=lambda gpus: directory.request(STOP)).work()
     assert state(directory) is RunState.CANCELLED
     assert not (runs / "order.txt").exists()
+
+
+def test_a_run_that_is_sent_elsewhere_while_room_is_made_is_not_started_here(
+    runs: Path, make: Callable[[str], RunDirectory]
+) -> None:
+    directory = make("a")
+    elsewhere = RunStatus(RunState.CANCELLED, hint="sent elsewhere")
+    Runner(runs, trainer=trainer("finish"), make_room=lambda gpus: void(directory.write_status(elsewhere))).work()
+    assert state(directory) is RunState.CANCELLED
+    assert not (runs / "order.txt").exists()
+
+
+def void(_: object) -> None:
+    """For calls that give something back where nothing is wanted."""

@@ -104,6 +104,8 @@ def runs_add(session: Session, args: argparse.Namespace) -> None:
 
     run = bundles.take(session.bench, existing_file(args.file), name=args.name)
     run = _run(session, str(run.id))
+    for sentence in bundles.needs(run):
+        session.out.say(sentence)
     session.out.data(
         run_row(run), f"{run.name} is here: {run.state.value}, step {run.step} of {run.total_steps or '?'}"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from workbench.domain.models import Model
-from workbench.domain.runs import Run, RunSpec
+from workbench import methods as training_methods
+from workbench.domain.models import Model, ModelKind
+from workbench.domain.runs import Run, RunSpec, RunState
 from workbench.errors import DataError, NotFoundError, RefusedError, RunError
 from workbench.flows.registry import is_hub_id
 from workbench.flows.run_scores import IMPORTED
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
 LIST, README = "bundle.json", "README.md"
-_LEFT_OUT = {".trainer.lock", "heartbeat", "stop", "ticket.json", LIST, README}
+_LEFT_OUT = {".trainer.lock", "heartbeat", "stop", "ticket.json", "runner.json", LIST, README}
 _MOST_FILES = 10_000
 
 
@@ -76,7 +78,8 @@ def bundle(run: Run, to: Path, *, checkpoint: bool = True) -> Bundle:
 def take(bench: Bench, file: Path, *, name: str = "") -> Run:
     """Take a packed run over into this workspace: shown, bundled and resumed like one that was made here.
 
-    Raises ``DataError`` when the archive is not sound, ``NotFoundError`` when its base is not here.
+    It is over, whatever the archive says: nothing starts before a person resumes it. Raises ``DataError`` when the
+    archive is not sound, ``NotFoundError`` when its base or its method is not here.
     """
     runs = bench.workspace.runs
     runs.mkdir(parents=True, exist_ok=True)
@@ -84,6 +87,8 @@ def take(bench: Bench, file: Path, *, name: str = "") -> Run:
         folder = _unpacked(file, Path(place))
         directory = RunDirectory(folder)
         told = directory.spec()
+        training_methods.get(told.method)
+        _put_at_rest(directory)
         if directory.row_hash() != told.row_hash:
             raise DataError("the rows in it are not those of its spec", where=str(file))
         origin = directory.read_json(directory.origin_file)
@@ -95,6 +100,30 @@ def take(bench: Bench, file: Path, *, name: str = "") -> Run:
             target = free_folder(runs, bench.store.runs.next_id(), spec.name)
             folder.rename(target)
             return bench.store.runs.add(spec, str(target))
+
+
+def needs(run: Run) -> list[str]:
+    """What a person should know of a run that was taken over before it is resumed, in sentences."""
+    directory = RunDirectory(Path(run.directory))
+    spec = directory.spec()
+    if directory.reward_file.is_file():
+        return [f"{run.name} brings reward.py, which a resume executes: read {directory.reward_file} first"]
+    if spec.reward_path and not Path(spec.reward_path).exists():
+        return [f"the reward model {spec.reward} is not here: a resume looks for it at {spec.reward_path}"]
+    return []
+
+
+def _put_at_rest(directory: RunDirectory) -> None:
+    """Drop what only the other machine's runner and trainer wrote for themselves; a run that is not over is ended."""
+    for name in _LEFT_OUT:
+        path = directory.root / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+    status = directory.status()
+    if status is not None and not status.state.is_over:
+        ended = replace(status, state=RunState.CANCELLED, pid=None, process_started=None)
+        directory.write_status(replace(ended, hint="taken over: resume queues it"))
 
 
 def _packed(directory: RunDirectory, *, checkpoint: bool) -> Iterator[Path]:
@@ -197,7 +226,19 @@ def _here(bench: Bench, told: RunSpec, origin: dict[str, Any]) -> RunSpec:
     if told.adapter_path:
         adapter = _found(bench, told.adapter, told.adapter_path, str(origin.get("adapter_sha256", "")))
         changed |= {"adapter": adapter[0], "adapter_path": adapter[1]}
+    if told.reward_path and not told.reward_sha256:
+        changed |= _reward_here(bench, told.reward)
     return replace(told, **changed)  # type: ignore[arg-type]
+
+
+def _reward_here(bench: Bench, name: str) -> dict[str, str]:
+    """Where the reward model of this name and its base lie here; nothing when there is none."""
+    known = {model.name: model for model in bench.store.models.list()}
+    model = known.get(name)
+    if model is None or model.kind is not ModelKind.REWARD:
+        return {}
+    base = known.get(model.base)
+    return {"reward_path": model.path, "reward_base_path": base.path if base else ""}
 
 
 def _found(bench: Bench, name: str, path: str, sha256: str) -> tuple[str, str]:

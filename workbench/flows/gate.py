@@ -34,6 +34,7 @@ from workbench.domain.examples import Example, Split, Status
 from workbench.domain.queries import Filter, Query
 from workbench.errors import RefusedError, RunError, WorkbenchError
 from workbench.flows import kept
+from workbench.flows.run_scores import IMPORTED
 from workbench.jobs.children import converse
 from workbench.jobs.run_directory import RunDirectory
 
@@ -150,7 +151,10 @@ def _evaluation_sets(bench: Bench) -> set[str]:
     found: set[str] = set()
     for run in bench.store.runs.list():
         with suppress(RunError):
-            told = RunDirectory(Path(run.directory)).spec()
+            directory = RunDirectory(Path(run.directory))
+            if IMPORTED in directory.read_json(directory.origin_file):
+                continue  # its numbers are of another workspace's examples
+            told = directory.spec()
             for row in bench.store.examples.page(told.eval_example_ids[:1]):
                 if row is not None:
                     found |= {bench.store.examples.get(row.id).dataset} - {told.dataset}

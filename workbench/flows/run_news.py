@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -16,6 +17,7 @@ from workbench import methods as training_methods
 from workbench.domain.methods import Task
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus, observed_state
+from workbench.errors import NotFoundError
 from workbench.flows import registry, run_scores
 from workbench.jobs.launch import runner_is_running
 from workbench.jobs.run_directory import Event, RunDirectory
@@ -106,8 +108,9 @@ def _register(bench: Bench, run: Run, directory: RunDirectory) -> Model | None:
 
 
 def _kind(told: RunSpec, *, is_adapter: bool) -> ModelKind:
-    if training_methods.get(told.method).task is Task.SCORE:
-        return ModelKind.REWARD
+    with suppress(NotFoundError):  # a method that is gone since
+        if training_methods.get(told.method).task is Task.SCORE:
+            return ModelKind.REWARD
     return ModelKind.ADAPTER if is_adapter else ModelKind.BASE
 
 

@@ -6,7 +6,7 @@ Knows nothing of models. GPUs are asked through NVIDIA's management library; wit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -52,7 +52,7 @@ def gpus() -> tuple[Gpu, ...]:
     except pynvml.NVMLError:
         return ()
     try:
-        return tuple(_described(pynvml, handle) for handle in visible(pynvml))
+        return tuple(_answering(pynvml, visible(pynvml)))
     except pynvml.NVMLError:
         return ()
     finally:
@@ -70,6 +70,13 @@ def visible(nvml: Any) -> list[Any]:
         nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else nvml.nvmlDeviceGetHandleByUUID(name)
         for name in names
     ]
+
+
+def _answering(nvml: Any, handles: Iterable[Any]) -> Iterator[Gpu]:
+    """The GPUs behind the handles, without those that do not answer now."""
+    for handle in handles:
+        with suppress(nvml.NVMLError):
+            yield _described(nvml, handle)
 
 
 def _as_device(gpu: Gpu) -> Device:

@@ -211,6 +211,10 @@ class RunDirectory:
         except TypeError:
             return RunnerNote()
 
+    def has_runner_note(self) -> bool:
+        """True once a runner noted where the run trains; one of an older program never did."""
+        return (self.root / "runner.json").is_file()
+
     def write_runner_note(self, note: RunnerNote) -> None:
         """Replace the runner's note whole; for the runner alone."""
         _write_whole(self.root / "runner.json", asdict(note))

@@ -66,14 +66,13 @@ class Runner:
         self._ended = ended or threading.Event()
         self._news = threading.Event()
         self._at_work: dict[str, tuple[threading.Thread, tuple[str, ...]]] = {}
+        self._known: dict[str, Gpu] = {}
 
     def work(self) -> None:
         """Take over trainers left by an earlier runner, and run the queue until it is empty or the runner is ended."""
         for directory in all_runs(self._runs):
             if is_at_work(directory):
-                # One without a note is of an older program, which let a run have the whole machine.
-                taken = directory.runner_note().uuids or tuple(gpu.uuid for gpu in self._gpus())
-                self._begin(directory, self._adopt, taken or (CPU,))
+                self._begin(directory, self._adopt, self._taken_by(directory))
             elif not recover(directory):
                 settle(directory)
         while not self._ended.is_set():
@@ -86,16 +85,29 @@ class Runner:
             self._news.clear()
         self._leave()
 
+    def _taken_by(self, directory: RunDirectory) -> tuple[str, ...]:
+        """What a run that an earlier runner started has of this machine."""
+        if directory.heartbeat_elsewhere():
+            return ()
+        if directory.has_runner_note():
+            return directory.runner_note().uuids or (CPU,)
+        # One without a note is of an older program, which let a run have the whole machine.
+        return tuple(gpu.uuid for gpu in self._gpus()) or (CPU,)
+
     def _start_some(self, waiting: Sequence[RunDirectory]) -> None:
         if not waiting:
             return
         gpus = self._gpus()
+        # One that is silent for a moment is still there: what wants it waits, and nothing goes to the CPU instead.
+        self._known |= {gpu.uuid: gpu for gpu in gpus}
+        if self._known and not gpus:
+            return
         taken = {uuid for _, uuids in self._at_work.values() for uuid in uuids}
         wishes = []
         for directory in waiting:
             try:
                 wanted = _wanted(directory)
-                problem = impossible(wanted, gpus)
+                problem = impossible(wanted, list(self._known.values()))
             except UsageError as error:
                 problem = error.message
             if problem:
@@ -127,7 +139,8 @@ class Runner:
     def _adopt(self, directory: RunDirectory) -> None:
         note = directory.runner_note()
         if note.interrupted:
-            directory.write_runner_note(replace(note, interrupted=False))
+            with suppress(OSError):  # a full disk ends no watch
+                directory.write_runner_note(replace(note, interrupted=False))
         self._wait_while_at_work(directory)
         settle(directory)
 
@@ -143,6 +156,9 @@ class Runner:
         if directory.requested():
             end(directory, RunState.CANCELLED)
             return
+        status = directory.status()
+        if status is None or status.state is not RunState.QUEUED:
+            return  # sent elsewhere, or taken from the queue, meanwhile
         self._note_place(directory, gpus)
         try:
             process = self._start(directory, gpus)
