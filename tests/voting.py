@@ -7,10 +7,20 @@ from workbench.domain.comparisons import Comparison, RaterKind, Rating, Verdict,
 from workbench.flows.bench import Bench
 
 
-def pair(bench: Bench, number: int, *, a: str = "pip", b: str = "tuned", tags: tuple[str, ...] = ()) -> Comparison:
+def pair(
+    bench: Bench,
+    number: int,
+    *,
+    a: str = "pip",
+    b: str = "tuned",
+    tags: tuple[str, ...] = (),
+    example_id: int | None = None,
+) -> Comparison:
     """A comparison whose answers name neither model."""
     answers = candidate(a, f"plain answer {number}"), candidate(b, f"fancy answer {number}")
-    return bench.store.comparisons.add(user(f"question {number}"), *answers, draw_seed=number, tags=tags)
+    return bench.store.comparisons.add(
+        user(f"question {number}"), *answers, draw_seed=number, tags=tags, example_id=example_id
+    )
 
 
 def side_of(comparison: Comparison, model: str) -> Verdict:

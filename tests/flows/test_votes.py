@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from samples import candidate, user
+from samples import IMPORTED, candidate, demo, user
 from voting import pair, vote
 from workbench.domain.comparisons import RaterKind, Strength, Verdict, VoteDetails
-from workbench.domain.examples import Kind, SourceKind, Split
+from workbench.domain.examples import Kind, SourceKind, Split, Status
 from workbench.domain.queries import parse_query
 from workbench.errors import DataError, NotFoundError, RefusedError
 from workbench.flows import chat, compare, curate, fixes, prompts, votes
@@ -62,6 +62,37 @@ def test_an_evaluation_set_is_locked_from_training_with_its_prompts(voted: Bench
     )
     with pytest.raises(RefusedError, match="must not be trained on"):
         gate(voted, [copied], [])
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [(Split.TEST, Split.TEST), (Split.VALIDATION, Split.VALIDATION), (Split.TRAIN, Split.NONE)],
+)
+def test_rows_made_of_votes_stay_where_their_prompt_was_held_out(bench: Bench, split: Split, expected: Split) -> None:
+    asked, _ = bench.store.examples.add(
+        "exam", demo(), source=IMPORTED, status=Status.ACCEPTED, rater="rater", split=split
+    )
+    made = pair(bench, 1, example_id=asked.id)
+    vote(bench, made, "pip", rater=bench.rater)
+    better = fixes.mend(bench, fixes.find(bench, made.id), "a better one").examples[0]
+    kept = compare.promote(bench, made.id, dataset="kept").examples[0]
+    for shape in (votes.Shape.PAIRS, votes.Shape.LABELS):
+        votes.collect(bench, shape, dataset=shape.value)
+    collected = [
+        row for shape in ("pairs", "labels") for row in bench.store.examples.list(parse_query(""), dataset=shape)
+    ]
+    assert [row.split for row in (better, kept, *collected)] == [expected] * 5
+    again = compare.repeat(bench, gap=0)
+    assert again is not None and again.example_id == asked.id
+
+
+def test_a_repeat_makes_no_pair_because_its_vote_counts_for_nothing(voted: Bench) -> None:
+    vote(voted, pair(voted, 9), "pip", rater=voted.rater)
+    again = compare.repeat(voted, gap=0)
+    assert again is not None
+    compare.rate(voted, again.id, Verdict.LEFT)
+    with pytest.raises(RefusedError, match="hidden repeat"):
+        compare.promote(voted, again.id)
 
 
 def test_one_undo_takes_a_collection_back(voted: Bench) -> None:

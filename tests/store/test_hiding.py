@@ -116,3 +116,16 @@ def test_a_redo_that_became_another_gesture_meanwhile_brings_nothing_back(
         patch.setattr(hiding.time, "sleep", lambda _: store.examples.change([1], Action.SKIP, rater="ann") and None)
         assert store.examples.redo("ann") is None
     assert seen(store) == OTHERS and store.imports.get(1).state == "undone"
+
+
+def test_an_undo_that_takes_back_a_newer_gesture_leaves_the_import_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow_sweep() -> bool:
+        store.examples.change([1], Action.REJECT, rater="ann", status=Status.REJECTED)
+        return True
+
+    monkeypatch.setattr(store.imports, "sweep", slow_sweep)
+    undone = store.examples.undo("ann")
+    assert undone is not None and list(undone.example_ids) == [1]
+    assert seen(store) == WHOLE and store.imports.get(1).state == "done"

@@ -33,6 +33,7 @@ from workbench.domain.statistics import WinRate, verdict, votes_to_decide, win_r
 from workbench.errors import RefusedError
 from workbench.flows import rounds
 from workbench.flows.chat import Gesture
+from workbench.flows.held_out import split_of
 from workbench.flows.prompts import Prompt, prompt_rows
 from workbench.paths import config_file
 
@@ -131,6 +132,7 @@ def repeat(bench: Bench, *, gap: int = REPEAT_GAP) -> Comparison | None:
         seen.a,
         seen.b,
         draw_seed=swapped,
+        example_id=seen.example_id,
         tags=seen.tags,
         difference=seen.difference,
         repeat_of=seen.id,
@@ -199,13 +201,23 @@ def promote(bench: Bench, comparison_id: int, *, dataset: str = DATASET) -> Gest
     comparison = bench.store.comparisons.get(comparison_id)
     if (vote := standing_vote(bench, comparison_id)) is None:
         raise RefusedError(f"there is no vote of {bench.rater} on comparison {comparison_id}", hint="vote first")
+    if comparison.repeat_of is not None:
+        raise RefusedError(
+            "that was a hidden repeat, whose vote counts for nothing",
+            hint=f"the first vote on this pair is on comparison {comparison.repeat_of}",
+        )
     content = pair_from_vote(comparison, vote.verdict)
     best = winner(comparison, vote.verdict)
     models = (comparison.a.model, comparison.b.model)
     ordered = models if best is comparison.a else models[::-1]
     source = Source(SourceKind.VOTE, comparison_id=comparison_id, models=ordered)
     example, is_new = bench.store.examples.add(
-        dataset, content, source=source, status=Status.ACCEPTED, rater=bench.rater
+        dataset,
+        content,
+        source=source,
+        status=Status.ACCEPTED,
+        rater=bench.rater,
+        split=split_of(bench, comparison),
     )
     known = "" if is_new else "already "
     return Gesture((example,), None, f"the vote is {known}example {example.id} in {dataset}")

@@ -13,6 +13,7 @@ from workbench.domain.comparisons import Comparison
 from workbench.domain.examples import Source, SourceKind, Status, preference
 from workbench.errors import NotFoundError, RefusedError
 from workbench.flows.chat import Gesture
+from workbench.flows.held_out import split_of
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -90,6 +91,7 @@ def mend(bench: Bench, fix: ToFix, text: str, *, dataset: str = DATASET) -> Gest
         source=source,
         status=Status.ACCEPTED,
         rater=bench.rater,
+        split=split_of(bench, comparison),
         tags=comparison.tags,
     )
     known = "" if is_new else "already "

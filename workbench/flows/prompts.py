@@ -13,6 +13,7 @@ from workbench.domain.queries import Filter, Query
 from workbench.domain.rounds import PromptRow
 from workbench.errors import DataError, NotFoundError, UsageError
 from workbench.flows import fixes
+from workbench.flows.held_out import HELD_OUT
 from workbench.paths import shipped
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ CHATS, TO_FIX = "@chats", "@to-fix"
 """Sources that are no dataset; ``NAME:SPLIT`` is one split of a dataset."""
 
 MAX_PROMPTS = 1_000_000
-HELD_OUT = (Split.VALIDATION, Split.TEST)
 
 Prompt = tuple[Turn, ...]
 

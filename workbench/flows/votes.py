@@ -31,6 +31,7 @@ from workbench.domain.examples import (
 )
 from workbench.domain.results import counted
 from workbench.errors import DataError, NotFoundError
+from workbench.flows.held_out import split_of
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -77,7 +78,7 @@ def collect(bench: Bench, shape: Shape, *, dataset: str = "") -> Collected:
     rows: list[NewExample] = []
     none = 0
     for comparison_id, outcome in decided.items():
-        made = list(_rows(bench.store.comparisons.get(comparison_id), outcome, shape))
+        made = list(_rows(bench, bench.store.comparisons.get(comparison_id), outcome, shape))
         rows += made
         none += not made
     name = dataset or DATASETS[shape]
@@ -99,8 +100,8 @@ def _most(counts: Counter[str]) -> str:
     return "tie" if rest and rest[0][1] == first[1] else first[0]
 
 
-def _rows(comparison: Comparison, outcome: str, shape: Shape) -> Iterator[NewExample]:
-    split = Split.TEST if shape is Shape.EVALUATION else Split.NONE
+def _rows(bench: Bench, comparison: Comparison, outcome: str, shape: Shape) -> Iterator[NewExample]:
+    split = Split.TEST if shape is Shape.EVALUATION else split_of(bench, comparison)
     for models, make in _contents(comparison, outcome, shape):
         source = Source(SourceKind.VOTE, comparison_id=comparison.id, models=models)
         with suppress(DataError):  # an empty answer can be voted on, but not trained on

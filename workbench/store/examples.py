@@ -277,9 +277,8 @@ class Examples:
         """
         large = self._large_import(rater, "done")
         undone = self._decisions.undo(rater, lambda db, decision: self._move(db, decision, back=True))
-        if large is None:
+        if large is None or not hiding.settle(self._store, large):  # something newer was taken back instead
             return undone
-        hiding.mark(self._store, large)
         return turned(Action.CREATE, hiding.ids(self._store, large))
 
     def redo(self, rater: str) -> Undone | None:

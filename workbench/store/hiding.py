@@ -71,7 +71,10 @@ def unmark(store: Store, import_id: int) -> None:
 
 
 def settle(store: Store, import_id: int) -> bool:
-    """Hide an import again whose rows lost their marks, if it was not brought again: its rater did something else."""
+    """Mark the rows of an import if it is ``hiding`` still; whether it was.
+
+    After a redo it is when the rater did something else meanwhile, after an undo when he did not.
+    """
     is_left = _state(store.read(), import_id) == "hiding"
     return is_left and mark(store, import_id)
 
