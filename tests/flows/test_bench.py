@@ -53,6 +53,17 @@ def test_an_answer_that_had_no_text_yet_leaves_no_message(bench: Bench) -> None:
     again.close()
 
 
+def test_a_lost_answer_of_a_deleted_chat_waits_until_the_chat_is_brought_back(bench: Bench) -> None:
+    chat_id, _ = leave_an_answer(bench, "half an ans")
+    bench.store.chats.discard(chat_id)
+    again = reopen(bench)
+    again.store.chats.restore(chat_id)
+    assert [m.content for m in again.store.chats.tree(chat_id).path()] == ["hello"]
+    once_more = reopen(again)
+    assert [m.content for m in once_more.store.chats.tree(chat_id).path()] == ["hello", "half an ans"]
+    once_more.close()
+
+
 def test_an_answer_that_another_bench_is_writing_is_left_to_it(bench: Bench) -> None:
     chat = bench.store.chats.create(title="t", system="", model="pip", sampling=Sampling())
     bench.store.chats.begin_answer(chat.id, parent_id=None, model="pip", sampling=Sampling())

@@ -81,7 +81,7 @@ def days_ago_utc(days: int) -> str:
 def recover_answers(store: Store) -> int:
     """Turn the text of answers whose process is gone into messages; returns how many there were.
 
-    A lost answer of which nothing had arrived leaves no message.
+    A lost answer of which nothing had arrived leaves no message. One in a deleted chat waits for the chat.
     """
     if not store.chats.lost_answers():
         return 0

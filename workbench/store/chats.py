@@ -275,8 +275,12 @@ class Chats:
             db.execute("DELETE FROM answers WHERE id = ?", [answer_id])
 
     def lost_answers(self) -> builtins.list[PendingAnswer]:
-        """Answers whose process is gone: nobody will finish them."""
-        rows = self._store.read().execute("SELECT * FROM answers ORDER BY id").fetchall()
+        """Answers whose process is gone: nobody will finish them.
+
+        Those of a deleted chat wait, until it is brought back or purged: no message can be added to it meanwhile.
+        """
+        sql = f"SELECT * FROM answers WHERE chat_id IN (SELECT id FROM chats WHERE {_HERE}) ORDER BY id"
+        rows = self._store.read().execute(sql).fetchall()
         return [_pending(row) for row in rows if process_started(row["owner_pid"], near=row["owner_started"]) == 0.0]
 
     def _check_in_chat(self, chat_id: int, message_id: int | None) -> None:
