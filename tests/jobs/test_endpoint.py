@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -14,9 +15,13 @@ from workbench.domain.chats import Sampling, StopReason, Turn
 from workbench.domain.endpoints import Endpoint, checked_endpoint
 from workbench.domain.serving import AnswerEnd, ChatRequest, EngineState, EngineStatus, ModelPlace, TextPiece
 from workbench.errors import DataError, EngineError
+from workbench.jobs import endpoint as endpoint_module
+from workbench.jobs import endpoint_answer
 from workbench.jobs.endpoint import EndpointClient, Patience, RoutedEngine
 
 AT_ONCE = Patience(connect=5, silence=5, pause=0.001)
+MOST_LOOKS = 60
+DEEP = "[" * 60_000
 
 
 @pytest.fixture
@@ -32,8 +37,14 @@ def request_to(server: FakeServer, *, key_env: str = "", model: str = "tuned") -
 
 
 def ask(server: FakeServer, **how: str) -> tuple[str, AnswerEnd]:
-    """The whole text, and the end."""
-    *pieces, end = EndpointClient(AT_ONCE).stream(request_to(server, **how), cancelled=threading.Event())
+    """The whole text, and the end: ``CANCELLED`` for an answer that would never end."""
+    cancelled, looks = threading.Event(), itertools.count()
+
+    def on_status(_: EngineStatus) -> None:
+        if next(looks) > MOST_LOOKS:
+            cancelled.set()
+
+    *pieces, end = EndpointClient(AT_ONCE).stream(request_to(server, **how), cancelled=cancelled, on_status=on_status)
     assert isinstance(end, AnswerEnd)
     return "".join(piece.text for piece in pieces if isinstance(piece, TextPiece)), end
 
@@ -212,6 +223,42 @@ def test_an_error_in_the_middle_of_a_stream_is_told(server: FakeServer) -> None:
 def test_a_page_instead_of_an_api_is_said_to_be_none(server: FakeServer) -> None:
     server.default = refuses(200, "<html>welcome</html>", {"Content-Type": "text/html"})
     assert "not an answer" in refused(server).message
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_an_error_too_deep_to_be_read_is_told_as_it_is(server: FakeServer, status: int) -> None:
+    server.default = refuses(status, DEEP)
+    assert f"({status}): [[[" in refused(server).message
+
+
+def test_arguments_of_a_call_too_deep_to_be_read_are_kept_as_text(server: FakeServer) -> None:
+    calls = [{"index": 0, "function": {"name": "add", "arguments": DEEP}}]
+    server.default = streams(chunk(tool_calls=calls), chunk(finish="tool_calls"), "[DONE]")
+    called = ask(server)[0].partition("<tool_call>")[2].partition("</tool_call>")[0]
+    assert json.loads(called) == {"name": "add", "arguments": DEEP}
+
+
+@pytest.mark.parametrize("function", [{"arguments": "x" * 100}, {}])
+def test_calls_without_end_are_left(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, function: dict[str, str]
+) -> None:
+    monkeypatch.setattr(endpoint_answer, "LONGEST_CHARACTERS", 30)
+    server.default = holds(*[chunk(tool_calls=[{"function": function}])] * 31)
+    assert "does not stop" in refused(server).message
+
+
+def test_a_body_without_end_is_left(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "WHOLE_BODY_BYTES", 1000)
+    server.default = refuses(200, "x" * 1001)
+    assert "does not stop: 1,000 bytes" in refused(server).message
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_answer_ends_also_when_reading_it_fails_in_a_way_nobody_foresaw(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint_answer.EndpointAnswer, "end", lambda _: 1 / 0)
+    assert "could not be read" in refused(server).message
 
 
 def test_a_server_that_is_not_there_is_told_with_its_address() -> None:

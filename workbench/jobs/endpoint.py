@@ -22,7 +22,7 @@ from workbench.domain.endpoints import KEYRING, Endpoint
 from workbench.domain.foreign_text import cell
 from workbench.domain.serving import AnswerEnd, AnswerEvent, ChatRequest, EngineState, EngineStatus, TextPiece
 from workbench.errors import EngineError
-from workbench.jobs.endpoint_answer import EndpointAnswer
+from workbench.jobs.endpoint_answer import LONGEST_CHARACTERS, EndpointAnswer
 
 if TYPE_CHECKING:
     import httpx
@@ -36,6 +36,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 TICK_SECONDS = 0.2
 LIST_LIMIT_SECONDS = 5.0
 ERROR_BODY_BYTES = 65_536
+WHOLE_BODY_BYTES = 4 * LONGEST_CHARACTERS
 _BUSY = {429, 502, 503, 529}
 
 
@@ -115,6 +116,8 @@ class EndpointClient:
                 try:
                     event = reading.events.get(timeout=TICK_SECONDS)
                 except queue.Empty:
+                    if reading.is_dead():
+                        raise EngineError(f"what {endpoint.host} sent could not be read", hint="ask again") from None
                     if on_status is not None:
                         on_status(EngineStatus(EngineState.REMOTE, reading.waits_for))
                     continue
@@ -139,7 +142,7 @@ class EndpointClient:
             raise refusal(endpoint, answer.status_code, answer.content)
         try:
             return [str(one["id"]) for one in answer.json()["data"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise EngineError(f"{endpoint.host} does not list its models as OpenAI's API does") from None
 
 
@@ -226,10 +229,15 @@ class _Reading:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="endpoint", daemon=True)
 
     def start(self) -> None:
         """Begin."""
-        threading.Thread(target=self._run, name="endpoint", daemon=True).start()
+        self._thread.start()
+
+    def is_dead(self) -> bool:
+        """True when nothing comes any more, not even an error: reading failed in a way that nobody foresaw."""
+        return not self._thread.is_alive() and self.events.empty()
 
     def stop(self) -> None:
         """Close the connection, if it is still open."""
@@ -362,7 +370,7 @@ async def _read(response: httpx.Response, answer: EndpointAnswer) -> AsyncIterat
     from httpx_sse import EventSource
 
     if "text/event-stream" not in response.headers.get("content-type", ""):
-        for event in answer.whole(await response.aread()):
+        for event in answer.whole(await _whole_body(response)):
             yield event
         return
     async for sse in EventSource(response).aiter_sse():
@@ -372,6 +380,15 @@ async def _read(response: httpx.Response, answer: EndpointAnswer) -> AsyncIterat
             yield piece
     for event in answer.end():
         yield event
+
+
+async def _whole_body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for part in response.aiter_bytes():
+        body += part
+        if len(body) > WHOLE_BODY_BYTES:
+            raise EngineError(f"{response.url.host} does not stop: {WHOLE_BODY_BYTES:,} bytes were read")
+    return bytes(body)
 
 
 def refusal(endpoint: Endpoint, status: int, body: bytes, location: str = "") -> EngineError:
@@ -400,7 +417,7 @@ def refusal(endpoint: Endpoint, status: int, body: bytes, location: str = "") ->
 def _told(body: bytes) -> str:
     """The message of an error body, whatever its shape, on one line."""
     text = body.decode("utf-8", "replace")
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         found = json.loads(text)
         for name in ("error", "detail", "message"):
             if isinstance(found, dict) and found.get(name):

@@ -28,7 +28,7 @@ class EndpointAnswer:
     def __init__(self, host: str, began: float) -> None:
         self._host, self._began = host, began
         self._first_ms = 0
-        self._pieces = self._characters = 0
+        self._pieces = self._characters = self._call_characters = 0
         self._usage: Mapping[str, Any] = {}
         self._finish = ""
         self._thinks = False
@@ -109,14 +109,20 @@ class EndpointAnswer:
         for name in known:
             if isinstance(function.get(name), str):
                 known[name] += function[name]
+                self._call_characters += len(function[name])
+        self._call_characters += 1  # a call with nothing in it takes memory too
+        self._check_length(self._call_characters)
 
     def _piece(self, text: str) -> TextPiece:
         self._first_ms = self._first_ms or max(1, self._elapsed_ms())
         self._pieces += 1
         self._characters += len(text)
-        if self._characters > LONGEST_CHARACTERS:
-            raise EngineError(f"{self._host} does not stop: {LONGEST_CHARACTERS:,} characters were read")
+        self._check_length(self._characters)
         return TextPiece(text)
+
+    def _check_length(self, characters: int) -> None:
+        if characters > LONGEST_CHARACTERS:
+            raise EngineError(f"{self._host} does not stop: {LONGEST_CHARACTERS:,} characters were read")
 
     def _elapsed_ms(self) -> int:
         return round(1000 * (time.monotonic() - self._began))
@@ -124,11 +130,14 @@ class EndpointAnswer:
 
 def _call_text(call: Mapping[str, str]) -> str:
     try:
-        arguments = json.loads(call["arguments"] or "{}")
-    except ValueError:
-        arguments = call["arguments"]
-    shown = json.dumps({"name": call["name"], "arguments": arguments}, ensure_ascii=False)
+        shown = _call_json(call["name"], json.loads(call["arguments"] or "{}"))
+    except (ValueError, RecursionError):
+        shown = _call_json(call["name"], call["arguments"])
     return f"\n<tool_call>\n{shown}\n</tool_call>\n"
+
+
+def _call_json(name: str, arguments: object) -> str:
+    return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
 
 
 def _count(value: object, otherwise: int) -> int:
