@@ -137,6 +137,24 @@ def test_a_key_that_a_server_says_back_is_not_shown(server: FakeServer, monkeypa
     assert "sk-secret" not in error.message + error.hint and "401" in error.message and "$THAT_KEY" in error.hint
 
 
+def test_a_key_that_a_busy_server_says_back_is_not_shown_while_waiting(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THAT_KEY", "sk-secret")
+    server.replies.append(refuses(429, {"error": "no quota for sk-secret"}, {"Retry-After": "20"}))
+    cancelled = threading.Event()
+    heard: list[str] = []
+
+    def on_status(status: EngineStatus) -> None:
+        heard.append(status.detail)
+        if "quota" in status.detail or len(heard) > MOST_LOOKS:
+            cancelled.set()
+
+    request = request_to(server, key_env="THAT_KEY")
+    list(EndpointClient(AT_ONCE).stream(request, cancelled=cancelled, on_status=on_status))
+    assert "no quota for …" in heard[-1] and not any("sk-secret" in detail for detail in heard)
+
+
 def test_a_variable_with_something_else_in_it_is_refused_without_showing_it(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -292,7 +292,7 @@ class _Reading:
     def _say(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, EngineError):
-            self.waits_for = f"{error.message}; asking again"
+            self.waits_for = f"{self._keyless(error.message)}; asking again"
 
     async def _once(self, http: httpx.AsyncClient) -> None:
         import httpx
