@@ -147,6 +147,20 @@ async def test_earlier_messages_come_back_and_the_one_begun_is_not_lost(bench: B
         await until(pilot, lambda: composer.text == "thr")
 
 
+async def test_what_is_begun_in_another_chat_is_not_lost_to_earlier_messages_looked_at_before(bench: Bench) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "one")
+        composer = app.query_one(Composer)
+        await pilot.press(*"thr", "alt+up")
+        await until(pilot, lambda: composer.text == "one")
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: composer.text == "")
+        await pilot.press(*"new", "alt+up")
+        await until(pilot, lambda: composer.text == "one")
+        await pilot.press("alt+down")
+        await until(pilot, lambda: composer.text == "new")
+
+
 async def test_a_chat_is_named_put_away_and_deleted_and_u_takes_each_back(bench: Bench) -> None:
     async with showing(bench) as (app, pilot):
         await ask(pilot, app, "about pasta")

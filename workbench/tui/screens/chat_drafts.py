@@ -20,7 +20,7 @@ class ChatHistory:
         self._at = 0
 
     def forget(self) -> None:
-        """Something was said: what comes next begins at the newest again."""
+        """Something was said, or another chat is shown: what comes next begins at the newest again."""
         self._texts, self._at = [], 0
 
     async def step(self, steps: int) -> None:
@@ -71,6 +71,7 @@ class ChatDrafts:
     def restore(self) -> None:
         """Show the draft of the shown chat."""
         key, composer = self.key, self._pane.composer
+        self._pane.history.forget()
         if self._was_shown:  # before that, it is what was typed while the workspace opened
             composer.load_text("")
         self._was_shown, self._saved = True, ""
