@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +14,8 @@ from fakes import FakeEngine
 from workbench.domain.batches import Batch, BatchState
 from workbench.domain.chats import Generation, Role, Sampling, StopReason, Turn
 from workbench.domain.models import ModelKind
-from workbench.errors import BusyError, EngineError, RefusedError, UsageError
+from workbench.domain.serving import ChatRequest
+from workbench.errors import BusyError, EngineError, NotFoundError, RefusedError, UsageError
 from workbench.flows import batch, compare
 from workbench.flows.bench import Bench
 
@@ -143,6 +145,35 @@ def test_one_that_failed_is_passed_over_and_asked_again_when_wanted(bench: Bench
     assert (again.done, again.failed) == (5, 0)
 
 
+def test_a_prompt_whose_chat_was_deleted_is_asked_in_a_new_one(bench: Bench, engine: FakeEngine) -> None:
+    made = begun(bench, 2)
+    engine.die_after(1)
+    assert batch.run(bench, made.id).failed == 1
+    (deleted,) = bench.store.batches.chats(made.id)
+    bench.store.chats.discard(deleted)
+    done = batch.run(bench, made.id, retry=True)
+    assert (done.done, done.failed, done.state) == (2, 0, BatchState.DONE)
+    assert len(set(bench.store.batches.chats(made.id)) - {deleted}) == 1
+
+
+def test_a_chat_that_is_deleted_while_it_is_asked_ends_the_batch_with_the_reason(
+    bench: Bench, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = begun(bench, 1)
+    stream = engine.stream
+
+    def deleting(request: ChatRequest, *, cancelled: threading.Event, on_status: object = None) -> Iterator[object]:
+        bench.store.chats.discard(bench.store.batches.chats(made.id)[0])
+        yield from stream(request, cancelled=cancelled)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "stream", deleting)
+        with pytest.raises(NotFoundError, match="was deleted"):
+            batch.run(bench, made.id)
+    assert "was deleted" in bench.store.batches.get(made.id).error
+    assert batch.run(bench, made.id).done == 1
+
+
 def test_stopping_it_from_elsewhere_ends_it(bench: Bench, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "LOOK_SECONDS", 0.01)
     made = begun(bench, 50)
@@ -186,6 +217,18 @@ def test_two_models_make_pairs_for_the_arena_and_a_cut_one_goes_on(bench: Bench,
     assert (done.done, done.state) == (4, BatchState.DONE)
     assert len(bench.store.comparisons.list()) == 4 and len(engine.requests) == 8
     assert compare.waiting(bench) in {0, 4}  # the fake gives equal answers, which are ties by themselves
+
+
+def test_pairs_that_failed_are_asked_again_when_wanted(bench: Bench, engine: FakeEngine) -> None:
+    bench.store.models.add("tuned", ModelKind.ADAPTER, "/nowhere/adapter", base="pip")
+    made = begun(bench, 3, "pip", "tuned")
+    engine.die_after(1)
+    with pytest.raises(EngineError):
+        batch.run(bench, made.id)
+    assert (bench.store.batches.get(made.id).done, bench.store.batches.get(made.id).failed) == (2, 1)
+    done = batch.run(bench, made.id, retry=True)
+    assert (done.done, done.failed, done.state) == (3, 0, BatchState.DONE)
+    assert len(bench.store.comparisons.list()) == 3
 
 
 @pytest.mark.parametrize("models", [["pip", "pip"], ["pip"] * 3, []])

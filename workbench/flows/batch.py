@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from workbench.domain.batches import Batch, BatchPrompt, BatchState, check_models, system_of
 from workbench.domain.chats import Message, Role, Sampling, StopReason, Turn, title_from
 from workbench.domain.rounds import PromptRow
-from workbench.errors import BusyError, EngineError, NotFoundError, RefusedError, StoreError
+from workbench.errors import BusyError, EngineError, NotFoundError, RefusedError, StoreError, WorkbenchError
 from workbench.flows import chat, rounds
 from workbench.flows.registry import place
 from workbench.jobs.processes import child_environment, module_argv, spawn_detached
@@ -94,6 +94,8 @@ def run(
     batch = bench.store.batches.claim(batch_id)
     if retry:
         bench.store.batches.retry(batch_id)
+        if batch.round_id is not None:
+            bench.store.rounds.retry(batch.round_id)
     tell = on_progress or (lambda _: None)
     state, error = BatchState.OPEN, ""
     try:
@@ -102,7 +104,7 @@ def run(
             ask(bench, batch, cancelled, lambda: tell(bench.store.batches.get(batch_id)))
         is_stopped = bench.store.batches.get(batch_id).state is BatchState.STOPPED
         state = BatchState.STOPPED if is_stopped else BatchState.OPEN if cancelled.is_set() else BatchState.DONE
-    except EngineError as failure:
+    except WorkbenchError as failure:
         error = failure.message
         raise
     finally:
@@ -220,10 +222,13 @@ def _is_whole(message: Message) -> bool:
 
 
 def _question(bench: Bench, batch: Batch, prompt: BatchPrompt) -> Message:
-    """The prompt in a chat of the batch with its system prompt; put there, if it is not there yet."""
+    """The prompt in a chat of the batch with its system prompt; put there, if it is not there yet or was deleted."""
     store = bench.store
     if prompt.question_id is not None:
-        return store.chats.message(prompt.question_id)
+        with suppress(NotFoundError):
+            asked = store.chats.message(prompt.question_id)
+            store.chats.get(asked.chat_id)
+            return asked
     with store.write():
         chat_id = _chat(bench, batch, system_of(prompt.turns))
         parent: int | None = None

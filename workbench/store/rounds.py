@@ -83,6 +83,11 @@ class Rounds:
                 ["done" if comparison_id is not None else "failed", comparison_id, round_id, number],
             )
 
+    def retry(self, round_id: int) -> None:
+        """The pairs that failed wait again."""
+        with self._store.write() as db:
+            db.execute("UPDATE round_pairs SET state = 'waiting' WHERE round_id = ? AND state = 'failed'", [round_id])
+
     def close(self, round_id: int, *, stopped: bool) -> None:
         """Nobody works on the round any more: it is done, or somebody stopped it."""
         with self._store.write() as db:
