@@ -188,6 +188,25 @@ def test_stopping_it_from_elsewhere_ends_it(bench: Bench, engine: FakeEngine, mo
     assert after.state is BatchState.STOPPED and after.done == 0 and not after.is_running
 
 
+def test_a_stop_before_the_launched_process_begins_is_heeded_and_undone_by_going_on(
+    bench: Bench, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "spawn_detached", lambda *_: None)
+    made = begun(bench, 1)
+    batch.launch(bench, made.id)
+    batch.stop(bench, made.id)
+    begins = batch.run(bench, made.id, unless_stopped=True)
+    assert (begins.state, begins.is_running) == (BatchState.STOPPED, False) and engine.requests == []
+    batch.launch(bench, made.id)
+    assert batch.run(bench, made.id, unless_stopped=True).state is BatchState.DONE
+
+
+def test_a_stopped_batch_that_is_run_again_goes_on(bench: Bench) -> None:
+    made = begun(bench, 1)
+    batch.stop(bench, made.id)
+    assert batch.run(bench, made.id).state is BatchState.DONE
+
+
 def test_two_processes_do_not_work_on_one_batch(bench: Bench) -> None:
     made = begun(bench, 2)
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -252,4 +271,8 @@ def test_it_is_launched_as_a_command_on_this_workspace(bench: Bench, monkeypatch
 
     args = build_parser().parse_args(argv[argv.index("workbench") + 1 :])
     assert (args.workspace, args.id, args.retry, args.quiet) == (str(bench.workspace.root), made.id, True, True)
-    assert args.run.__name__ == "batch_resume" and os.fspath(bench.workspace.batch_log).endswith("batches.log")
+    assert (
+        args.unless_stopped
+        and args.run.__name__ == "batch_resume"
+        and os.fspath(bench.workspace.batch_log).endswith("batches.log")
+    )

@@ -30,6 +30,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub = add(verbs, common, "resume", batch_resume, "go on where a batch stopped; no prompt is answered twice")
     sub.add_argument("id", type=int)
     sub.add_argument("--retry", action="store_true", help="what failed, too")
+    sub.add_argument("--unless-stopped", action="store_true", help="leave one alone that was stopped")
     sub.add_argument("--detach", action="store_true")
     add(verbs, common, "stop", batch_stop, "leave off; what is answered stays").add_argument("id", type=int)
 
@@ -50,16 +51,21 @@ def batch_run(session: Session, args: argparse.Namespace) -> None:
     begun = flow.begin(
         bench, models, [row.turns for row in rows], source=args.prompts, sampling=sampling, seed=args.seed
     )
-    _ask(session, begun.id, detach=args.detach, retry=False)
+    _ask(session, begun.id, detach=args.detach)
 
 
 def batch_resume(session: Session, args: argparse.Namespace) -> None:
     """Go on with a batch."""
-    session.bench.store.batches.get(args.id)
-    _ask(session, args.id, detach=args.detach, retry=args.retry)
+    from workbench.domain.batches import BatchState
+
+    batch = session.bench.store.batches.get(args.id)
+    if args.unless_stopped and batch.state is BatchState.STOPPED:
+        _print(session, batch, batch.said)
+        return
+    _ask(session, args.id, detach=args.detach, retry=args.retry, unless_stopped=args.unless_stopped)
 
 
-def _ask(session: Session, batch_id: int, *, detach: bool, retry: bool) -> None:
+def _ask(session: Session, batch_id: int, *, detach: bool, retry: bool = False, unless_stopped: bool = False) -> None:
     from workbench.flows import batch as flow
 
     if detach:
@@ -72,6 +78,7 @@ def _ask(session: Session, batch_id: int, *, detach: bool, retry: bool) -> None:
             batch_id,
             cancelled=cancelled,
             retry=retry,
+            unless_stopped=unless_stopped,
             on_progress=lambda batch: session.out.progress(batch.said),
         )
     finally:

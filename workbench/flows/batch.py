@@ -61,14 +61,15 @@ def launch(bench: Bench, batch_id: int, *, retry: bool = False) -> Batch:
     batch = bench.store.batches.get(batch_id)
     if batch.is_running:
         raise BusyError(f"batch {batch_id} is being asked already")
-    words = ["--quiet", "--workspace", str(bench.workspace.root), "batch", "resume", str(batch_id)]
+    bench.store.batches.reopen(batch_id)
+    words = ["--quiet", "--workspace", str(bench.workspace.root), "batch", "resume", str(batch_id), "--unless-stopped"]
     if retry:
         words.append("--retry")
     try:
         spawn_detached(module_argv("workbench", *words), bench.workspace.batch_log, child_environment())
     except OSError as error:
         raise StoreError(f"the batch could not be started: {error}") from error
-    return batch
+    return bench.store.batches.get(batch_id)
 
 
 def stop(bench: Bench, batch_id: int) -> Batch:
@@ -84,14 +85,18 @@ def run(
     cancelled: threading.Event | None = None,
     on_progress: OnProgress | None = None,
     retry: bool = False,
+    unless_stopped: bool = False,
 ) -> Batch:
     """Ask what has no answer yet, here and now; gives the batch as it is afterwards.
 
     Prompts that failed are passed over, with ``retry`` asked again. Three failures in a row end it: the first is
-    raised, and the batch waits to be gone on with. Raises ``BusyError`` while another process works on it.
+    raised, and the batch waits to be gone on with. Raises ``BusyError`` while another process works on it. With
+    ``unless_stopped`` nothing is asked of a batch that was stopped before this process came to it.
     """
     cancelled = cancelled or threading.Event()
-    batch = bench.store.batches.claim(batch_id)
+    batch = bench.store.batches.claim(batch_id, unless_stopped=unless_stopped)
+    if unless_stopped and batch.state is BatchState.STOPPED:
+        return batch
     if retry:
         bench.store.batches.retry(batch_id)
         if batch.round_id is not None:

@@ -60,13 +60,24 @@ class Batches:
         """Every batch, the newest first."""
         return [self._batch(row) for row in self._store.read().execute(f"{_COUNTS} ORDER BY b.id DESC")]
 
-    def claim(self, batch_id: int) -> Batch:
-        """This process works on it from now on; raises ``BusyError`` when another one does."""
+    def reopen(self, batch_id: int) -> None:
+        """It is wanted again, also when it was stopped or done, unless a process works on it; its error is past."""
+        with self._store.write() as db:
+            if not self.get(batch_id).is_running:
+                db.execute("UPDATE batches SET state = 'open', error = '' WHERE id = ?", [batch_id])
+
+    def claim(self, batch_id: int, *, unless_stopped: bool = False) -> Batch:
+        """This process works on it from now on; raises ``BusyError`` when another one does.
+
+        With ``unless_stopped`` a stopped one is given back as it is, and nobody works on it.
+        """
         with self._store.write() as db:
             batch = self.get(batch_id)
             row = db.execute("SELECT owner_pid FROM batches WHERE id = ?", [batch_id]).fetchone()
             if batch.is_running and row["owner_pid"] != os.getpid():
                 raise BusyError(f"process {row['owner_pid']} works on batch {batch_id} already")
+            if unless_stopped and batch.state is BatchState.STOPPED:
+                return batch
             db.execute(
                 "UPDATE batches SET owner_pid = ?, owner_started = ?, state = 'open', error = '' WHERE id = ?",
                 [os.getpid(), process_started(os.getpid()), batch_id],
