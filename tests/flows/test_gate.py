@@ -178,3 +178,23 @@ def test_what_only_informs_is_not_told_before_a_run(bench: Bench, rows: list[Exa
     found = gate._Found()
     found.add(gate.Finding(Severity.INFO, "so", example_id=1))
     assert (found.told, found.errors, found.first) == ([], [], None)
+
+
+def test_rows_are_those_that_were_asked_for_whoever_asks_next(bench: Bench) -> None:
+    add(bench, *(demo(n) for n in range(5)))
+    add(bench, *(demo(n) for n in range(10, 20)), dataset="other")
+    kept = Gathered()
+
+    class Impatient:
+        """A lock at which another waits, who is done as soon as it is free."""
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_: object) -> None:
+            kept._lock = threading.Lock()
+            train.plan(bench, method="sft", dataset="other", gathered=kept)
+
+    kept._lock = Impatient()  # type: ignore[assignment]
+    rows = train.plan(bench, method="sft", dataset="d", gathered=kept).train_rows
+    assert {bench.store.examples.get(row.example_id).dataset for row in rows} == {"d"}

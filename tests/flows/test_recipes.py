@@ -193,7 +193,8 @@ def test_a_share_of_another_dataset_is_replayed_and_told(data: Bench) -> None:
     assert any("are replayed from old, 25% of the whole" in finding for finding in plan.findings)
     run = train.launch(data, plan, start_runner=lambda _: None)
     frozen = RunDirectory(Path(run.directory)).train_file.read_text().splitlines()
-    assert (len(frozen) == plan.spec.train_rows and "question 5" in frozen[-1]) or "question 6" in frozen[-1]
+    assert len(frozen) == plan.spec.train_rows
+    assert "question 5" in frozen[-1] or "question 6" in frozen[-1]
     more = train.plan(data, method="sft", dataset="answers", overrides={**overrides, "replay_share": "0.4"})
     assert set(replayed) < set(more.spec.example_ids[-more.spec.replay_rows :])
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from finished_run import add_rows, finish, launched, nobody
+from workbench.domain.decisions import Action
+from workbench.domain.examples import Split
 from workbench.domain.runs import RunState
 from workbench.errors import NotFoundError, RefusedError, RunError
 from workbench.flows import rerun, run_diff, run_papers, run_scores, train
 from workbench.flows.bench import Bench
-from workbench.jobs.run_directory import RunDirectory
+from workbench.jobs.run_directory import RunDirectory, spec_as_dict
 
 HOSTILE = "</pre><script>alert(1)</script> | `x` \x1b]52;c;AAAA\x07 ![a](http://example.com/a.png)"
 
@@ -171,3 +173,25 @@ def test_a_rerun_is_refused_when_rows_versions_or_weights_are_not_those_of_then(
     directory.train_file.write_text(directory.train_file.read_text() + "\n")
     with pytest.raises(RefusedError, match="changed after"):
         rerun.plan_again(bench, run, allow=["versions", "base"])
+
+
+def test_a_rerun_is_refused_when_a_row_of_it_is_in_a_test_split_now(bench: Bench) -> None:
+    add_rows(bench)
+    run = launched(bench, name="mine")
+    trained = train.spec(run).example_ids
+    bench.store.examples.change([trained[0]], Action.SPLIT, split=Split.TEST, rater="r")
+    with pytest.raises(RefusedError, match="1 of its training rows is in a test split") as refused:
+        rerun.plan_again(bench, run)
+    assert refused.value.hint == "plan a new run"
+
+
+def test_a_rerun_is_of_no_sweep_and_wants_the_same_gpus(bench: Bench) -> None:
+    add_rows(bench)
+    run = launched(bench, name="mine")
+    directory = RunDirectory(Path(run.directory))
+    told = {"group": "s", "group_kind": "sweep", "stage": "one", "varied": ("lora_r",)}
+    directory.write_json(directory.root / "spec.json", spec_as_dict(replace(directory.spec(), **told)))  # type: ignore[arg-type]
+    directory.write_ticket(replace(directory.ticket(), gpus="1"))
+    plan = rerun.plan_again(bench, run)
+    assert (plan.spec.group, plan.spec.group_kind, plan.spec.stage, plan.spec.varied) == ("", "", "", ())
+    assert plan.gpus == "1"

@@ -110,3 +110,49 @@ def test_without_optuna_the_hint_says_how_to_get_it(data: Bench, monkeypatch: py
     with pytest.raises(UsageError, match="needs the package optuna") as refused:
         sweeps.plan(data, Sweep("", "sft", "answers", SPACE, search=OPTUNA, trials=4))
     assert "workbench[sweep]" in refused.value.hint
+
+
+@pytest.fixture
+def asked(data: Bench, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A sweep ``s`` of which two runs are queued; the names for which an asking process was started since."""
+    started: list[str] = []
+    monkeypatch.setattr(sweeps, "_start_asking", lambda bench, name: started.append(name))
+    settings = [{"lora_r": "4"}, {"lora_r": "8"}, {"lora_r": "4"}, {"lora_r": "8"}]
+    monkeypatch.setattr(sweeps, "_asked", lambda sweep, space, outcomes, count: settings[:count])
+    sweep = Sweep("s", "sft", "answers", ("lora_r=4,8",), search=OPTUNA, trials=4, allow=("leakage",))
+    sweeps.launch(data, sweep, sweeps.plan(data, sweep), start_runner=nobody)
+    started.clear()
+    return started
+
+
+def test_a_trainer_that_changed_a_setting_leaves_the_sweep_what_was_asked_for(data: Bench, asked: list[str]) -> None:
+    run = data.store.runs.get("s-1")
+    RunDirectory(Path(run.directory)).adjust({"lora_r": 2})
+    assert {one.settings["lora_r"] for one in sweeps.table(data, "s").outcomes} == {"4", "8"}
+
+
+def test_asking_goes_on_after_a_run_of_the_sweep_was_deleted(data: Bench, asked: list[str]) -> None:
+    for name in ("s-1", "s-2"):
+        finish(data, name, 1.0)
+    train.sync(data, start_runner=nobody)
+    data.store.runs.remove(data.store.runs.get("s-1").id)
+    assert [run.name for run in sweeps.ask_on(data, "s", start_runner=nobody)] == ["s-3", "s-4"]
+
+
+def test_a_sweep_whose_runs_are_all_deleted_or_whose_file_is_broken_stops_no_other(
+    data: Bench, asked: list[str]
+) -> None:
+    folder = data.workspace.runs / ".sweeps"
+    (folder / "broken.json").write_text("{")
+    odd = json.loads((folder / "s.json").read_text())
+    (folder / "gone.json").write_text(json.dumps(odd | {"name": "gone"}))
+    sweeps.keep_asking(data)
+    assert asked == ["s"]
+
+
+def test_a_sweep_with_a_slash_in_its_name_is_asked_for_by_that_name(data: Bench, asked: list[str]) -> None:
+    sweep = Sweep("mine/1", "sft", "answers", ("lora_r=4,8",), search=OPTUNA, trials=4, allow=("leakage",))
+    sweeps.launch(data, sweep, sweeps.plan(data, sweep), start_runner=nobody)
+    asked.clear()
+    sweeps.keep_asking(data)
+    assert asked == ["mine/1", "s"]

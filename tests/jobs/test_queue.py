@@ -22,7 +22,7 @@ from workbench.jobs import launch
 from workbench.jobs.processes import ProcessIdentity, child_environment, module_argv
 from workbench.jobs.queue import move, queue
 from workbench.jobs.run_directory import KILL, STOP, RunDirectory, mark_complete
-from workbench.jobs.runner import Runner
+from workbench.jobs.runner import Runner, serve
 from workbench.jobs.settling import recover, settle
 
 FAKE = Path(__file__).parent / "fake_trainer.py"
@@ -292,12 +292,21 @@ def test_a_held_queue_starts_nothing_until_it_is_let_go(runs: Path, make: Callab
     until(lambda: status(directory).state is RunState.FINISHED)
 
 
+def test_a_runner_that_began_while_the_queue_was_being_held_leaves_it(
+    runs: Path, make: Callable[..., RunDirectory]
+) -> None:
+    directory = make("a")
+    assert launch.hold(runs) is None
+    assert serve(runs, trainer=trainer("finish")) is False
+    assert status(directory).state is RunState.QUEUED and not (runs / "order.txt").exists()
+
+
 def test_holding_ends_the_runner_and_leaves_its_trainer_at_work(runs: Path, make: Callable[..., RunDirectory]) -> None:
     first, second = make("a"), make("b")
     launch.ensure_runner(runs, trainer=trainer("wait"))
     until(lambda: status(first).state is RunState.RUNNING)
     assert launch.hold(runs) is not None
-    until(lambda: not launch.runner_is_running(runs))
+    assert not launch.runner_is_running(runs), "another could not be started now"
     (first.root / "go").touch()
     until(lambda: status(first).state is RunState.FINISHED)
     assert status(second).state is RunState.QUEUED

@@ -24,7 +24,8 @@ from workbench.flows import train as flow
 from workbench.flows.bench import Bench
 from workbench.jobs.devices import Device
 from workbench.jobs.processes import ProcessIdentity
-from workbench.jobs.run_directory import RunDirectory
+from workbench.jobs.run_directory import RunDirectory, spec_as_dict
+from workbench.tui import run_pages
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.messages import ModelsChanged, News, RunsChanged
 from workbench.tui.screens.arena_form import load_round
@@ -214,6 +215,21 @@ async def test_a_run_that_waits_for_the_disk_says_so_and_what_to_do(data: Bench)
         error, hint = "the disk is full at step 4", "free some space"
         directory.write_status(replace(status, state=RunState.PAUSED, error=error, hint=hint))
         await until_shown(pilot, "PAUSED: the disk is full at step 4 · free some space")
+
+
+def test_names_and_values_from_a_foreign_folder_reach_the_pages_clean(data: Bench) -> None:
+    run, evil = queued(data), "a\x1b]52;c;AAAA\x07"
+    directory = RunDirectory(Path(run.directory))
+    told = directory.spec()
+    odd = replace(told, knobs={**told.knobs, evil: evil}, versions={evil: evil})
+    directory.write_json(directory.root / "spec.json", spec_as_dict(odd))
+    directory.adjust({evil: "other"})
+    directory.events_file.write_text(
+        json.dumps({"event": "sample", "step": evil, "answers": [{"prompt": evil, "answer": evil}]}) + "\n"
+    )
+    for name in ("config", "samples"):
+        shown = run_pages.page(data, run, name, 80).plain
+        assert "AAAA" in shown and "\x1b" not in shown and "\x07" not in shown
 
 
 async def test_a_failed_run_shows_its_error_and_what_to_do(data: Bench) -> None:

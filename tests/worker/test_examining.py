@@ -117,3 +117,19 @@ def test_a_finished_run_has_its_page_in_its_folder(tuned: RunDirectory) -> None:
     page = (tuned.root / "report.html").read_text()
     assert "finished, step 20 of 20" in page and "<svg" in page
     assert "finished, step 20 of 20" in (tuned.root / "report.md").read_text()
+
+
+def test_a_canary_that_the_template_does_not_take_is_refused_before_the_first_step(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.trainer import examining
+
+    def refusing(tokenizer: object, turns: object) -> list[int]:
+        raise ValueError("System role not supported")
+
+    monkeypatch.setattr(examining, "prompt_ids", refusing)
+    directory = with_asides(make_run(tmp_path / "run", tiny_llama, max_steps=2))
+    assert train(directory) == 1
+    status = directory.status()
+    assert status is not None and "System role not supported" in status.error
+    assert [event for event in directory.events()[0] if event["event"] == "metrics"] == []

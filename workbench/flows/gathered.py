@@ -82,9 +82,10 @@ class Gathered:
                 except RefusedError as error:
                     self._data = error
                 self._key = key
-        if isinstance(self._data, RefusedError):
-            raise self._data
-        return self._data
+            found = self._data  # another caller may put its own there as soon as the lock is free
+        if isinstance(found, RefusedError):
+            raise found
+        return found
 
 
 def gather(

@@ -11,11 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.domain.examples import Split
+from workbench.domain.queries import Filter, Query
 from workbench.domain.runs import Run, RunSpec
 from workbench.domain.training import TrainingRow
 from workbench.errors import NotFoundError, RefusedError
 from workbench.flows import registry
 from workbench.flows.origins import versions
+from workbench.flows.run_scores import IMPORTED
 from workbench.flows.train import RunPlan, free_name
 from workbench.jobs.run_directory import RunDirectory, now_utc
 
@@ -30,13 +33,15 @@ def plan_again(bench: Bench, run: Run, *, name: str = "", allow: Sequence[str] =
     """A plan that does what ``run`` did; nothing is written.
 
     ``allow`` may hold ``versions`` (packages differ) and ``base`` (the base's weights differ). Raises ``RefusedError``
-    for those, and always when the rows are not what they were.
+    for those, and always when the rows are not what they were, or are in a test split by now.
     """
     directory = RunDirectory(Path(run.directory))
     told = directory.spec()
     if directory.row_hash() != told.row_hash:
         raise RefusedError(f"the rows of {run.name} were changed after it was made", hint="plan a new run")
     origin = directory.read_json(directory.origin_file)
+    if IMPORTED not in origin:
+        _refuse_locked(bench, told)
     findings = [*_versions(told, allow), *_weights(bench, told, origin, allow)]
     rows = [_rows(path, ids) for path, ids in _files(directory, told)]
     spec = replace(
@@ -45,11 +50,22 @@ def plan_again(bench: Bench, run: Run, *, name: str = "", allow: Sequence[str] =
         created_utc=now_utc(),
         versions=versions(),
         command=f"workbench runs rerun {run.name}",
+        group="",
+        group_kind="",
+        stage="",
+        varied=(),
     )
     beside = {file: (directory.root / file).read_text(encoding="utf-8") for file in _there(directory)}
     beside["origin.json"] = json.dumps({**origin, "rerun_of": run.name}, indent=1) + "\n"
     reward = directory.reward_file.read_text(encoding="utf-8") if directory.reward_file.is_file() else ""
-    return RunPlan(spec, rows[0], rows[1], tuple(findings), spec.command, reward, beside)
+    return RunPlan(spec, rows[0], rows[1], tuple(findings), spec.command, reward, beside, directory.ticket().gpus)
+
+
+def _refuse_locked(bench: Bench, told: RunSpec) -> None:
+    locked = bench.store.examples.ids(Query((Filter("split", Split.TEST.value),)), dataset=None)
+    if count := len(set(told.example_ids).intersection(locked)):
+        verb = "is" if count == 1 else "are"
+        raise RefusedError(f"{count:,} of its training rows {verb} in a test split now", hint="plan a new run")
 
 
 def _versions(told: RunSpec, allow: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ from workbench.flows.presets import AUTO
 from workbench.flows.train import RunPlan
 from workbench.jobs.launch import ensure_runner
 from workbench.jobs.processes import child_environment, module_argv, spawn_detached
+from workbench.jobs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -98,7 +99,7 @@ def table(bench: Bench, name: str) -> SweepTable:
     runs = [run for run in bench.store.runs.list() if run.group == name and run.group_kind == SWEEP]
     if not runs:
         raise NotFoundError(f"there is no sweep {name!r}", hint="workbench sweep list shows them")
-    specs = {run.id: train.spec(run) for run in runs}
+    specs = {run.id: RunDirectory(Path(run.directory)).spec() for run in runs}
     first = specs[runs[0].id]
     by_reward = training_methods.get(first.method).measure is Measure.REWARDS
     outcomes = [_outcome(bench, run, specs[run.id], by_reward=by_reward) for run in runs]
@@ -122,23 +123,25 @@ def ask_on(bench: Bench, name: str, *, start_runner: train.StartRunner = ensure_
     if wanted < 1:
         return []
     settings = _asked(sweep, sweep.dimensions, found.outcomes, wanted)
-    start = len(found.outcomes) + 1
+    # By the last one's number: a run in between may have been deleted.
+    start = 1 + max(_number(outcome.name) for outcome in found.outcomes)
     gathered = Gathered()
     plans = [_plan(bench, sweep, one, number, gathered) for number, one in enumerate(settings, start=start)]
     return train.launch_all(bench, plans, start_runner=start_runner)
 
 
 def is_asking_over(bench: Bench, name: str) -> bool:
-    """True when all trials were queued, or nobody asks for this sweep."""
-    path = _definition(bench, name)
-    return not path.is_file() or len(table(bench, name).outcomes) >= _read(bench, name).trials
+    """True when all trials were queued, all were deleted, or nobody asks for this sweep."""
+    made = sum((run.group, run.group_kind) == (name, SWEEP) for run in bench.store.runs.list())
+    return not _definition(bench, name).is_file() or not made or made >= _read(bench, name).trials
 
 
 def keep_asking(bench: Bench) -> None:
     """Start the asking process of every sweep that has trials left and none at work, after a reboot for example."""
     for path in sorted((bench.workspace.runs / _FOLDER).glob("*.json")):
-        if not is_asking_over(bench, path.stem):
-            _start_asking(bench, path.stem)
+        name = _name_in(path)
+        if name and not is_asking_over(bench, name):
+            _start_asking(bench, name)
 
 
 def asking_lock(bench: Bench, name: str) -> Path:
@@ -214,6 +217,19 @@ def _outcome(bench: Bench, run: Run, spec: RunSpec, *, by_reward: bool) -> Outco
     # What was asked for: a trainer that ran out of memory may have changed a batch on its way.
     settings = {name: str(spec.knobs[name]) for name in spec.varied}
     return Outcome(run.id, run.name, settings, run.state.value, value, run.state is RunState.FINISHED)
+
+
+def _number(name: str) -> int:
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def _name_in(path: Path) -> str:
+    """The sweep that a definition is of ("" for none); its file's name has no slash where the sweep's has one."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _definition(bench: Bench, name: str) -> Path:

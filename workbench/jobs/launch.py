@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ LOCK_NAME = ".runner.lock"
 PID_NAME = ".runner.pid"
 HOLD_NAME = ".hold"
 LOG_NAME = "runner.log"
+_LEAVING_SECONDS = 10.0
 
 
 def runner_is_running(runs: Path) -> bool:
@@ -27,13 +29,19 @@ def runner_is_running(runs: Path) -> bool:
 
 
 def hold(runs: Path) -> ProcessIdentity | None:
-    """Let no runner start before ``let_go``, and ask the one at work to end (given back); its trainers go on."""
+    """Let no runner start before ``let_go``, and end the one at work (given back); its trainers go on.
+
+    Comes back when that one has left the queue, mostly within a second, so that another can be started at once.
+    """
     runs.mkdir(parents=True, exist_ok=True)
     (runs / HOLD_NAME).touch()
     runner = runner_process(runs)
     if runner is not None:
         with suppress(ProcessLookupError):
             os.kill(runner.pid, signal.SIGTERM)
+        patience = time.monotonic() + _LEAVING_SECONDS
+        while runner.is_alive() and runner_is_running(runs) and time.monotonic() < patience:
+            time.sleep(0.05)
     return runner
 
 

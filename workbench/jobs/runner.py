@@ -26,7 +26,7 @@ from workbench.domain.runs import RunState
 from workbench.errors import EngineError, UsageError, WorkbenchError
 from workbench.jobs import devices, ranks
 from workbench.jobs.engine import EngineClient, free_the_gpu
-from workbench.jobs.launch import LOCK_NAME, PID_NAME
+from workbench.jobs.launch import LOCK_NAME, PID_NAME, is_held
 from workbench.jobs.processes import ProcessIdentity, child_environment
 from workbench.jobs.queue import queue, ready
 from workbench.jobs.run_directory import RunDirectory, all_runs, now_utc
@@ -250,6 +250,8 @@ def serve(
         try:
             with FileLock(runs / LOCK_NAME, timeout=LOCK_PATIENCE_SECONDS):
                 (runs / PID_NAME).write_text(json.dumps(asdict(ProcessIdentity.own())), encoding="utf-8")
+                if is_held(runs):  # since before there was a process to ask
+                    return worked
                 Runner(runs, trainer=trainer, poll_seconds=poll_seconds, make_room=make_room, ended=over).work()
         except Timeout:
             return worked

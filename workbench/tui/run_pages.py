@@ -60,7 +60,7 @@ def samples(bench: Bench, run: Run, width: int) -> Lines:
             )
             if answer is None:
                 continue
-            when = f"step {event.get('step')}"
+            when = f"step {clean(str(event.get('step')))}"
             yield (f"  {when:>10}  (the same)", "dim") if answer == before else (f"  {when:>10}  {_block(answer)}", "")
             before = answer
         yield "", ""
@@ -92,8 +92,8 @@ def config(bench: Bench, run: Run, width: int) -> Lines:
     )
     yield "", ""
     for name, value in spec.knobs.items():
-        changed = f"  (was {told[name]})" if name in told and told[name] != value else ""
-        yield f"{name:<32} {clean(str(value))}{changed}", "bold" if changed else ""
+        changed = f"  (was {clean(str(told[name]))})" if name in told and told[name] != value else ""
+        yield f"{clean(name):<32} {clean(str(value))}{changed}", "bold" if changed else ""
     yield "", ""
     yield from _facts(*spec.versions.items())
 
@@ -177,7 +177,7 @@ def _queue(bench: Bench) -> Lines:
 
 def _facts(*facts: tuple[str, object]) -> Lines:
     for name, value in facts:
-        yield f"{name:<14} {clean(str(value))}", ""
+        yield f"{clean(name):<14} {clean(str(value))}", ""
 
 
 def _cells(texts: list[str], widths: list[int]) -> str:

@@ -69,8 +69,11 @@ class Examiner:
         return config is None or bool(self._spec.adapter_path) or _changes_base(config)
 
     def prepare(self) -> None:
-        """Make the tokens now, which takes all processes of a run; what follows is for one of them."""
-        _ = self._tokens
+        """Make all tokens now, which takes all processes of a run; what follows is for one of them.
+
+        What this model's template does not take is so refused before the first step, and not after the last.
+        """
+        _ = self._tokens, self._prompts
 
     def measure_start(self) -> None:
         """Measure the start now when it must be now; once for all starts of a run."""
@@ -130,6 +133,10 @@ class Examiner:
     @cached_property
     def _canaries(self) -> list[list[dict[str, Any]]]:
         return [] if self._is_scoring else [row["prompt"] for row in _read(self._directory.canary_file)]
+
+    @cached_property
+    def _prompts(self) -> list[list[int]]:
+        return [prompt_ids(self._tokenizer, turns) for turns in self._canaries]
 
     @cached_property
     def _tokens(self) -> tuple[list[list[TokenSequence]], list[list[TokenSequence]]]:
@@ -238,9 +245,8 @@ class Examiner:
             return []
         self._check()
         ends = stop_ids(self._model, self._tokenizer)
-        prompts = [prompt_ids(self._tokenizer, turns) for turns in self._canaries]
         filler = self._tokenizer.pad_token_id or 0
-        told = greedy(self._model, prompts, ends=ends, filler=filler, max_new_tokens=CANARY_TOKENS)
+        told = greedy(self._model, self._prompts, ends=ends, filler=filler, max_new_tokens=CANARY_TOKENS)
         return [self._tokenizer.decode(ids, skip_special_tokens=True) for ids in told]
 
 

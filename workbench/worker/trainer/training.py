@@ -166,8 +166,7 @@ def _examiner(reporter: Reporter, built: Built, spec: RunSpec) -> Examiner | Non
         reporter.note("single rows and general text are not measured on a model that is shared out")
         return None
     examiner = Examiner(built, spec, reporter.directory, check=lambda: _check_own_stop(reporter))
-    if ranks.world_size() > 1:
-        examiner.prepare()  # every process waits there for the others
+    examiner.prepare()  # of several processes each waits there for the others
     return examiner if ranks.is_first() else None
 
 
