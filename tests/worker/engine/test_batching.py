@@ -167,6 +167,80 @@ def test_when_the_memory_is_too_small_what_is_only_remembered_gives_way(
     assert in_process.scheduler._resident.recall(in_process.scheduler._resident._base, list(range(99))).tokens == 0
 
 
+def code_of(row: Any) -> str:
+    """How the row was refused."""
+    from workbench.worker.engine.wire import Refusal
+
+    with pytest.raises(Refusal) as caught:
+        row.result()
+    return caught.value.code
+
+
+def starving_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    """Have a method run out of memory at its first call."""
+    import torch
+
+    method = getattr(owner, name)
+
+    def starved(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(owner, name, method)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(owner, name, starved)
+
+
+def test_a_row_that_finds_no_memory_to_join_with_is_told_so(
+    in_process: Any, bare: Bare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.engine.sheet import Sheet
+
+    starving_once(monkeypatch, Sheet, "join")
+    rows = in_process.together(("base", LONG), ("tuned", SHORT))
+    assert [code_of(row) for row in rows] == ["out_of_memory"] * 2
+    assert told(in_process.ask("base", LONG)) == bare.answer("base", LONG)
+
+
+def test_a_row_that_finds_no_memory_for_its_past_is_told_so(
+    in_process: Any, bare: Bare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.engine.sheet import Sheet
+
+    starving_once(monkeypatch, Sheet, "lay")
+    assert code_of(in_process.ask("base", LONG)) == "out_of_memory"
+    assert told(in_process.ask("base", LONG)) == bare.answer("base", LONG)
+
+
+def test_a_row_whose_model_was_lost_by_the_next_ones_adapter_is_told_so(
+    in_process: Any, bare: Bare, tiny_models: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "foreign"
+    shutil.copytree(tiny_models.root / "tuned", folder)
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    settings["target_modules"] = ["q_proj", "mlp"]  # the second cannot be adapted: the base is left half dressed
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    in_process.desk.register("foreign", str(folder), ("base", str(tiny_models.root / "base")))
+    in_process.unload()
+    rows = in_process.together(("base", SHORT), ("foreign", SHORT))
+    assert [code_of(row) for row in rows] == ["model_lost", "engine_error"]
+    assert told(in_process.ask("base", SHORT)) == bare.answer("base", SHORT)
+
+
+def test_without_memory_to_remember_a_row_that_leaves_the_others_answer_on(
+    in_process: Any, bare: Bare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from workbench.worker.engine.memory import Memory
+
+    def starve(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Memory, "keep", starve)
+    rows = beside(in_process, ("base", LONG), ("tuned", SHORT), ("base", SHORT))
+    rows[1].cancel()
+    assert [told(rows[row]) for row in (0, 2)] == [bare.answer("base", LONG), bare.answer("base", SHORT)]
+
+
 # Log-probabilities
 
 
@@ -240,6 +314,35 @@ def test_models_with_windows_and_states_answer_as_bare_ones(in_process: Any, kin
     assert [told(row) for row in rows] == [bare.answer(name, text) for text in (LONG, SHORT, LONG + SHORT)]
     late = beside(in_process, (name, LONG), (name, SHORT))
     assert [told(row) for row in late] == [bare.answer(name, text) for text in (LONG, SHORT)]
+
+
+@pytest.mark.parametrize("name", ["window", "state"])
+def test_a_pass_that_ran_out_of_memory_is_run_again_only_where_that_changes_nothing(
+    in_process: Any, kinds: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import torch
+
+    from workbench.worker.engine.adapters import Adapters
+
+    bare = Bare(kinds[name].parent, bases=tuple(kinds))
+    in_process.desk.register(name, str(kinds[name]), None)
+    in_process.ask(name, SHORT).result()
+    run, calls = Adapters.run, 0
+
+    def starved(self: Any, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        output = run(self, *arguments)  # the layers have written what they write
+        if calls == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return output
+
+    monkeypatch.setattr(Adapters, "run", starved)
+    row = in_process.ask(name, LONG)
+    if name == "state":
+        assert code_of(row) == "out_of_memory"
+    assert told(in_process.ask(name, LONG) if name == "state" else row) == bare.answer(name, LONG)
+    assert calls > 4
 
 
 # Long chats

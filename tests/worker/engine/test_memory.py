@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from bare import Bare
+
 pytestmark = pytest.mark.ml
 
+SHORT = "Hi"
 LONG = "Tell me everything about the history of the wooden spoon, please, and then some more."
 OTHER = "Something else entirely, if you do not mind, about the forks of this world."
 
@@ -87,26 +90,60 @@ def test_a_prompt_in_many_chunks_gives_the_same_answers(in_process: Any, monkeyp
     assert [asked.result()[0] for asked in in_process.together(*rows)] == whole
 
 
-def test_a_row_is_stopped_while_its_prompt_is_still_being_read(
-    in_process: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def stopping_the_first(
+    in_process: Any, monkeypatch: pytest.MonkeyPatch, *rows: tuple[str, str]
+) -> tuple[list[Any], list[int]]:
+    """Rows that are read together a token at a time, the first of them stopped in the third pass; and the passes."""
     in_process.unload()
     chunks_of(1, in_process, monkeypatch)
-    forward, reads = in_process.scheduler._resident.forward, 0
+    forward = in_process.scheduler._resident.forward
     asked: list[Any] = []
+    passes: list[int] = []
 
     def counted(*arguments: Any) -> Any:
-        nonlocal reads
-        reads += 1
-        if reads == 3:
+        passes.append(len(passes))
+        if len(passes) == 3:
             asked[0].cancel()
         return forward(*arguments)
 
     with in_process.desk.changed:
-        asked.append(in_process.ask("base", LONG))
+        asked += in_process.together(*rows)
         monkeypatch.setattr(in_process.scheduler._resident, "forward", counted)
+    return asked, passes
+
+
+def test_a_row_is_stopped_while_its_prompt_is_still_being_read(
+    in_process: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, passes = stopping_the_first(in_process, monkeypatch, ("base", LONG))
     in_process.unload()
-    assert reads == 3 and asked[0].events.empty()
+    assert len(passes) == 3 and asked[0].events.empty()
+
+
+def test_the_longest_prompt_may_be_stopped_while_it_is_read_with_a_shorter_one(
+    in_process: Any, bare: Bare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (longer, shorter), passes = stopping_the_first(in_process, monkeypatch, ("base", LONG), ("tuned", SHORT))
+    answer, done = shorter.result()
+    assert answer.rstrip("\ufffd") == bare.answer("tuned", SHORT)
+    assert len(passes) == 3 + done.prompt_tokens + done.tokens - 1  # none for what only the longer one had to read
+    assert longer.events.empty()
+
+
+def test_a_prompt_that_is_stopped_and_cannot_be_remembered_does_not_end_the_engine(
+    in_process: Any, bare: Bare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.engine.memory import Memory
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Memory, "keep", fail)
+        _, passes = stopping_the_first(in_process, patch, ("base", LONG * 2))
+        in_process.unload()
+    assert len(passes) == 3
+    assert in_process.ask("base", SHORT).result()[0].rstrip("\ufffd") == bare.answer("base", SHORT)
 
 
 def states(tokens: int, seed: int) -> Any:

@@ -92,6 +92,13 @@ class Reading:
             self._ids = self._ids[:last]
         self.rows[number] = self.rows[last]
         self.rows.pop()
+        self._skip_idle_columns()
+
+    def _skip_idle_columns(self) -> None:
+        """Go on to where the longest prompt that is left begins: nobody needs what comes before."""
+        idle = max(0, self.sheet.begin - self.sheet.end)
+        self.sheet.advance(idle)
+        self._done += idle
 
 
 class Batch:
@@ -121,16 +128,11 @@ class Batch:
         rows = [number for number, row in enumerate(reading.rows) for _ in row]
         logits = reading.logits[torch.tensor(rows, device=reading.logits.device)]
         for lane, row, (token, reason) in zip(lanes, rows, self._draw(logits, lanes), strict=True):
-            reading.rows[row].remove(lane)
+            if reason is None:
+                self._take_in(lane, token, reading, row)
+            reading.rows[row].remove(lane)  # last: until then the reading answers for it
             if reason is not None:
                 self._say_end(lane, reason)
-                continue
-            if isinstance(self._sheet, Sheet) and isinstance(reading.sheet, Sheet):
-                self._sheet.join(reading.sheet, row)
-            else:  # what cannot be joined is taken over whole
-                self._sheet = reading.sheet
-            self.lanes.append(lane)
-            self._next.append(token)
         reading.rows.clear()
 
     @torch.inference_mode()
@@ -157,6 +159,14 @@ class Batch:
         for lane in self.lanes:
             self._end(lane.row, refusal)
         self.lanes.clear()
+
+    def _take_in(self, lane: Lane, token: int, reading: Reading, row: int) -> None:
+        if isinstance(self._sheet, Sheet) and isinstance(reading.sheet, Sheet):
+            self._sheet.join(reading.sheet, row)
+        else:  # what cannot be joined is taken over whole
+            self._sheet = reading.sheet
+        self.lanes.append(lane)
+        self._next.append(token)
 
     def _draw(self, logits: torch.Tensor, lanes: Sequence[Lane]) -> list[tuple[int, StopReason | Refusal | None]]:
         """Each row's token, and the reason why its answer ends with it if it does."""
@@ -192,8 +202,8 @@ class Batch:
 def forward(resident: Resident, rows: Sequence[Loaded], sheet: Columns, ids: torch.Tensor) -> torch.Tensor:
     """Run ``(rows, new)`` token ids behind what the sheet holds; gives ``(rows, vocabulary)`` logits of the last.
 
-    When the memory is too small, what is only remembered gives way. That it is run again does no harm: what it wrote
-    lies behind the end of the sheet.
+    When the memory is too small, what is only remembered gives way. That it is run again does no harm to a sheet: what
+    was written lies behind its end. A state would be moved on twice, so there the error is the caller's.
     """
     new = ids.shape[1]
     inputs: dict[str, Any] = {
@@ -205,6 +215,8 @@ def forward(resident: Resident, rows: Sequence[Loaded], sheet: Columns, ids: tor
     try:
         logits = resident.forward(rows, inputs)
     except torch.OutOfMemoryError:
+        if not isinstance(sheet, Sheet):
+            raise
         resident.free_memory()
         logits = resident.forward(rows, inputs)
     sheet.advance(new)

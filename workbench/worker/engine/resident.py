@@ -102,8 +102,11 @@ class Resident:
         return self.memory.recall(loaded, prompt) if self.can_batch else Past()
 
     def remember(self, loaded: Loaded, ids: Sequence[int], past: Past) -> None:
-        """Keep a row's keys and values for a prompt that begins alike."""
-        self.memory.keep(loaded, ids, past)
+        """Keep a row's keys and values for a prompt that begins alike, if there is memory for a copy of them."""
+        try:
+            self.memory.keep(loaded, ids, past)
+        except torch.OutOfMemoryError:
+            self.free_memory()
 
     def _there(self) -> Adapters:
         """The model; raises ``Refusal`` when a failed load took it away under rows that were about to start."""

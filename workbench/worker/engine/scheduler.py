@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -47,7 +48,7 @@ class Scheduler:
         while True:
             self._wait()
             for work in self._work():
-                work.drop_cancelled()
+                self._drop_cancelled(work)
             self._admit()
             self._read_on()
             for batch in list(self._batches):
@@ -90,8 +91,7 @@ class Scheduler:
                 lanes += self._open(item, lanes)
             else:
                 break
-        for members in self._plan(lanes):
-            self._readings.append(Reading(self._resident, members, self._desk.end))
+        self._start(lanes)
         self._show_load()
 
     def _take_first(self) -> None:
@@ -140,6 +140,24 @@ class Scheduler:
         if context is not None and len(prompt) > context - 1:
             raise too_long(row.place.name, len(prompt), context)
         return prompt, ""
+
+    def _start(self, lanes: list[Lane]) -> None:
+        """Have the prompts read; lanes for which there is no room, or no model any more, are told so."""
+        plans = self._guard("reading the prompt", lambda: self._plan(lanes))
+        if isinstance(plans, Refusal):
+            self._turn_away(lanes, plans)
+            return
+        for members in plans:
+            reading = self._guard("reading the prompt", partial(Reading, self._resident, members, self._desk.end))
+            if isinstance(reading, Reading):
+                self._readings.append(reading)
+            else:
+                self._turn_away(members, reading)
+
+    def _turn_away(self, lanes: list[Lane], refusal: Refusal) -> None:
+        for lane in lanes:
+            self._desk.end(lane.row, refusal)
+        self._resident.free_memory()
 
     def _plan(self, lanes: list[Lane]) -> list[list[Lane]]:
         """Which lanes are read together: those that can, and whose prompts do not drown in padding."""
@@ -208,6 +226,12 @@ class Scheduler:
         failure = self._guard("answering", batch.step)
         if failure is not None:
             batch.fail(failure)
+            self._resident.free_memory()
+
+    def _drop_cancelled(self, work: Reading | Batch) -> None:
+        failure = self._guard("stopping an answer", work.drop_cancelled)
+        if failure is not None:
+            work.fail(failure)
             self._resident.free_memory()
 
     def _unload(self, item: Unload) -> None:
