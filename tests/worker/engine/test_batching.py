@@ -388,6 +388,19 @@ def test_a_last_question_that_is_too_long_by_itself_is_refused(in_process: Any) 
     assert caught.value.code == "context_length_exceeded"
 
 
+@pytest.mark.parametrize("turns_before", [0, 4])
+def test_a_last_question_that_leaves_little_room_for_the_answer_is_still_read(
+    in_process: Any, bare: Bare, turns_before: int
+) -> None:
+    question = "x" * 200  # with its template more than three quarters of the context, and less than all of it
+    messages = [*chat(turns_before), {"role": "user", "content": question}]
+    row = in_process.ask("base", "", messages=messages, truncation="auto", max_tokens=100)
+    alone = in_process.ask("base", question, max_tokens=100)
+    assert row.result()[0] == alone.result()[0]
+    assert 256 * 3 // 4 < row.result()[1].prompt_tokens == alone.result()[1].prompt_tokens < 256
+    assert any(isinstance(event, Notice) for event in row.heard) == bool(turns_before)
+
+
 # Loading
 
 

@@ -18,7 +18,8 @@ Turns = Sequence[dict[str, str]]
 def fitted(speaker: Speaker, turns: Turns, context: int, max_tokens: int, name: str) -> tuple[list[int], str]:
     """The prompt without its oldest turns, so that it fits, and the notice to show; an empty one if nothing went.
 
-    The system prompt and the last question always stay. Raises ``Refusal`` when they alone are too long.
+    The system prompt and the last question always stay, and take from the room for the answer when they need it.
+    Raises ``Refusal`` when they alone are longer than the model reads.
     """
     ids = speaker.encode(turns)
     whole = len(ids)
@@ -26,11 +27,14 @@ def fitted(speaker: Speaker, turns: Turns, context: int, max_tokens: int, name: 
     if whole <= room:
         return ids, ""
     kept_first = 1 if turns and turns[0]["role"] == "system" else 0
+    begin = kept_first
     for begin in _beginnings(speaker, turns, kept_first, context // STEP_SHARE):
         ids = speaker.encode([*turns[:kept_first], *turns[begin:]])
         if len(ids) <= room:
-            return ids, _notice(begin - kept_first, whole, context, name)
-    raise too_long(name, len(ids), context)
+            break
+    if len(ids) >= context:
+        raise too_long(name, len(ids), context)
+    return ids, _notice(begin - kept_first, whole, context, name) if begin > kept_first else ""
 
 
 def too_long(name: str, tokens: int, context: int) -> Refusal:
