@@ -87,7 +87,7 @@ class Port:
         try:
             answer = self._accept(body)
         except Refusal as refusal:
-            known = {place.name for place in self._desk.places()}
+            known = [place.name for place in self._desk.places()]  # no set: what is asked for may be a list
             self._counts.refused(body["model"] if body.get("model") in known else "", refusal.code)
             raise
         return await respond(request, answer, stream=answer.asked.stream)

@@ -140,8 +140,10 @@ def _top_logprobs(body: Mapping[str, Any]) -> int | None:
 
 
 def _stops(value: Any) -> tuple[str, ...]:
-    stops = [value] if isinstance(value, str) else list(value or [])
-    if len(stops) > MAX_STOPS or not all(isinstance(s, str) and s for s in stops):
+    if value is None:
+        return ()
+    stops = [value] if isinstance(value, str) else value
+    if not isinstance(stops, list) or len(stops) > MAX_STOPS or not all(isinstance(s, str) and s for s in stops):
         raise _bad(f"'stop' must be a text or a list of up to {MAX_STOPS} texts, none of them empty")
     return tuple(stops)
 
