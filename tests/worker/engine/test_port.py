@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -170,7 +171,9 @@ def test_log_probabilities_come_with_their_tokens(client: openai.OpenAI) -> None
     ("change", "error", "code"),
     [
         ({"model": "nobody"}, openai.NotFoundError, "model_not_found"),
+        ({"model": []}, openai.BadRequestError, "invalid_value"),
         ({"temperature": 9}, openai.BadRequestError, "invalid_value"),
+        ({"stop": True}, openai.BadRequestError, "invalid_value"),
         ({"max_tokens": 1001}, openai.BadRequestError, "invalid_value"),
         ({"messages": [{"role": "user", "content": "x" * 300}]}, openai.BadRequestError, "context_length_exceeded"),
         ({"messages": [{"role": "user", "content": "x" * 30_000}]}, openai.APIStatusError, "request_too_large"),
@@ -311,6 +314,41 @@ async def test_an_answer_that_takes_too_long_ends_with_an_error(spec: ServeSpec)
     assert (whole.status_code, whole.json()["error"]["code"]) == (504, "time_limit")
     assert "longer than 0.1 seconds" in streamed.text
     assert all(row.cancelled for row in desk.queue)
+
+
+async def test_a_client_that_stops_reading_gives_its_place_back_when_the_time_is_over(
+    spec: ServeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.engine import answering
+
+    monkeypatch.setattr(answering, "SEND_SECONDS", 0.1)
+    port, desk = without_a_model(replace(spec, limits=ServeLimits(seconds=0.1, concurrent=1)))
+    given = {"model": "base", "messages": HELLO, "stream": True}
+    async with asyncio.timeout(30):
+        await ask_and_never_read(port, given)
+    assert all(row.cancelled for row in desk.queue)
+    async with asking(port) as plain:
+        assert "longer than 0.1 seconds" in (await plain.post("/v1/chat/completions", json=given)).text
+        assert 'outcome="time_limit"} 2.0' in (await plain.get("/metrics")).text
+
+
+async def ask_and_never_read(port: Port, body: dict[str, Any]) -> None:
+    """Post it as a client whose connection takes nothing any more."""
+    headers = {"host": "localhost", "authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "POST",
+        "scheme": "http", "path": "/v1/chat/completions", "raw_path": b"/v1/chat/completions", "query_string": b"",
+        "root_path": "", "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    waiting = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+
+    async def receive() -> Any:
+        return waiting.pop() if waiting else await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        await asyncio.Event().wait()
+
+    await port.app()(scope, receive, send)
 
 
 async def test_while_it_loads_it_is_not_healthy(spec: ServeSpec) -> None:

@@ -28,6 +28,7 @@ from workbench.worker.engine.wire import (
 )
 
 KEEP_ALIVE_SECONDS = 0.2
+SEND_SECONDS = 2.0  # for a client to take what was said, after an answer's time is over
 
 
 @dataclass
@@ -102,6 +103,15 @@ class Answer:
             return
         while not self._events.empty():
             self._take(*self._events.get_nowait())
+
+    @property
+    def limit_to_send(self) -> float | None:
+        """Seconds after which a stream is given up, even by a client that takes nothing; None means unlimited."""
+        return self._limit + SEND_SECONDS if self._limit else None
+
+    def give_up(self) -> None:
+        """The time is over, and the client could not even be told."""
+        self._refuse(_out_of_time(self._limit))
 
     async def whole(self, request: Request) -> Response:
         """The answers in one piece; cancelled when the client goes away."""
@@ -221,9 +231,14 @@ class AnswerStream(StreamingResponse):
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send; a closed connection ends this early."""
+        """Send; a closed connection ends this early, and the limit does, for a client that stopped reading."""
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(self._answer.limit_to_send) as time_limit:
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            if not time_limit.expired():  # the connection's own
+                raise
+            self._answer.give_up()
         finally:
             self._answer.close()
 
