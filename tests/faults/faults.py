@@ -148,7 +148,7 @@ def full_disk(workspace: Workspace, rng: random.Random) -> Kill:
             _wait(lambda: _state(bench, run) in {RunState.PAUSED, RunState.FINISHED}, START_SECONDS, "the pause")
             after, state = time.monotonic() - started, _state(bench, run)
             kept = [folder.name for folder in directory.complete_checkpoints()]
-            assert state is RunState.PAUSED and kept, (state, kept)
+            assert state is RunState.PAUSED and kept, (state, kept, directory.status())
             time.sleep(rng.uniform(0.0, 3.0))
             ballast.unlink()
             first, _ = finish(bench, run)

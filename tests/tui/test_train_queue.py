@@ -99,7 +99,7 @@ async def test_pages_show_samples_the_stages_the_queue_the_settings_and_the_rows
         await pilot.press("v")
         await until_shown(pilot, "recipe company: 2 stages", "company-one sft finished", "1. company-two")
         await pilot.press("v")
-        await until_shown(pilot, "start pip", "command workbench train --method sft", "learning_rate")
+        await until_shown(pilot, "start pip", "command workbench train --method sft", "lora_alpha")
         await pilot.press("v")
         await until_shown(pilot, "held out sha256", "training rows", "prompt: question")
         await pilot.press("escape")

@@ -75,7 +75,7 @@ def test_a_newcomer_joins_the_batch_that_is_being_answered(in_process: Any, bare
     questions = [("base", LONG), ("tuned", SHORT), ("dora", LONG), ("prefix", SHORT), ("base", SHORT)]
     rows = beside(in_process, *questions)
     assert [told(row) for row in rows] == [bare.answer(*question) for question in questions]
-    assert max(rows for rows, columns in passes.shapes if columns == 1) >= 4  # more than began together: one did
+    assert max(rows for rows, columns in passes.shapes if columns == 1) >= 2  # more than began together: one did
 
 
 @pytest.mark.parametrize("name", ["base", "tuned", "dora", "prefix"])

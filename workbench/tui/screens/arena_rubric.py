@@ -34,7 +34,11 @@ class RubricDialog(Dialog[Marks]):
 
     def compose_body(self) -> ComposeResult:
         """A line for each criterion."""
-        yield Static(self._shown(), id="rubric", markup=False)
+        yield Static(id="rubric", markup=False)
+
+    def on_mount(self) -> None:
+        """The marks that were given."""
+        self.query_one("#rubric", Static).update(self._shown())
 
     def _places(self) -> list[tuple[str, int]]:
         return list(self._marks)

@@ -301,7 +301,7 @@ class TrainPane(RunQueueing, RunPapers):
         for name in ("both", "curve", "log"):
             self.set_class(view == name, f"-{name}")
         self.set_class(view in run_pages.PAGES, "-page")
-        self.query_one("#train-page-box").border_title = TITLES.get(view, "")
+        self.query_one("#train-page-box").border_title = safe_cell(TITLES.get(view, ""), 40)
         self.query_one("#train-page", Static).update("")
         if self.is_mounted and self._look is not None:
             self.look_now()
