@@ -276,3 +276,14 @@ def test_it_is_launched_as_a_command_on_this_workspace(bench: Bench, monkeypatch
         and args.run.__name__ == "batch_resume"
         and os.fspath(bench.workspace.batch_log).endswith("batches.log")
     )
+
+
+def test_the_arena_does_not_go_on_with_a_batch_that_was_stopped(bench: Bench) -> None:
+    bench.store.models.add("tuned", ModelKind.ADAPTER, "/nowhere/adapter", base="pip")
+    made = begun(bench, 3, "pip", "tuned")
+    cancelled = threading.Event()
+    batch.run(bench, made.id, on_progress=lambda _: cancelled.set(), cancelled=cancelled)
+    with bench.store.write() as db:
+        db.execute("UPDATE rounds SET owner_pid = 999999999")
+    assert bench.store.batches.get(made.id).round_id is not None
+    assert bench.store.rounds.adopt() is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
+
 import pytest
 from textual import events
 
@@ -14,12 +17,13 @@ from workbench.domain.examples import Kind, SourceKind
 from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
 from workbench.domain.rounds import PromptRow
+from workbench.errors import UsageError
 from workbench.flows import rounds
 from workbench.flows.bench import Bench
 from workbench.tui.messages import ComparisonsChanged, ExamplesChanged, News
 from workbench.tui.paste_guard import BURST_KEYS
 from workbench.tui.screens.arena import ArenaPane
-from workbench.tui.screens.arena_form import LIVE, SAMPLES, TYPED, ArenaForm, default_pair
+from workbench.tui.screens.arena_form import LIVE, SAMPLES, TYPED, ArenaForm, Plan, default_pair
 from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.picker import Picker
 
@@ -423,3 +427,97 @@ async def test_a_round_that_a_killed_terminal_left_behind_goes_on_by_itself(mode
         await until(pilot, lambda: len(models.store.comparisons.list()) == 3)
         await until_shown(pilot, "2 pairs of answers are ready")
         assert models.store.rounds.adopt() is None
+
+
+@pytest.mark.parametrize("is_failing", [True, False])
+async def test_a_watched_prompt_without_a_pair_leaves_the_last_vote_and_the_next_one_comes(
+    models: Bench, engine: FakeEngine, is_failing: bool
+) -> None:
+    engine.enqueue("plain words 0", "same words", "plain words 2", model="pip")
+    engine.enqueue("other words 0", "same words", "other words 2", model="tuned")
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        await pilot.press("n")
+        await until_shown(pilot, "both at once")
+        app.screen.query_one("#round-show", Picker).choose(LIVE)
+        app.screen.query_one("#round-limit").value = "3"  # type: ignore[attr-defined]
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "plain words 0", "other words 0", "← h left")
+        await pilot.press("h")
+        await until_shown(pilot, "goes on")
+        if is_failing:
+            engine.die_after(1)
+        await pilot.press("enter")
+        await until_shown(pilot, "plain words 2", "other words 2", "← h left")
+        assert not any(rating.undone for rating in models.store.comparisons.ratings(1))
+        assert len(votes(models)) == 1
+
+
+async def test_a_vote_is_not_taken_back_into_answers_that_are_being_written(models: Bench, engine: FakeEngine) -> None:
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        pairs(models, 1)
+        app.query_one(ArenaPane)._load_if_idle()
+        await until_shown(pilot, "question 0")
+        await pilot.press("h")
+        await until_shown(pilot, "goes on")
+        await pilot.press("n")
+        await until_shown(pilot, "both at once")
+        app.screen.query_one("#round-show", Picker).choose(LIVE)
+        app.screen.query_one("#round-limit").value = "1"  # type: ignore[attr-defined]
+        engine.hold()
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: app.query_one(ArenaPane).watching is not None)
+        await pilot.press("enter")
+        await until_shown(pilot, "watched live")
+        await pilot.press("u")
+        await until_shown(pilot, "wait until both answers are written")
+        assert len(votes(models)) == 1 and app.query_one(ArenaPane).mode == "live"
+        engine.release()
+
+
+def test_models_on_different_bases_are_not_watched(models: Bench) -> None:
+    models.store.models.add("other", ModelKind.BASE, "/nowhere/other")
+    models.store.models.add("remote", ModelKind.ENDPOINT, "http://localhost:9/v1 gpt")
+    prompt = Plan(("tuned", "other"), Sampling(), source=TYPED, typed="What is a tide?", live=True)
+    with pytest.raises(UsageError, match="different bases"):
+        prompt.begin(models)
+    assert models.store.rounds.adopt() is None
+    for plan in (replace(prompt, models=("tuned", "remote")), replace(prompt, models=("pip", "tuned"))):
+        assert plan.begin(models).total == 1
+    assert replace(prompt, live=False).begin(models).total == 1
+
+
+async def test_a_round_that_is_stopped_before_it_is_written_down_stays_stopped(models: Bench) -> None:
+    plan = Plan(("pip", "tuned"), Sampling(), source=TYPED, typed="What is a tide?")
+    stopped = threading.Event()
+    stopped.set()
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        assert app.query_one(ArenaPane)._make(lambda: plan.begin(models), stopped, None) == 0
+        with models.store.write() as db:
+            db.execute("UPDATE rounds SET owner_pid = 999999999")
+        assert models.store.rounds.get(1).done == 0 and models.store.rounds.adopt() is None
+
+
+async def test_time_away_is_not_time_spent_on_a_vote(models: Bench) -> None:
+    pairs(models, 1)
+    now = [100.0]
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        pane = app.query_one(ArenaPane)
+        pane._clock, pane._shown_at = (lambda: now[0]), now[0]
+        now[0] += 7
+        await pilot.press("v")
+        await until_shown(pilot, "No vote counts yet")
+        now[0] += 3600
+        await pilot.press("f6")
+        await until_shown(pilot, "question 0")
+        now[0] += 4
+        await pilot.press("h")
+        await until(pilot, lambda: len(votes(models)) == 1)
+        assert models.store.comparisons.ratings(1)[0].duration_ms == 11_000

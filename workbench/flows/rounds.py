@@ -16,7 +16,7 @@ from workbench.domain.chats import Generation, Sampling, StopReason, Turn
 from workbench.domain.comparisons import Candidate, Comparison, ModelIdentity, draw_left_is_a
 from workbench.domain.rounds import Answered, PromptRow, Round, RoundPair, pairings
 from workbench.domain.serving import AnswerEnd, ChatRequest, ModelPlace, TextPiece
-from workbench.errors import EngineError, NotFoundError, RefusedError
+from workbench.errors import EngineError, NotFoundError, RefusedError, UsageError
 from workbench.flows.registry import place
 
 if TYPE_CHECKING:
@@ -50,6 +50,17 @@ def begin(bench: Bench, models: Sequence[str], prompts: Sequence[PromptRow], *, 
     pairs = pairings([one.name for one in places], prompts, seed=seed)
     drawn = [replace(pair, draw_seed=secrets.randbits(63)) for pair in pairs]
     return bench.store.rounds.begin(drawn, sampling=replace(sampling, seed=seed))
+
+
+def check_live(bench: Bench, models: Sequence[str]) -> None:
+    """Raise ``UsageError`` when not all of the models can answer at the same time: one base is in memory at a time."""
+    if len({base_of(place(bench, name)) for name in models} - {""}) > 1:
+        raise UsageError("answers on different bases are not written at the same time", hint="choose: both at once")
+
+
+def base_of(where: ModelPlace) -> str:
+    """Where the weights are that must be in memory; "" for a model on another server, which needs none here."""
+    return "" if where.endpoint is not None else (where.base or where).path
 
 
 def left_behind(bench: Bench) -> Round | None:
@@ -132,9 +143,7 @@ class _Asking:
                     yield after
 
     def _base(self, name: str) -> str:
-        """Where the weights are that must be in memory; "" for a model on another server, which needs none here."""
-        where = self._places[name]
-        return "" if where.endpoint is not None else (where.base or where).path
+        return base_of(self._places[name])
 
     def _sides_on(self, base: str, pair: RoundPair) -> list[str]:
         """The sides to ask while ``base`` is loaded: those on it, and those on servers beside one of them."""

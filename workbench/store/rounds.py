@@ -29,6 +29,7 @@ _COUNTS = (
     "SELECT r.*, (SELECT count(*) FROM round_pairs p WHERE p.round_id = r.id) AS total, "
     "(SELECT count(*) FROM round_pairs p WHERE p.round_id = r.id AND p.state <> 'waiting') AS done FROM rounds r"
 )
+_LEFT_OPEN = "r.state = 'open' AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.round_id = r.id)"
 
 
 class Rounds:
@@ -105,9 +106,12 @@ class Rounds:
             return _round(row)
 
     def adopt(self) -> Round | None:
-        """The newest open round whose process is gone, owned by this process from now on; None when there is none."""
+        """The newest open round whose process is gone, owned by this process from now on; None when there is none.
+
+        The round of a batch is the batch's to go on with, or to leave.
+        """
         with self._store.write() as db:
-            for row in db.execute(f"{_COUNTS} WHERE r.state = 'open' ORDER BY r.id DESC").fetchall():
+            for row in db.execute(f"{_COUNTS} WHERE {_LEFT_OPEN} ORDER BY r.id DESC").fetchall():
                 if process_started(row["owner_pid"], near=row["owner_started"]) == 0.0:
                     db.execute(
                         "UPDATE rounds SET owner_pid = ?, owner_started = ? WHERE id = ?", [*_owner(), row["id"]]

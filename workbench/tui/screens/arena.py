@@ -105,6 +105,7 @@ class ArenaPane(RoundPane):
         self._view: BlindView | None = None
         self._last: int | None = None
         self._shown_at = 0.0
+        self._hidden_at: float | None = None
         self.guard = PasteGuard(clock)
         self._busy = False
         self._waiting = 0
@@ -131,13 +132,16 @@ class ArenaPane(RoundPane):
         return self.query_one(Answers)
 
     def when_shown(self) -> None:
-        """Show what waits, if nothing is shown yet."""
+        """Show what waits, if nothing is shown yet; time away is not time spent on a vote."""
+        if self._hidden_at is not None:
+            self._shown_at += self._clock() - max(self._hidden_at, self._shown_at)
+            self._hidden_at = None
         self.workbench.call_when_open(self._load_if_idle)
 
     def when_hidden(self) -> None:
-        """The corner belongs to the pane in front; time away is not time spent on a vote."""
+        """The corner belongs to the pane in front."""
         self.workbench.set_corner("")
-        self._shown_at = self._clock()
+        self._hidden_at = self._clock()
 
     def heard(self, news: News) -> None:
         """Pairs that somebody else prepared."""
@@ -277,8 +281,10 @@ class ArenaPane(RoundPane):
             self._load()
 
     def action_undo(self) -> None:
-        """Take the last vote back and show its pair again."""
-        if not (self.guard.is_on() or self._busy):
+        """Take the last vote back and show its pair again, which needs the place where answers are being written."""
+        if self.mode == "live":
+            self.notice("wait until both answers are written: then u takes the last vote back")
+        elif not (self.guard.is_on() or self._busy):
             self.workbench.call_when_open(self._undo_last)
 
     def _undo_last(self) -> None:
@@ -402,7 +408,8 @@ class ArenaPane(RoundPane):
             self.progress = f"made {event.done} of {event.total}"
         if self.mode == "live":
             self.workbench.pump.stop()
-            self._watched.add(event.comparison_id)
+            if event.comparison_id is not None:
+                self._watched.add(event.comparison_id)
             self._load(event.comparison_id)
         elif self._view is None:
             self._load_if_idle()

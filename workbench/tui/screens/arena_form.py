@@ -62,7 +62,9 @@ class Plan:
         return prompts.prompt_rows(bench, source)[: self.limit]
 
     def begin(self, bench: Bench) -> Round:
-        """Write the round down; for a thread."""
+        """Write the round down; for a thread. Raises as ``rounds.check_live`` does when it is to be watched."""
+        if self.live:
+            rounds.check_live(bench, self.models)
         return rounds.begin(bench, self.models, self.prompts(bench), sampling=self.sampling, seed=self.seed)
 
 

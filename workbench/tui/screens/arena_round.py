@@ -53,9 +53,9 @@ class RoundPane(Pane):
     """A pane that can have answers made."""
 
     class Prepared(Message):
-        """A pair of answers was stored, or a prompt was done without one."""
+        """A prompt is done: its pair can be voted on, or None when a side failed or both answers are the same."""
 
-        def __init__(self, done: int, total: int, comparison_id: int) -> None:
+        def __init__(self, done: int, total: int, comparison_id: int | None) -> None:
             super().__init__()
             self.done, self.total, self.comparison_id = done, total, comparison_id
 
@@ -74,6 +74,7 @@ class RoundPane(Pane):
         self.making: threading.Event | None = None
         self._round: Round | None = None
         self._idle = threading.Event()
+        self._is_closing = False
 
     def round_changed(self) -> None:
         """A round began, went on or ended: draw it."""
@@ -97,6 +98,7 @@ class RoundPane(Pane):
         """Stop asking; the last pair may still reach the store. The round goes on when the Arena is next opened."""
         if self.making is None:
             return ()
+        self._is_closing = True
         self.making.set()
         return (partial(self._idle.wait, CLOSING_S),)
 
@@ -139,17 +141,20 @@ class RoundPane(Pane):
 
     def _make(self, begin: Callable[[], Round], cancelled: threading.Event, watching: Watching | None) -> int:
         """Ask the models every prompt, ahead of the rater; runs in a thread."""
-        made = newest = 0
+        made, fresh = 0, list[int]()
 
         def hear(done: int, total: int) -> None:
-            self.post_message(self.Prepared(done, total, newest))
+            self.post_message(self.Prepared(done, total, fresh.pop() if fresh else None))
 
         try:
             self._round = begin()
+            if cancelled.is_set() and not self._is_closing:
+                flow.stop(self.bench, self._round.id)
             for comparison in flow.run(
                 self.bench, self._round, on_progress=hear, cancelled=cancelled, watcher=watching
             ):
-                made, newest = made + 1, comparison.id
+                made += 1
+                fresh[:] = [] if comparison.identical else [comparison.id]
             return made
         finally:
             self._idle.set()
