@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from workbench.domain.chats import Generation, Sampling, StopReason, Turn
 from workbench.domain.comparisons import Candidate, Verdict
+from workbench.domain.decisions import Action
 from workbench.domain.examples import (
     Content,
     Kind,
@@ -340,3 +342,34 @@ def test_a_check_that_is_stopped_keeps_nothing(bench: Bench) -> None:
     with pytest.raises(WorkbenchError, match="were stopped"):
         check.run(bench, cancelled=stop)
     assert check.of(bench, one) == []
+
+
+def meanwhile(bench: Bench, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Do ``change`` once, when the checks have looked at the rows and before anything is kept or mended."""
+    plain = check._Looking.look
+
+    def look(looking: check._Looking, *given: Any) -> None:
+        plain(looking, *given)
+        change()
+
+    monkeypatch.setattr(check._Looking, "look", look)
+
+
+def test_a_row_that_was_edited_meanwhile_gets_no_findings_of_its_old_text(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited, other = add(bench, shown("q1", MAIL), shown("q2", MAIL))
+    meanwhile(bench, monkeypatch, lambda: curate.edit(bench, edited, text="Nothing private."))
+    run(bench, only=["personal_data"])
+    assert [len(check.of(bench, one)) for one in (edited, other)] == [0, 1]
+
+
+def test_mending_passes_over_a_row_that_was_deleted_meanwhile(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, other = add(bench, shown("q1", MAIL), shown("q2", MAIL))
+    meanwhile(
+        bench,
+        monkeypatch,
+        lambda: bench.store.examples.change([gone], Action.DELETE, rater="rater", hidden=True),
+    )
+    assert run(bench, only=["personal_data"], fix=True).mended == 1
+    assert MAIL not in bench.store.examples.get(other).answer_text

@@ -246,6 +246,8 @@ class _Looking:
     on_progress: OnProgress | None
     cancelled: threading.Event | None = None
     ids: array[int] = field(default_factory=lambda: array("q"))
+    texts: array[int] = field(default_factory=lambda: array("Q"))  # 64 bits of the hash of each text, beside ``ids``
+    mended_texts: dict[int, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     languages: dict[int, str] = field(default_factory=dict)
 
@@ -254,6 +256,7 @@ class _Looking:
         row_checks = [check for check in chosen if isinstance(check, RowCheck)]
         for example in self._told(self.rows, "Rows"):
             self.ids.append(example.id)
+            self.texts.append(_mark_of(example))
             self.findings += checks.look(example.content, row_checks, example_id=example.id)
         for check in chosen:
             if isinstance(check, SetCheck) and len(self.ids):
@@ -264,15 +267,21 @@ class _Looking:
                         self.findings.append(replace(seen, check=check.name))
 
     def keep(self, chosen: Sequence[Check]) -> None:
-        """Put the findings into the store, a few hundred examples at a time, so that others can write meanwhile."""
+        """Put the findings into the store, a few hundred examples at a time, so that others can write meanwhile.
+
+        A row that somebody edited or took away since it was looked at keeps what it has: this was another text.
+        """
         by_example: dict[int, list[Finding]] = {}
         for finding in self.findings:
             if finding.example_id is not None:
                 by_example.setdefault(finding.example_id, []).append(finding)
         names = [check.name for check in chosen]
         for start in range(0, len(self.ids), _AT_ONCE):
-            chunk = self.ids[start : start + _AT_ONCE]
+            part = slice(start, start + _AT_ONCE)
+            texts = dict(zip(self.ids[part], self.texts[part], strict=True)) | self.mended_texts
             with self.bench.store.write():
+                now = self.bench.store.examples.many(self.ids[part])
+                chunk = [one.id for one in now if _mark_of(one) == texts[one.id]]
                 self.bench.store.findings.replace(chunk, names, (f for i in chunk for f in by_example.get(i, ())))
                 self.bench.store.findings.set_languages({i: self.languages[i] for i in chunk if i in self.languages})
 
@@ -303,6 +312,11 @@ class _Looking:
             if self.on_progress is not None and number % _PAGE == 0:
                 self.on_progress(title, number, self.rows.total)
             yield example
+
+
+def _mark_of(example: Example) -> int:
+    """Tells the text from another one of the same row."""
+    return int(example.content.hash()[:16], 16)
 
 
 def _not_rejected(query: Query) -> Query:
@@ -355,9 +369,10 @@ class _Fixing:
         return fixed
 
     def _fix_one(self, example_id: int, wanted: Sequence[Check], fixed: _Fixed) -> None:
-        example = self._bench.store.examples.get(example_id)
-        if example.split is Split.TEST:  # locked: its findings stay to be read
+        found = self._bench.store.examples.many([example_id])
+        if not found or found[0].split is Split.TEST:  # gone meanwhile; or locked: its findings stay to be read
             return
+        example = found[0]
         fixes = {check.name: check.fix for check in wanted if check.fix is not None}
         # redactions last: what they keep of the text is then all that must come back
         in_order = sorted(fixes.values(), key=lambda fix: fix.kind is FixKind.REDACT)
@@ -386,9 +401,9 @@ class _Fixing:
         row_checks = [check for check in chosen if isinstance(check, RowCheck)]
         names = {check.name for check in row_checks}
         left = [f for f in self._looking.findings if f.example_id not in mended or f.check not in names]
-        for example_id in sorted(mended):
-            content = self._bench.store.examples.get(example_id).content
-            left += checks.look(content, row_checks, example_id=example_id)
+        for example in self._bench.store.examples.many(sorted(mended)):
+            self._looking.mended_texts[example.id] = _mark_of(example)
+            left += checks.look(example.content, row_checks, example_id=example.id)
         self._looking.findings = left
 
 

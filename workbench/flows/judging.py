@@ -7,6 +7,7 @@ not at all while that is little or not known.
 from __future__ import annotations
 
 import re
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,11 @@ LEAST_AGREEMENT = 0.5
 ANSWER_TOKENS = 512
 _PREFIX = "judge:"
 _MARK = re.compile(r"\[\[\s*(A|B|C|TIE)\s*\]\]", re.IGNORECASE)
-_WORD = re.compile(r"\b(?:answer|assistant|response)?\s*\b([AB])\b\s+(?:is|was)\s+(?:\w+\s+)?better", re.IGNORECASE)
+_WORD = re.compile(
+    r"\b(?:answer|assistant|response)?\s*\b([AB])\b\s+(?:is|was)\s+(?!not\b|no\b|hardly\b|never\b)(?:\w+\s+)?better",
+    re.IGNORECASE,
+)
+_NEITHER = re.compile(r"[^.!?\n]*\b(?:neither|nor)\b[^.!?\n]*", re.IGNORECASE)
 _ASKED = """\
 You compare two answers to the same conversation. Judge what a person would find more correct, more helpful and \
 clearer. Neither the order of the answers nor their length is a reason. First give your reasons in a few sentences, \
@@ -128,16 +133,20 @@ def _judged(bench: Bench, where: ModelPlace, comparison: Comparison, cancelled: 
 
 
 def judge_prompt(prompt: tuple[Turn, ...], a: str, b: str) -> tuple[Turn, ...]:
-    """What a judge is asked: the conversation and both answers, fenced, so that none of them can give the order."""
+    """What a judge is asked: the conversation and both answers, fenced, so that none of them can give the order.
+
+    The fence has a number that no answer can know, so that none of them can end it either.
+    """
+    number = secrets.token_hex(4)
     talk = "\n\n".join(f"[{turn.role}]\n{turn.shown}" for turn in prompt)
     parts = (("conversation", talk), ("answer A", a), ("answer B", b))
-    text = "\n\n".join(f"<<<{name}>>>\n{body}\n<<<end of {name}>>>" for name, body in parts)
+    text = "\n\n".join(f"<<<{name} {number}>>>\n{body}\n<<<end of {name} {number}>>>" for name, body in parts)
     return (Turn(Role.SYSTEM.value, _ASKED), Turn(Role.USER.value, text))
 
 
 def read_verdict(text: str, *, exchanged: bool) -> str:
     """``left``, ``right`` or ``tie`` of what a judge wrote; "" when it gave no verdict. The last mark counts."""
-    marks = _MARK.findall(text) or _WORD.findall(text)
+    marks = _MARK.findall(text) or _WORD.findall(_NEITHER.sub("", text))
     if not marks:
         return ""
     mark = marks[-1].upper()
