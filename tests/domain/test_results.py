@@ -17,12 +17,13 @@ from workbench.domain.results import (
     counted,
     length_matched,
     marks,
+    of_comparisons,
     scores,
     seen_from,
     self_agreement,
     standing,
 )
-from workbench.domain.statistics import binomial_p
+from workbench.domain.statistics import binomial_p, verdict
 
 VOTE = Vote(1, "p", "pip", "tuned", "a", True, 100, 50, rater="ann", duration_ms=5000)
 
@@ -89,6 +90,15 @@ def test_scores_put_both_orders_of_two_models_together() -> None:
     found = scores([VOTE, flipped, replace(flipped, outcome="b"), replace(VOTE, outcome="both-bad")])
     assert found == [Score("pip", "tuned", 2, 1, 0, 1)]
     assert seen_from("tuned", found[0]) == Score("tuned", "pip", 1, 2, 0, 1)
+
+
+def test_many_raters_of_two_prompts_decide_nothing() -> None:
+    votes = [replace(VOTE, comparison_id=n % 2, rater=f"rater {n}", outcome="a") for n in range(40)]
+    (score,) = scores(of_comparisons(votes))
+    assert (score.a_wins, score.decided, verdict(score)) == (2, 2, "undecided")
+    split = [replace(VOTE, rater="ann", outcome="a"), replace(VOTE, rater="bob", outcome="b")]
+    assert [vote.outcome for vote in of_comparisons(split)] == ["tie"]
+    assert [vote.outcome for vote in of_comparisons([*split, replace(VOTE, rater="eve", outcome="b")])] == ["b"]
 
 
 def test_each_tag_has_a_standing_of_its_own() -> None:

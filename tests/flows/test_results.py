@@ -46,17 +46,19 @@ def test_every_pair_of_models_has_a_standing_and_all_are_ranked(voted: Bench) ->
     found = results.report(voted, resamples=50)
     assert found.votes == 10
     assert list(found.scores) == [
-        Score("pip", "tuned", 3, 1, 0, 0), Score("pip", "other", 3, 0, 0, 0), Score("tuned", "other", 3, 0, 0, 0),
+        Score("pip", "tuned", 2, 0, 1, 0), Score("pip", "other", 3, 0, 0, 0), Score("tuned", "other", 3, 0, 0, 0),
     ]  # fmt: skip
     assert [rank.model for rank in found.ranking] == ["pip", "tuned", "other"]
     assert found.ranking[0].rating == 0.0, "the base model is the anchor"
-    assert found.by_tag["pip", "tuned"]["math"] == Score("pip", "tuned", 1, 1, 0, 0)
+    assert found.by_tag["pip", "tuned"]["math"] == Score("pip", "tuned", 0, 0, 1, 0)  # the split pair
     assert (found.tags, found.raters) == (("math",), {"ann": 9, "bob": 1})
     assert {mark.model for mark in found.marks} == {"pip", "tuned", "other"}
 
 
 def test_one_pair_is_seen_from_the_model_that_is_named_first(voted: Bench) -> None:
-    assert list(results.report(voted, "tuned", "pip", resamples=5).scores) == [Score("tuned", "pip", 1, 3, 0, 0)]
+    assert list(results.report(voted, "tuned", "pip", resamples=5).scores) == [
+        Score("tuned", "pip", 0, 2, 1, 0)
+    ]  # split votes on one pair
     assert [s.b for s in results.report(voted, "other", resamples=5).scores] == ["pip", "tuned"]
     assert [v.rater for v in results.votes_between(voted, "pip", "tuned")] == ["ann", "bob", "ann", "ann"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +95,25 @@ async def test_what_is_looked_at_can_be_chosen_by_keys(voted: Bench) -> None:
         ):
             await pilot.press(*keys)
             await until_shown(pilot, shown)
+
+
+async def test_the_agreement_of_other_prompts_goes_with_them(voted: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    agreed = Agreement(0.5, 7, ())
+    held = threading.Event()
+
+    def agreement_on(bench: Bench, tag: str = "") -> Agreement | None:
+        if tag:
+            held.wait(10)
+        return None if tag else agreed
+
+    monkeypatch.setattr(results, "agreement_on", agreement_on)
+    app = app_at(voted, "results")
+    async with app.run_test(size=(120, 50)) as pilot:
+        await until_shown(pilot, "alpha 0.50")
+        await pilot.press("t", *"math", "enter")
+        await until_shown(pilot, "2 votes all raters tag math")
+        assert "alpha" not in screen_text(app)
+        held.set()
 
 
 async def test_d_shows_the_votes_behind_a_standing_and_one_of_them_whole(voted: Bench) -> None:

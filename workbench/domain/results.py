@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, median, stdev
 
 from workbench.domain.comparisons import Score, Vote
@@ -111,8 +111,24 @@ def counted(votes: Iterable[Vote], which: VoteFilter | None = None) -> list[Vote
     return [vote for vote in votes if vote.repeat_of is None and which.takes(vote)]
 
 
+def of_comparisons(votes: Iterable[Vote]) -> list[Vote]:
+    """One vote for each comparison: what most people said of it, ``tie`` when they are split.
+
+    Several votes on the same two answers are no independent trials, so evidence counts the comparisons.
+    """
+    said: dict[int, list[Vote]] = {}
+    for vote in votes:
+        said.setdefault(vote.comparison_id, []).append(vote)
+    return [replace(some[0], outcome=_most(Counter(vote.outcome for vote in some))) for some in said.values()]
+
+
+def _most(counts: Counter[str]) -> str:
+    first, *rest = counts.most_common(2)
+    return "tie" if rest and rest[0][1] == first[1] else first[0]
+
+
 def scores(votes: Iterable[Vote]) -> list[Score]:
-    """The standing of every pair of models, from the side of the one that was asked first."""
+    """The standing of every pair of models, from the side of the one that was asked first; see ``of_comparisons``."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for vote in votes:
         pair, outcome = (vote.a, vote.b), vote.outcome

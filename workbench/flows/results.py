@@ -24,6 +24,7 @@ from workbench.domain.results import (
     counted,
     length_matched,
     marks,
+    of_comparisons,
     scores,
     seen_from,
     self_agreement,
@@ -105,7 +106,8 @@ def report(
     which = which or VoteFilter()
     every = bench.store.comparisons.votes()
     votes = counted(every, which)
-    found = _of(scores(votes), a, b)
+    trials = of_comparisons(votes)
+    found = _of(scores(trials), a, b)
     return Report(
         which=which,
         votes=len(votes),
@@ -114,8 +116,8 @@ def report(
         checks=checks(_among(votes, a, b), self_agreement(v for v in every if which.takes(v))),
         agreement=agreement_on(bench, which.tag) if with_agreement else None,
         marks=tuple(marks(votes)),
-        by_tag={(score.a, score.b): by_tag(votes, score.a, score.b) for score in found},
-        matched={(score.a, score.b): length_matched(votes, score.a, score.b) for score in found},
+        by_tag={(score.a, score.b): by_tag(trials, score.a, score.b) for score in found},
+        matched={(score.a, score.b): length_matched(trials, score.a, score.b) for score in found},
         tags=tuple(sorted({tag for vote in every for tag in vote.tags})),
         raters=dict(Counter(vote.rater for vote in every if vote.rater and vote.repeat_of is None)),
     )

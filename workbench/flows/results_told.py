@@ -44,6 +44,7 @@ def agreement_lines(agreement: Agreement) -> Iterator[str]:
     """How far raters agree: alpha over all, kappa of each two."""
     alpha = "-" if agreement.alpha is None else f"{agreement.alpha:.2f}"
     yield f"  raters        Krippendorff's alpha {alpha} ({words(agreement.alpha)}) on {agreement.units} shared pairs"
+    yield "                standings count a shared pair once, by majority; split votes are a tie"
     for pair in agreement.pairs:
         kappa = "-" if pair.kappa is None else f"{pair.kappa:.2f}"
         both = f"{cell(pair.a, 16)} and {cell(pair.b, 16)}"

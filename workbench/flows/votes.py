@@ -6,7 +6,6 @@ Where several people voted on a comparison the majority decides; a draw between 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from workbench.domain.examples import (
     judgement,
     preference,
 )
-from workbench.domain.results import counted
+from workbench.domain.results import counted, of_comparisons
 from workbench.errors import DataError, NotFoundError
 from workbench.flows.held_out import split_of
 
@@ -88,16 +87,8 @@ def collect(bench: Bench, shape: Shape, *, dataset: str = "") -> Collected:
 
 def majority(bench: Bench) -> dict[int, str]:
     """The outcome of each comparison that people voted on: what most of them said; ``tie`` when they are split."""
-    said: dict[int, Counter[str]] = {}
-    for vote in counted(bench.store.comparisons.votes()):
-        if vote.rater:
-            said.setdefault(vote.comparison_id, Counter())[vote.outcome] += 1
-    return {comparison_id: _most(counts) for comparison_id, counts in said.items()}
-
-
-def _most(counts: Counter[str]) -> str:
-    first, *rest = counts.most_common(2)
-    return "tie" if rest and rest[0][1] == first[1] else first[0]
+    by_people = [vote for vote in counted(bench.store.comparisons.votes()) if vote.rater]
+    return {vote.comparison_id: vote.outcome for vote in of_comparisons(by_people)}
 
 
 def _rows(bench: Bench, comparison: Comparison, outcome: str, shape: Shape) -> Iterator[NewExample]:

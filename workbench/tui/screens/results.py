@@ -214,7 +214,9 @@ class ResultsPane(Pane):
 
         def chosen(value: str | None) -> None:
             if value is not None:
-                self.which = take("" if value == ALL else value)
+                before, self.which = self.which, take("" if value == ALL else value)
+                if self.which.tag != before.tag:
+                    self._agreement = None  # it was of the other prompts
 
         self.app.push_screen(ChooseDialog(title, choices, current=current or ALL), chosen)
 
