@@ -19,6 +19,7 @@ from workbench.domain.examples import Status, demonstration
 from workbench.domain.methods import knob_text
 from workbench.domain.models import ModelKind
 from workbench.domain.runs import Run, RunState, RunStatus
+from workbench.errors import RunError
 from workbench.flows import datasets, preflight
 from workbench.flows import train as flow
 from workbench.flows.bench import Bench
@@ -190,6 +191,54 @@ async def test_a_refusal_is_told_and_a_key_sets_what_mends_it(data: Bench, monke
         assert isinstance(plan, flow.RunPlan)
         rows = int(plan.spec.knobs["per_device_train_batch_size"]) * int(plan.spec.knobs["gradient_accumulation_steps"])
         assert rows == 16 and plan.spec.knobs["per_device_train_batch_size"] == 8
+
+
+async def test_a_start_waits_until_the_plan_was_looked_at_and_a_refusal_holds_it(
+    data: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = threading.Event()
+    refused = preflight.Preflight((), (preflight.Refusal("memory", "it needs more than there is", ()),))
+
+    def look(bench: Bench, plan: flow.RunPlan, *, count: bool = True, **_: object) -> preflight.Preflight:
+        if count:
+            counted.wait(20)
+        return refused
+
+    monkeypatch.setattr(preflight, "look", look)
+    app = app_at(data, "train")
+    async with app.run_test(size=(120, 44)) as pilot:
+        answers: list[object] = []
+        app.push_screen(load_form(data, FormValues("sft", dataset="answers")), answers.append)
+        await until_shown(pilot, "counting tokens")
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "starts as soon as that is looked at")
+        assert answers == []
+        counted.set()
+        await until_shown(pilot, "Change what?", "it needs more than there is")
+        assert answers == []
+
+
+async def test_a_start_whose_look_came_to_nothing_is_looked_at_again_by_the_next(
+    data: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+
+    def look(bench: Bench, plan: flow.RunPlan, *, count: bool = True, **_: object) -> preflight.Preflight:
+        looks.append(count)
+        if len(looks) == 1:
+            raise RunError("the child that counts is gone")
+        return preflight.Preflight((), ())
+
+    monkeypatch.setattr(preflight, "look", look)
+    app = app_at(data, "train")
+    async with app.run_test(size=(120, 44)) as pilot:
+        answers: list[object] = []
+        app.push_screen(load_form(data, FormValues("sft", dataset="answers")), answers.append)
+        await until_shown(pilot, "the child that counts is gone")
+        assert answers == []
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: len(answers) == 1)
+        assert isinstance(answers[0], flow.RunPlan) and len(looks) == 2
 
 
 def test_a_dataset_whose_rows_are_all_deleted_is_not_offered(data: Bench) -> None:

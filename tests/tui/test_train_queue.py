@@ -13,8 +13,9 @@ from pilots import app_at, screen_text, until, until_shown
 from samples import IMPORTED, demo
 from workbench.domain.examples import Status
 from workbench.domain.queues import Gpu
+from workbench.domain.recipes import parse_recipe
 from workbench.domain.runs import Run, RunState, RunStatus
-from workbench.flows import recipes, sweeps
+from workbench.flows import preflight, recipes, sweeps
 from workbench.flows import train as flow
 from workbench.flows.bench import Bench
 from workbench.flows.sweeps import Sweep
@@ -22,6 +23,7 @@ from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.run_directory import RunDirectory
 from workbench.tui.screens.train_form import TrainForm
 from workbench.tui.screens.train_knobs import KnobLine
+from workbench.tui.screens.train_queue import changed_values_of, sweep_of, values_of
 from workbench.tui.widgets.plot import LinePlot
 
 
@@ -206,6 +208,36 @@ async def test_a_sweep_around_a_run_is_queued_and_its_table_shown(data: Bench) -
         made = [run for run in data.store.runs.list() if run.group]
         assert {flow.spec(run).knobs["lora_r"] for run in made} == {4, 8}
         assert {flow.spec(run).knobs["max_steps"] for run in made} == {5}
+
+
+async def test_no_run_of_a_sweep_is_queued_when_one_of_them_is_refused(
+    data: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(bench: Bench, plan: flow.RunPlan, **_: object) -> preflight.Preflight:
+        large = preflight.Refusal("memory", "it needs more than there is", ())
+        return preflight.Preflight((), (large,) if plan.spec.knobs["lora_r"] == 64 else ())
+
+    monkeypatch.setattr(preflight, "look", look)
+    told(queued(data, "one", max_steps="5"))
+    async with app_at(data, "train").run_test(size=(120, 34)) as pilot:
+        await until_shown(pilot, "finished")
+        await pilot.press("P")
+        await until_shown(pilot, "Sweep around one")
+        pilot.app.screen.query(Input).first().value = "lora_r=4,64"
+        await pilot.press("enter")
+        await until_shown(pilot, "it needs more than there is")
+        assert [run.name for run in data.store.runs.list()] == ["one"]
+
+
+def test_what_is_made_around_a_run_is_measured_on_the_rows_that_it_was_measured_on(data: Bench) -> None:
+    for number in range(40, 45):
+        data.store.examples.add("exam", demo(number), source=IMPORTED, status=Status.ACCEPTED, rater="rater")
+    run = flow.launch(data, flow.plan(data, method="sft", dataset="answers", eval_dataset="exam"))
+    values = changed_values_of(run)
+    assert values_of(run).eval_dataset == values.eval_dataset == "exam"
+    assert sweep_of(values, {"space": "lora_r=4,8", "search": "grid", "trials": ""}).eval_dataset == "exam"
+    (stage,) = parse_recipe(recipes.written(data, [run])).stages
+    assert stage.eval_dataset == "exam"
 
 
 async def test_the_table_of_a_sweep_marks_the_best_and_says_what_that_is_worth(data: Bench) -> None:

@@ -65,7 +65,8 @@ class RunSpec:
     ``replay_rows`` of the
     training rows come from ``replay_dataset``, against forgetting; they stand behind the others in ``example_ids``.
     Runs that were made together have one ``group`` of a ``group_kind`` (``RECIPE`` or ``SWEEP``); ``stage`` is this
-    one's name there, and ``varied`` are the knobs in which a sweep's runs differ.
+    one's name there, and ``varied`` are the knobs in which a sweep's runs differ. ``eval_dataset`` is the dataset
+    that was named to be measured on ("" for a share of its own).
     """
 
     name: str
@@ -97,6 +98,7 @@ class RunSpec:
     group_kind: str = ""
     stage: str = ""
     varied: tuple[str, ...] = ()
+    eval_dataset: str = ""
 
 
 @dataclass(frozen=True, slots=True)

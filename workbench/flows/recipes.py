@@ -120,6 +120,8 @@ def _as_table(run: Run, spec: RunSpec, names: dict[str, str]) -> object:
     table.add("name", _stage_name(spec))
     table.add("method", spec.method)
     table.add("dataset", spec.dataset)
+    if spec.eval_dataset:
+        table.add("eval_dataset", spec.eval_dataset)
     parent = parent_of(RunDirectory(Path(run.directory)))
     if parent is not None and parent.root.name in names:
         table.add("after", names[parent.root.name])

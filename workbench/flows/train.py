@@ -166,6 +166,7 @@ def plan(
         reward_base_path=reward.base_path,
         reward_sha256=reward.sha256,
         general=aside.source,
+        eval_dataset=bench.store.datasets.get(eval_dataset).name if eval_dataset else "",
         replay_dataset=replay[0].dataset if replay else "",
         replay_rows=len(rows_of(chosen, replay, 0)),
     )

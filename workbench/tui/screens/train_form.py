@@ -162,7 +162,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         self._checking = Checking(threading.Event())
         self._planned: FormValues | None = None
         self._timer: Timer | None = None
-        self._starting = False
+        self._starting = self._looking = False
         self.first_knob = ""
 
     def compose(self) -> ComposeResult:
@@ -345,9 +345,11 @@ class TrainForm(ModalScreen["RunPlan | None"]):
             return
         self._rebase({n: v for n, v in plan.spec.knobs.items() if n not in wanted.overrides})
         self._plan, self._planned, self._preflight = plan, self.values(), None
-        self._show(_plan_text(plan, None))
-        if self._starting:
-            self._start(plan)
+        self._look_soon(plan)
+
+    def _look_soon(self, plan: RunPlan) -> None:
+        self._looking = True
+        self._show_plan(plan, None)
         self.run_worker(self._look_ahead(plan), group="preflight", exclusive=True, exit_on_error=False)
 
     async def _look_ahead(self, plan: RunPlan) -> None:
@@ -361,13 +363,22 @@ class TrainForm(ModalScreen["RunPlan | None"]):
                 )
             except WorkbenchError as error:
                 if not outdated.is_set() and plan is self._plan:
+                    self._looking = self._starting = False
                     self._show(_plan_text(plan, None, counting=False).append(f"\n✗ {clean(error.message)}", "bold"))
                 return
             if plan is not self._plan:
                 return
             # Uncounted rows are taken to fill the window: no reason yet to refuse.
             self._preflight = found if count or not found.refusals else None
-            self._show(_plan_text(plan, found if count else self._preflight, counting=not count))
+            self._looking = not count
+            self._show_plan(plan, found if count else self._preflight)
+            if self._starting and self._preflight is not None:
+                self._start(plan)
+                return
+
+    def _show_plan(self, plan: RunPlan, found: Preflight | None) -> None:
+        text = _plan_text(plan, found, counting=self._looking)
+        self._show(text.append("\n▸ starts as soon as that is looked at", "bold") if self._starting else text)
 
     def _show_progress(self) -> None:
         """How far the check of many rows is, while it is under way."""
@@ -375,12 +386,18 @@ class TrainForm(ModalScreen["RunPlan | None"]):
             self._show(Text(f"… {cell(said)}"))
 
     def _start(self, plan: RunPlan) -> None:
+        """Now when what it needs was looked at, else when that is done."""
         found = self._preflight
-        if found is None or not found.refusals:
+        self._starting = found is None
+        if found is None:
+            if self._looking:
+                self._show_plan(plan, None)
+            else:
+                self._look_soon(plan)  # the last look came to nothing
+        elif found.refusals:
+            self.action_remedy()
+        else:
             self.dismiss(plan)
-            return
-        self._starting = False
-        self.action_remedy()
 
     def _not_planned(self, error: WorkbenchError) -> None:
         self._plan, self._starting = None, False
@@ -394,7 +411,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A plan that failed in an unforeseen way is said, never fatal."""
         if event.state is WorkerState.ERROR and event.worker.error is not None:
-            self._starting = False
+            self._starting = self._looking = False
             self.workbench.report(event.worker.error)
 
     # --- keys --------------------------------------------------------------------------------------------------

@@ -145,7 +145,8 @@ class RunQueueing(Pane):
 
     def _planned_sweep(self, sweep: sweeps.Sweep) -> tuple[Sequence[RunPlan], Callable[[], Sequence[Run]]]:
         plans = sweeps.plan(self.bench, sweep)
-        preflight.look(self.bench, plans[0]).refuse()
+        for plan in plans:
+            preflight.look(self.bench, plan).refuse()
         return plans, partial(sweeps.launch, self.bench, sweep, plans)
 
     def _confirm(self, planned: tuple[Sequence[RunPlan], Callable[[], Sequence[Run]]]) -> None:
@@ -172,7 +173,14 @@ def values_of(run: Run) -> FormValues:
     """A form filled in as ``run`` was; raises ``RunError`` when its folder is gone. For a thread."""
     spec = flow.spec(run)
     knobs = {name: knob_text(value) for name, value in spec.knobs.items()}
-    return FormValues(spec.method, spec.adapter or spec.base, spec.dataset, spec.preset, overrides=knobs)
+    return FormValues(
+        spec.method,
+        spec.adapter or spec.base,
+        spec.dataset,
+        spec.preset,
+        eval_dataset=spec.eval_dataset,
+        overrides=knobs,
+    )
 
 
 def changed_values_of(run: Run) -> FormValues:
