@@ -27,7 +27,7 @@ def test_a_killed_import_leaves_nothing_and_comes_in_afterwards(victim: str, see
 
 
 @pytest.mark.ml
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("victim", kills.VICTIMS)
 def test_a_kill_loses_nothing_committed_and_leaves_nothing_stuck(victim: str, seed: int, workspace: Workspace) -> None:
     found = kills.VICTIMS[victim](workspace, random.Random(f"{victim}{seed}"))
