@@ -21,7 +21,7 @@ from workbench.jobs.run_directory import RunDirectory
 def add(bench: Bench, count: int, dataset: str = "chats") -> None:
     for number in range(count):
         content = demonstration((Turn("user", f"Question {number}"),), f"Answer {number}.")
-        source = Source(SourceKind.IMPORT, file="/home/me/a.jsonl", line=number)
+        source = Source(SourceKind.IMPORT, file="a.jsonl", line=number)
         bench.store.examples.add(dataset, content, source=source, status=Status.ACCEPTED, rater="rater")
 
 

@@ -349,6 +349,7 @@ def test_a_running_engine_is_not_started_again(
 
     monkeypatch.setattr(module, "module_argv", refuse)
     client.ensure()
+    assert client.status().state is EngineState.READY
 
 
 def test_the_command_names_socket_limit_and_precision(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,6 +146,7 @@ async def test_the_palette_runs_actions_and_escapes_what_it_shows(bench: Bench) 
         await until_text(pilot, "Go to Curate")
         await pilot.press("enter")
         await until(pilot, lambda: app.front is not None and app.front.id == "curate")
+        assert len(app.screen_stack) == 1
 
 
 async def test_the_palette_switches_the_theme(bench: Bench) -> None:

@@ -367,6 +367,7 @@ async def test_the_most_different_answers_come_first_when_it_is_wished(models: B
         await until(pilot, lambda: len(votes(models)) == 1)
         await pilot.press("enter")
         await until_shown(pilot, "question 2")
+        assert "question 1" not in screen_text(app)
 
 
 async def test_three_models_take_turns_and_none_is_named(models: Bench, engine: FakeEngine) -> None:

@@ -44,6 +44,7 @@ async def test_what_was_left_out_of_a_long_chat_stands_under_its_answer(bench: B
     async with showing(bench) as (app, pilot):
         await ask(pilot, app, "And what did I say first?")
         await until_text(pilot, "4 oldest turns were left out")
+        assert all("oldest turns" not in message.content for message in chat_pane(app).path())
 
 
 async def test_characters_typed_behind_enter_stay_in_the_next_draft(bench: Bench) -> None:
@@ -129,6 +130,7 @@ async def test_ctrl_s_saves_the_last_answer_from_the_composer(bench: Bench) -> N
         await ask(pilot, app, "q")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: len(examples(bench)) == 1)
+        assert examples(bench)[0].content.kind is Kind.DEMONSTRATION
 
 
 @pytest.mark.parametrize(("key", "label"), [("plus", True), ("minus", False)])
@@ -241,6 +243,7 @@ async def test_an_earlier_chat_is_chosen_in_a_dialog_on_a_narrow_screen(bench: B
         await until_text(pilot, "Chats")
         await pilot.press(*"pasta", "enter")
         await until(pilot, lambda: chat_pane(app).chat is not None and chat_pane(app).chat.title == "about pasta")
+        assert chat_pane(app).path()[0].content == "about pasta"
 
 
 async def test_an_earlier_chat_is_chosen_in_the_list_on_a_wide_screen(bench: Bench) -> None:
@@ -250,6 +253,7 @@ async def test_an_earlier_chat_is_chosen_in_the_list_on_a_wide_screen(bench: Ben
         await ask(pilot, app, "about soup")
         await pilot.press("ctrl+l", "G", "enter")
         await until(pilot, lambda: chat_pane(app).chat is not None and chat_pane(app).chat.title == "about pasta")
+        assert chat_pane(app).path()[0].content == "about pasta"
 
 
 async def test_an_answer_goes_on_while_another_chat_is_shown(bench: Bench, engine: FakeEngine) -> None:
@@ -310,3 +314,4 @@ async def test_what_is_typed_while_the_workspace_opens_stands_behind_the_draft_t
         may_open.set()
         await until(pilot, lambda: app.query_one(Composer).text == "an old thought\nnew")
         await until(pilot, lambda: bench.store.drafts.get("chat:new") == "an old thought\nnew")
+        assert bench.store.chats.list() == []

@@ -145,6 +145,7 @@ async def test_earlier_messages_come_back_and_the_one_begun_is_not_lost(bench: B
         await until(pilot, lambda: "no earlier" in said(app))
         await pilot.press("alt+down", "alt+down")
         await until(pilot, lambda: composer.text == "thr")
+        assert len(bench.store.chats.list()) == 1
 
 
 async def test_what_is_begun_in_another_chat_is_not_lost_to_earlier_messages_looked_at_before(bench: Bench) -> None:
@@ -159,6 +160,7 @@ async def test_what_is_begun_in_another_chat_is_not_lost_to_earlier_messages_loo
         await until(pilot, lambda: composer.text == "one")
         await pilot.press("alt+down")
         await until(pilot, lambda: composer.text == "new")
+        assert len(bench.store.chats.list()) == 1
 
 
 async def test_a_chat_is_named_put_away_and_deleted_and_u_takes_each_back(bench: Bench) -> None:

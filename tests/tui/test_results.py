@@ -17,9 +17,11 @@ from workbench.domain.agreement import Agreement, RaterPair
 from workbench.domain.comparisons import Score, VoteDetails
 from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
-from workbench.flows import judging, results
+from workbench.errors import StoreError
+from workbench.flows import fixes, judging, results
 from workbench.flows.bench import Bench
 from workbench.flows.results_told import agreement_lines, verdict_line
+from workbench.store.models import Models as StoredModels
 from workbench.tui.screens.results import ResultsPane, markdown
 from workbench.tui.screens.results_text import interval_bar, results_text
 from workbench.tui.widgets.editor import Editor
@@ -144,6 +146,25 @@ async def test_the_to_fix_list_opens_the_editor_and_a_better_answer_is_a_pair(vo
         await until_shown(pilot, "11 answers to fix")
         (example,) = voted.store.examples.list(parse_query("source:vote-fix"))
         assert (example.answer_text, example.content.rejected[0].content) == ("the best answer", "fancy answer 9")
+
+
+@pytest.mark.parametrize(
+    ("key", "module", "name"),
+    [("d", results, "votes_between"), ("f", fixes, "to_fix"), ("J", StoredModels, "speakers")],
+)
+async def test_what_cannot_be_read_for_a_key_is_said(
+    voted: Bench, monkeypatch: pytest.MonkeyPatch, key: str, module: object, name: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreError("the disk went away")
+
+    app = app_at(voted, "results")
+    async with app.run_test(size=(100, 40)) as pilot:
+        await until_shown(pilot, "tuned")
+        monkeypatch.setattr(module, name, refuse)
+        await pilot.press(key)
+        await until_shown(pilot, "the disk went away")
+        assert len(app.screen_stack) == 1
 
 
 async def test_a_fix_that_is_left_keeps_its_draft(voted: Bench) -> None:

@@ -7,13 +7,16 @@ pane in particular.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, cast
 
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, WorkerState
+
+from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -122,6 +125,14 @@ class Pane(Vertical):
                 then(result)
 
         return self.run_worker(work(), group=group, exclusive=exclusive, exit_on_error=False)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """For an action whose later keys wait for what it reads: a failure ends the block, and is said."""
+        try:
+            yield
+        except WorkbenchError as error:
+            self.workbench.report(error)
 
     def decide(self, flow: Callable[[], Result], then: Callable[[Result], None] | None = None) -> Worker[None]:
         """Like ``run_flow``, but decisions of the whole app run one after another, in the order of their keys."""

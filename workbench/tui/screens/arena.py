@@ -321,12 +321,8 @@ class ArenaPane(RoundPane):
         if self.mode != "revealed" or self._last is None:
             self.notice("vote first: e writes a better answer than the one that lost", "warning")
             return
-        try:
-            found = await asyncio.to_thread(fixes.find, self.bench, self._last)
-        except WorkbenchError as error:
-            self.workbench.report(error)
-        else:
-            await write_better(self, found)
+        with self.telling():
+            await write_better(self, await asyncio.to_thread(fixes.find, self.bench, self._last))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A vote that could not be stored leaves its pair on the screen."""

@@ -38,6 +38,7 @@ from workbench.tui.widgets.reading import ReadingDialog
 if TYPE_CHECKING:
     from workbench.domain.agreement import Agreement
     from workbench.domain.comparisons import Comparison, Rating
+    from workbench.domain.models import Model
     from workbench.flows.bench import Bench
 
 ALL = "*"
@@ -248,7 +249,10 @@ class ResultsPane(Pane):
         if (score := self.score) is None:
             self.notice("there are no votes yet")
             return
-        found = await asyncio.to_thread(flow.votes_between, self.bench, score.a, score.b, self.which)
+        with self.telling():
+            self._drill(score, await asyncio.to_thread(flow.votes_between, self.bench, score.a, score.b, self.which))
+
+    def _drill(self, score: Score, found: Sequence[Vote]) -> None:
         choices = [Choice(str(vote.comparison_id), *_vote_line(vote)) for vote in reversed(found)]
 
         def chosen(comparison_id: str | None) -> None:
@@ -263,9 +267,11 @@ class ResultsPane(Pane):
 
     async def action_fix(self) -> None:
         """The to-fix list; saving a better answer opens it again."""
-        if self._shown is None:
-            return
-        found = await asyncio.to_thread(fixes.to_fix, self.bench)
+        if self._shown is not None:
+            with self.telling():
+                self._fix(await asyncio.to_thread(fixes.to_fix, self.bench))
+
+    def _fix(self, found: Sequence[fixes.ToFix]) -> None:
         if not found:
             self.notice("nothing is to be fixed: no answer lost, or each has a better one")
             return
@@ -327,8 +333,10 @@ class ResultsPane(Pane):
         if self._judging is not None:
             self.notice("a judge is at work already; Ctrl+C stops it", "warning")
             return
-        models = await asyncio.to_thread(self.bench.store.models.speakers)
+        with self.telling():
+            self._choose_judge(await asyncio.to_thread(self.bench.store.models.speakers))
 
+    def _choose_judge(self, models: Sequence[Model]) -> None:
         def chosen(name: str | None) -> None:
             if name is not None:
                 self._judging = threading.Event()
