@@ -224,5 +224,17 @@ def test_a_test_row_of_another_dataset_is_refused_in_replayed_rows_too(data: Ben
 
 
 def test_a_dataset_with_nothing_to_replay_is_refused(data: Bench) -> None:
-    with pytest.raises(RefusedError, match="pairs has no demonstration to replay"):
+    with pytest.raises(RefusedError, match="pairs has no accepted demonstration to replay"):
         train.plan(data, method="sft", dataset="answers", overrides={"replay_dataset": "pairs"})
+
+
+@pytest.mark.parametrize("method", ["dpo", "reward", "orpo", "cpo", "simpo"])
+def test_a_method_of_pairs_replays_pairs_and_says_what_it_cannot_replay(method: str, data: Bench) -> None:
+    for number in range(60):
+        data.store.examples.add("old", pair(number + 500), source=IMPORTED, status=Status.ACCEPTED, rater="rater")
+    overrides = {"replay_dataset": "old", "replay_share": "0.25"}
+    plan = train.plan(data, method=method, dataset="pairs", overrides=overrides)
+    assert plan.spec.replay_rows == round((plan.spec.train_rows - plan.spec.replay_rows) / 3) > 0
+    assert all("chosen" in row.row for row in plan.train_rows[-plan.spec.replay_rows :])
+    with pytest.raises(RefusedError, match="answers has no accepted preference to replay"):
+        train.plan(data, method=method, dataset="pairs", overrides={"replay_dataset": "answers"})

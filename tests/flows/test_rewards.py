@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from samples import IMPORTED, user
 from workbench import methods
+from workbench.domain.examples import Content, Kind, Status
 from workbench.domain.models import ModelKind
 from workbench.errors import DataError, NotFoundError, RefusedError, UsageError, WorkbenchError
-from workbench.flows import registry
+from workbench.flows import registry, train
 from workbench.flows.bench import Bench
 from workbench.flows.rewards import Reward, reward_of
 from workbench.flows.start import start_of
@@ -84,3 +86,18 @@ def test_answers_of_a_step_that_make_no_whole_groups_are_refused_with_numbers_th
 def test_other_methods_need_no_reward(bench: Bench) -> None:
     sft = methods.get("sft")
     assert reward_of(bench, sft, sft.values("tiny", {})) == Reward()
+
+
+@pytest.mark.parametrize("method", ["rloo", "grpo"])
+def test_prompts_and_a_reward_make_a_run(method: str, bench: Bench, tmp_path: Path) -> None:
+    for number in range(12):
+        asked_alone = Content(Kind.PROMPT, user(f"question {number}"), ())
+        bench.store.examples.add("asked", asked_alone, source=IMPORTED, rater="rater", status=Status.ACCEPTED)
+    reward = file(tmp_path, "def reward(completions, **rest):\n    return [1.0]\n")
+    plan = train.plan(bench, method=method, dataset="asked", overrides={"reward": reward})
+    assert plan.spec.reward == "reward" and plan.spec.train_rows + plan.spec.eval_rows == 12
+    assert plan.train_rows[0].row["prompt"] == [{"role": "user", "content": "question 0"}]
+    for name, value in {"replay_dataset": "asked", "replay_share": "0.2"}.items():
+        with pytest.raises(UsageError, match=f"{method} has no {name}: it learns from its own answers") as caught:
+            train.plan(bench, method=method, dataset="asked", overrides={"reward": reward, name: value})
+        assert "beta" in caught.value.hint

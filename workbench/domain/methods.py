@@ -199,6 +199,7 @@ class Method:
 
     ``kinds`` are the kinds of example it takes; the first is its own, the others are converted to it. ``adapters`` are
     the parts of a model that it can train, the default first. ``sizes`` stand between the preset and what is asked for.
+    ``lacks`` are settings of other methods that would mean nothing here: why, and what to take.
     """
 
     name: str
@@ -214,6 +215,7 @@ class Method:
     task: Task = Task.TEXT
     measure: Measure = Measure.COMPLETIONS
     sizes: tuple[Sized, ...] = ()
+    lacks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def adapter(self, name: str) -> Adapter:
         """The adapter kind called ``name``; raises ``UsageError`` with the nearest name when there is none."""

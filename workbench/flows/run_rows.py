@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from workbench.domain.examples import Example, Kind, Split, Status
-from workbench.domain.methods import KnobValue, Method
+from workbench.domain.methods import KnobValue, Method, Task
 from workbench.domain.queries import Filter, Query
 from workbench.domain.training import Dealt, TrainingRow, deal, drawn, shuffled, taken_kinds, training_rows, usable
 from workbench.errors import RefusedError
@@ -41,7 +41,8 @@ def replayed(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], dealt
 
     Which ones is drawn by a hash of seed and id. None of them is measured on, by this run or by one on that dataset.
     """
-    dataset, share = str(knobs["replay_dataset"]), float(knobs["replay_share"])
+    # A method that learns from its own answers has no rows to replay, and so none of these knobs.
+    dataset, share = str(knobs.get("replay_dataset", "")), float(knobs.get("replay_share", 0.0))
     if not dataset or not share:
         return ()
     found = usable(_accepted(bench, dataset), taken_kinds(method, knobs))
@@ -51,10 +52,15 @@ def replayed(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], dealt
     wanted = round(share / (1 - share) * len(dealt.train))
     if not free:
         kinds = " or ".join(kind.value for kind in taken_kinds(method, knobs))
-        raise RefusedError(
-            f"{dataset} has no {kinds} to replay", hint="name another replay_dataset, or leave it out", where=dataset
-        )
+        raise RefusedError(f"{dataset} has no accepted {kinds} to replay", hint=_instead(method, kinds), where=dataset)
     return tuple(sorted(drawn(free, wanted, seed=seed), key=lambda example: example.id))
+
+
+def _instead(method: Method, kinds: str) -> str:
+    other = "name another replay_dataset, or leave it out"
+    if method.kinds[0] is not Kind.PREFERENCE or method.task is Task.SCORE:
+        return other
+    return f"{method.name} replays what it learns from, a {kinds}; answers alone are replayed by an sft run after it"
 
 
 def _accepted(bench: Bench, dataset: str) -> Iterator[Example]:

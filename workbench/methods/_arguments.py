@@ -67,6 +67,9 @@ def _refuse(method: Method, name: str) -> None:
     there = fields(method.config)
     if name in knobs:
         raise UsageError(f"{name} is a setting of its own", hint=f"--set {name}=VALUE", where=KNOB)
+    if name in method.lacks:
+        reason, instead = method.lacks[name]
+        raise UsageError(f"{method.name} has no {name}: {reason}", hint=instead, where=name)
     if name in _OURS or name in method.fixed:
         raise UsageError(f"{name} is set by the workbench itself", hint=f"a run of {method.name} needs it as it is")
     if name in _UNSAFE:

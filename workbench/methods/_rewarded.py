@@ -45,6 +45,12 @@ DATA = (
     ),
 )
 
+_OWN_ANSWERS = (
+    "it learns from its own answers, so rows of what it could do before have nothing to teach it",
+    "a higher beta holds it to where it started; or replay them in an sft run after it",
+)
+LACKS = {"replay_dataset": _OWN_ANSWERS, "replay_share": _OWN_ANSWERS}
+
 
 def beta(default: float) -> Knob:
     """The knob that holds the model to its start."""

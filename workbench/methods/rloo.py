@@ -22,4 +22,5 @@ METHOD = Method(
     presets=_rewarded.PRESETS,
     measure=Measure.REWARDS,
     sizes=_rewarded.SIZES,
+    lacks=_rewarded.LACKS,
 )
