@@ -101,6 +101,17 @@ def test_many_raters_of_two_prompts_decide_nothing() -> None:
     assert [vote.outcome for vote in of_comparisons([*split, replace(VOTE, rater="eve", outcome="b")])] == ["b"]
 
 
+def test_the_same_answers_asked_for_again_count_once_and_of_one_person_only_the_first_vote() -> None:
+    asked_again = [
+        replace(VOTE, answers="same", comparison_id=n, a=a, b=b, outcome=outcome)
+        for n, (a, b, outcome) in enumerate([("pip", "tuned", "a"), ("tuned", "pip", "a"), ("pip", "tuned", "b")])
+    ]
+    assert [(vote.a, vote.outcome) for vote in of_comparisons(asked_again)] == [("pip", "a")]
+    bob_and_eve = [replace(asked_again[1], rater=name) for name in ("bob", "eve")]  # for the other model
+    assert [(vote.a, vote.outcome) for vote in of_comparisons([*asked_again, *bob_and_eve])] == [("pip", "b")]
+    assert len(of_comparisons([*asked_again, replace(VOTE, answers="other")])) == 2
+
+
 def test_each_tag_has_a_standing_of_its_own() -> None:
     votes = [replace(VOTE, tags=("math", "long")), replace(VOTE, outcome="b", tags=("math",)), VOTE]
     assert by_tag(votes, "pip", "tuned") == {

@@ -55,6 +55,28 @@ def test_every_pair_of_models_has_a_standing_and_all_are_ranked(voted: Bench) ->
     assert {mark.model for mark in found.marks} == {"pip", "tuned", "other"}
 
 
+def test_one_person_who_votes_on_the_same_answers_again_and_again_moves_nothing(voted: Bench) -> None:
+    def figures() -> list[object]:
+        found = results.report(voted, resamples=50)
+        ranked = [(rank.model, rank.rating, rank.low, rank.high, rank.votes) for rank in found.ranking]
+        return [*ranked, *found.scores, found.by_tag, found.comparisons, found.prompts]
+
+    before = figures()
+    shared = voted.store.comparisons.get(1)
+    for draw_seed in range(20):
+        same = voted.store.comparisons.add(shared.prompt, shared.b, shared.a, draw_seed=draw_seed, tags=("math",))
+        vote(voted, same, "tuned", rater="ann")
+    assert figures() == before
+    assert results.report(voted, resamples=5).votes == 30
+
+
+def test_people_who_crowd_on_one_pair_do_not_move_the_ranking(voted: Bench) -> None:
+    before = [(rank.model, rank.rating) for rank in results.report(voted, resamples=5).ranking]
+    for number in range(30):
+        vote(voted, voted.store.comparisons.get(2), "pip", rater=f"rater {number}")
+    assert [(rank.model, rank.rating) for rank in results.report(voted, resamples=5).ranking] == before
+
+
 def test_one_pair_is_seen_from_the_model_that_is_named_first(voted: Bench) -> None:
     assert list(results.report(voted, "tuned", "pip", resamples=5).scores) == [
         Score("tuned", "pip", 0, 2, 1, 0)
@@ -80,7 +102,18 @@ def test_agreement_is_asked_for_only_when_two_people_share_a_pair(voted: Bench, 
 
 def test_the_report_is_json_with_the_fields_that_scripts_read(voted: Bench) -> None:
     told = json.loads(json.dumps(results.report(voted, resamples=5).as_dict()))
-    assert {"pairs", "ranking", "checks", "agreement", "by_tag", "marks", "raters", "votes"} == told.keys()
+    assert {
+        "pairs",
+        "ranking",
+        "checks",
+        "agreement",
+        "by_tag",
+        "marks",
+        "raters",
+        "votes",
+        "comparisons",
+        "prompts",
+    } == told.keys()
     assert {"model", "rating", "low", "high", "votes", "group"} == told["ranking"][0].keys()
     assert told["checks"]["left_side"]["total"] == 10 and told["checks"]["fast_votes"] == 1
     assert told["agreement"]["krippendorff_alpha"] == 0.25

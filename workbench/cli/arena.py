@@ -195,6 +195,6 @@ def results(session: Session, args: argparse.Namespace) -> None:
     if len(report.ranking) > 2:
         session.out.table([asdict(rank) for rank in report.ranking], ["model", "rating", "low", "high", "votes"])
     lines = [f"  {verdict_line(score)}" for score in report.scores]
-    lines += check_lines(report.checks, report.agreement)
+    lines += check_lines(report)
     lines += [line for one in judges for line in judge_lines(one)]
     session.out.data({}, "\n".join(lines))

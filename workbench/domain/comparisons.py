@@ -170,8 +170,9 @@ class VoteDetails:
 class Vote:
     """One standing blind vote as the statistics read it, or (``rater`` "") two equal answers, a tie without a vote.
 
-    ``outcome`` is ``a``, ``b``, ``tie`` or ``both-bad``; ``prompt`` is the same for votes on the same prompt. Lengths
-    are characters. ``repeat_of`` is set for a hidden repeat.
+    ``outcome`` is ``a``, ``b``, ``tie`` or ``both-bad``; ``prompt`` is the same for votes on the same prompt,
+    ``answers`` for votes on the same two answers to it by the same two models, also when they were asked again and
+    said the same ("": nobody looked). Lengths are characters. ``repeat_of`` is set for a hidden repeat.
     """
 
     comparison_id: int
@@ -190,6 +191,7 @@ class Vote:
     live: bool = False
     tags: tuple[str, ...] = ()
     repeat_of: int | None = None
+    answers: str = ""
 
     @property
     def side(self) -> str:

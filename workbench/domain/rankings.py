@@ -103,7 +103,7 @@ def _tables(wins: Wins, prior: float) -> tuple[dict[str, dict[str, float]], dict
 
 
 def ranking(votes: Sequence[Vote], *, anchor: str = "", seed: int = 0, resamples: int = RESAMPLES) -> list[Rank]:
-    """Every model with its rating, best first within its group.
+    """Every model with its rating, best first within its group. Each vote counts: see ``results.of_comparisons``.
 
     Intervals are percentiles of fits to resampled prompts (votes on the same prompt stay together). ``anchor`` is the
     model at 0; in a group without it, it is the model with the most votes.

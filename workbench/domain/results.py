@@ -17,6 +17,8 @@ from workbench.domain.statistics import binomial_p, e_value, verdict, votes_to_d
 FEW = 20
 """A share of fewer votes than this is a rough figure, and says so."""
 
+_FLIPPED = {"a": "b", "b": "a"}
+
 LENGTH_MATCHED = 0.1
 """Two answers count as equally long when the longer one has at most so much more than the shorter one."""
 
@@ -112,19 +114,28 @@ def counted(votes: Iterable[Vote], which: VoteFilter | None = None) -> list[Vote
 
 
 def of_comparisons(votes: Iterable[Vote]) -> list[Vote]:
-    """One vote for each comparison: what most people said of it, ``tie`` when they are split.
+    """One vote for each two answers: what most people said of them, ``tie`` when they are split.
 
-    Several votes on the same two answers are no independent trials, so evidence counts the comparisons.
+    Several votes on the same two answers are no independent trials, so all that is said of models counts the answers:
+    standings, tags and the ranking. Of one person the first vote on them counts, also when the models were asked again
+    and gave the same answers: by then the names were known.
     """
-    said: dict[int, list[Vote]] = {}
+    said: dict[str, dict[str, Vote]] = {}
     for vote in votes:
-        said.setdefault(vote.comparison_id, []).append(vote)
-    return [replace(some[0], outcome=_most(Counter(vote.outcome for vote in some))) for some in said.values()]
+        said.setdefault(vote.answers or str(vote.comparison_id), {}).setdefault(vote.rater, vote)
+    return [_majority([*by_rater.values()]) for by_rater in said.values()]
 
 
-def _most(counts: Counter[str]) -> str:
-    first, *rest = counts.most_common(2)
-    return "tie" if rest and rest[0][1] == first[1] else first[0]
+def _majority(votes: Sequence[Vote]) -> Vote:
+    """The first of these votes on the same answers, with the outcome that most of them have."""
+    (first, *_), outcomes = votes, Counter(_seen_from(votes[0].a, vote) for vote in votes)
+    most, *rest = outcomes.most_common(2)
+    return replace(first, outcome="tie" if rest and rest[0][1] == most[1] else most[0])
+
+
+def _seen_from(model: str, vote: Vote) -> str:
+    """The outcome with ``model`` as the first one."""
+    return vote.outcome if vote.a == model else _FLIPPED.get(vote.outcome, vote.outcome)
 
 
 def scores(votes: Iterable[Vote]) -> list[Score]:
@@ -133,7 +144,7 @@ def scores(votes: Iterable[Vote]) -> list[Score]:
     for vote in votes:
         pair, outcome = (vote.a, vote.b), vote.outcome
         if pair[::-1] in counts:
-            pair, outcome = pair[::-1], {"a": "b", "b": "a"}.get(outcome, outcome)
+            pair, outcome = pair[::-1], _FLIPPED.get(outcome, outcome)
         counts.setdefault(pair, Counter())[outcome] += 1
     return [Score(*pair, n["a"], n["b"], n["tie"], n["both-bad"]) for pair, n in counts.items()]
 

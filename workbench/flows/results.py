@@ -40,12 +40,15 @@ if TYPE_CHECKING:
 class Report:
     """All that the votes say. ``agreement`` is None while no two people voted on the same comparison.
 
+    ``comparisons`` counts what the votes are about, each two answers once, ``prompts`` the prompts they answer.
     ``by_tag`` and ``matched`` (the share on answers of equal length) are by pair of models; ``tags`` and ``raters`` are
     those that can be chosen, whatever ``which`` chose.
     """
 
     which: VoteFilter
     votes: int
+    comparisons: int
+    prompts: int
     scores: tuple[Score, ...]
     ranking: tuple[Rank, ...]
     checks: Checks
@@ -68,6 +71,8 @@ class Report:
                 for r in self.ranking
             ],
             "votes": self.votes,
+            "comparisons": self.comparisons,
+            "prompts": self.prompts,
             "checks": {
                 "left_side": told.left.as_dict(),
                 "longer_answer": told.longer.as_dict(),
@@ -111,8 +116,10 @@ def report(
     return Report(
         which=which,
         votes=len(votes),
+        comparisons=len(trials),
+        prompts=len({vote.prompt for vote in trials}),
         scores=tuple(found),
-        ranking=tuple(ranking(votes, anchor=_anchor(bench, votes), seed=seed, resamples=resamples)),
+        ranking=tuple(ranking(trials, anchor=_anchor(bench, trials), seed=seed, resamples=resamples)),
         checks=checks(_among(votes, a, b), self_agreement(v for v in every if which.takes(v))),
         agreement=agreement_on(bench, which.tag) if with_agreement else None,
         marks=tuple(marks(votes)),

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from workbench.domain.agreement import Agreement, words
 from workbench.domain.comparisons import Score
 from workbench.domain.foreign_text import cell
-from workbench.domain.results import Checks, Share
+from workbench.domain.results import Share
 from workbench.domain.statistics import e_value, verdict, votes_to_decide
 from workbench.flows.judging import Standing
+from workbench.flows.results import Report
 
 
 def verdict_line(score: Score) -> str:
@@ -24,8 +25,9 @@ def verdict_line(score: Score) -> str:
     return f"NOT DECIDED ({evidence}): {more}"
 
 
-def check_lines(checks: Checks, agreement: Agreement | None) -> Iterator[str]:
-    """What could have led the votes besides the answers."""
+def check_lines(report: Report) -> Iterator[str]:
+    """What could have led the votes besides the answers, and what the figures rest on."""
+    checks, agreement = report.checks, report.agreement
     yield f"  side          left chosen {share_text(checks.left)}{_p(checks.left)}"
     yield f"  length        longer answer chosen {share_text(checks.longer)}{_p(checks.longer)}"
     if checks.repeats.total:
@@ -36,6 +38,9 @@ def check_lines(checks: Checks, agreement: Agreement | None) -> Iterator[str]:
         yield f"  fast          {checks.fast} votes under 2 s (kept; w hides them)"
     if checks.live:
         yield f"  live          {checks.live} votes on answers that were watched (kept; w hides them)"
+    if report.prompts < report.comparisons:
+        yield f"  prompts       {report.comparisons:,} comparisons on {report.prompts:,} prompts: answers to one prompt"
+        yield "                are alike, and the standings are a little less sure than they look"
     if agreement is not None:
         yield from agreement_lines(agreement)
 

@@ -249,7 +249,7 @@ GROUP BY c.a_model, c.b_model, outcome ORDER BY first
 """
 _FLIPPED = {"a": "b", "b": "a"}
 _VOTES = """
-SELECT c.id, c.prompt, c.a_model, c.b_model, c.left_is_a, length(c.a_text) AS a_length, length(c.b_text) AS b_length,
+SELECT c.id, c.prompt, c.a_model, c.b_model, c.left_is_a, c.a_text, c.b_text,
     c.tags, c.repeat_of, r.verdict, r.rater, r.kind, r.strength, r.rubric, r.duration_ms, r.live
 FROM comparisons c LEFT JOIN ratings r
     ON r.comparison_id = c.id AND NOT r.undone AND r.blind AND r.verdict <> 'skip' AND r.kind = :kind
@@ -310,12 +310,13 @@ def _marks(text: str) -> Marks:
 def _vote(row: sqlite3.Row) -> Vote:
     facts = {
         "comparison_id": row["id"],
-        "prompt": sha256(row["prompt"].encode()).hexdigest(),
+        "prompt": _hash(row["prompt"]),
+        "answers": _hash(row["prompt"], *sorted(_hash(row[f"{side}_model"], row[f"{side}_text"]) for side in "ab")),
         "a": row["a_model"],
         "b": row["b_model"],
         "left_is_a": bool(row["left_is_a"]),
-        "a_length": row["a_length"],
-        "b_length": row["b_length"],
+        "a_length": len(row["a_text"]),
+        "b_length": len(row["b_text"]),
         "tags": tuple(json.loads(row["tags"])),
         "repeat_of": row["repeat_of"],
     }
@@ -331,6 +332,11 @@ def _vote(row: sqlite3.Row) -> Vote:
         duration_ms=row["duration_ms"],
         live=bool(row["live"]),
     )
+
+
+def _hash(*texts: str) -> str:
+    """The same for the same texts."""
+    return sha256("\0".join(texts).encode()).hexdigest()
 
 
 def _outcome(verdict: str, *, left_is_a: bool) -> str:

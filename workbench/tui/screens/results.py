@@ -150,7 +150,7 @@ class ResultsPane(Pane):
         report, width = self._shown.report, max(40, self.query_one("#results-box").size.width - 2)
         which = self.which
         hides = _HIDES[_hidden(which)]
-        parts = [f"{report.votes:,} votes", which.rater or "all raters", f"tag {which.tag}" if which.tag else ""]
+        parts = [_counted(report), which.rater or "all raters", f"tag {which.tag}" if which.tag else ""]
         parts += [hides if hides != "all votes" else "", METRICS[self.metric]]
         self.query_one("#results-head", Static).update(safe_cell("  ".join(part for part in parts if part), width))
         ascii_only = self.workbench.settings.appearance.unicode == "ascii"
@@ -391,6 +391,13 @@ class ResultsPane(Pane):
 
 def _look(bench: Bench, which: VoteFilter, seed: int) -> Shown:
     return Shown(flow.report(bench, which=which, seed=seed, with_agreement=False), tuple(judging.standings(bench)))
+
+
+def _counted(report: flow.Report) -> str:
+    """``40 votes``, or ``40 votes on 25 pairs`` when some are on the same two answers."""
+    return f"{report.votes:,} votes" + (
+        f" on {report.comparisons:,} pairs" if report.comparisons < report.votes else ""
+    )
 
 
 def _hidden(which: VoteFilter) -> str:

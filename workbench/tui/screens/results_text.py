@@ -49,7 +49,7 @@ def results_text(
             text.append(line + "\n")
         text.append("\n")
     _heading(text, "checks", "what could have led the votes besides the answers")
-    text.append("\n".join(check_lines(report.checks, report.agreement)) + "\n")
+    text.append("\n".join(check_lines(report)) + "\n")
     if report.marks:
         text.append("\n")
         _heading(text, "marks", "1 to 5, mean and standard error")
