@@ -1,9 +1,9 @@
 """The engine against bare transformers and ``transformers serve``, paired in one run.
 
-``python -m tests.bench.bench_engine [RUNS]`` (about six minutes on two quiet cores); a random Llama of 85 million
+``python -m tests.bench.bench_engine [RUNS]`` (about ten minutes on two quiet cores); a random Llama of 85 million
 parameters with a LoRA adapter, made in a temporary folder. Everything answers greedily with the same number of threads.
 Writes ``tests/bench/results/engine.md``; never fails for a figure. ``transformers serve`` takes part when it starts,
-for which it needs the extra ``bench``.
+for which it needs the extra ``bench`` (``pip install 'workbench[bench]'``).
 """
 
 from __future__ import annotations
@@ -41,12 +41,16 @@ LOAD_TOKENS = 32
 
 @dataclass(frozen=True)
 class Heard:
-    """One answer as its client saw it: seconds from the question."""
+    """One answer as its client saw it: seconds from the question.
+
+    ``read`` counts the tokens of the prompt that were computed, where the server tells.
+    """
 
     text: str
     first_s: float
     whole_s: float
     tokens: int
+    read: int | None = None
 
     @property
     def tokens_per_second(self) -> float:
@@ -101,8 +105,8 @@ def engine_asker(client: EngineClient, place: ModelPlace) -> Ask:
                 case TextPiece(piece):
                     first = first or time.monotonic() - began
                     text += piece
-                case AnswerEnd(tokens=count):
-                    return Heard(text, first, time.monotonic() - began, count)
+                case AnswerEnd(tokens=count, prompt_tokens=prompt, remembered_tokens=known):
+                    return Heard(text, first, time.monotonic() - began, count, prompt - known)
         raise AssertionError("an answer ends")
 
     return ask
@@ -155,13 +159,13 @@ class BareProcess:
 
 
 @contextmanager
-def transformers_serve() -> Iterator[str]:
+def transformers_serve(*flags: str) -> Iterator[str]:
     """Its URL, empty when it does not start; it loads the folder that is asked for as a model."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     argv = [str(Path(sys.executable).parent / "transformers"), "serve", "--port", str(port)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([*argv, "--device", "cpu", "--dtype", "float32"], **quiet)  # type: ignore[call-overload]
+    argv += ["--device", "cpu", "--dtype", "float32", *flags]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         url = f"http://localhost:{port}"
         yield f"{url}/v1" if answers(f"{url}/health", process) else ""
@@ -248,27 +252,36 @@ def two_models(client: EngineClient, bare: BareProcess, places: dict[str, ModelP
     return [*lines, "", f"One bare model takes {(one - bare_start) / 1e6:,.0f} MB of it."]
 
 
-def long_chat(askers: dict[str, Ask]) -> list[str]:
+def long_chat(askers: dict[str, Ask], runs: int) -> list[str]:
     """The first token of each turn of a chat, where each says its own answers; and the rate after it."""
     lines = [
-        "Milliseconds to the first token of a turn, in a chat that grows; tokens per second after it.",
+        f"Milliseconds to the first token of a turn, in a chat that grows, and tokens per second after it: medians of"
+        f" {runs} chats. Read: tokens of the prompt that were computed for turn 1 and turn 10.",
         "",
-        f"| | {' | '.join(f'turn {turn}' for turn in SHOWN_TURNS)} | turn 10 against 1 | tokens/s, median |",
-        "|---|" + "---|" * (len(SHOWN_TURNS) + 2),
+        f"| | {' | '.join(f'turn {turn}' for turn in SHOWN_TURNS)} | turn 10 against 1 | tokens/s | read |",
+        "|---|" + "---|" * (len(SHOWN_TURNS) + 3),
     ]
-    chats: dict[str, list[dict[str, str]]] = {name: [] for name in askers}
-    heard: dict[str, list[Heard]] = {name: [] for name in askers}
-    for turn in range(max(SHOWN_TURNS)):
-        for name, ask in askers.items():  # turn by turn, so that a neighbour's noise reaches them all
-            chats[name].append({"role": "user", "content": f"{turn} {QUESTION}"})
-            heard[name].append(ask(chats[name], TURN_TOKENS))
-            chats[name].append({"role": "assistant", "content": heard[name][-1].text})
-    for name, answers_ in heard.items():
-        firsts = [1000 * answers_[turn - 1].first_s for turn in SHOWN_TURNS]
-        rate = statistics.median(each.tokens_per_second for each in answers_)
+    heard: dict[str, list[list[Heard]]] = {name: [[] for _ in range(max(SHOWN_TURNS))] for name in askers}
+    for run in range(runs):
+        chats: dict[str, list[dict[str, str]]] = {name: [] for name in askers}
+        for turn in range(max(SHOWN_TURNS)):
+            for name, ask in askers.items():  # turn by turn, so that a neighbour's noise reaches them all
+                chats[name].append({"role": "user", "content": f"{run}-{turn} {QUESTION}"})
+                heard[name][turn].append(ask(chats[name], TURN_TOKENS))
+                chats[name].append({"role": "assistant", "content": heard[name][turn][-1].text})
+    for name, turns in heard.items():
+        firsts = [1000 * statistics.median(each.first_s for each in turns[turn - 1]) for turn in SHOWN_TURNS]
+        rate = statistics.median(each.tokens_per_second for turn in turns for each in turn)
         shown = " | ".join(f"{each:,.0f}" for each in firsts)
-        lines.append(f"| {name} | {shown} | {firsts[-1] / firsts[0]:.1f} × | {rate:.1f} |")
+        read = " and ".join(told_read(turns[turn - 1]) for turn in (1, 10))
+        lines.append(f"| {name} | {shown} | {firsts[-1] / firsts[0]:.1f} × | {rate:.1f} | {read} |")
     return lines
+
+
+def told_read(heard: Sequence[Heard]) -> str:
+    """The median of what was read of the prompt; "all" where the server keeps nothing, or does not tell."""
+    read = [each.read for each in heard if each.read is not None]
+    return f"{statistics.median(read):.0f}" if read else "all"
 
 
 def load(askers: dict[str, Ask]) -> list[str]:
@@ -361,10 +374,16 @@ def main(runs: int) -> None:
             if url:
                 askers["`transformers serve`"] = http_asker(url, places["base"].path)
                 askers["`transformers serve`"](user("Hi"), 2)
-            tell("a chat of ten turns")
-            parts.append(long_chat(askers))
+            tell("chats of ten turns")
+            parts.append(long_chat(askers, runs))
+        askers = {"engine": askers["engine"]}
+        with transformers_serve() as one, transformers_serve("--continuous-batching") as batching:
+            for name, server in (("", one), (" --continuous-batching", batching)):
+                if server:
+                    askers[f"`transformers serve{name}`"] = http_asker(server, places["base"].path)
+                    askers[f"`transformers serve{name}`"](user("Hi"), 2)
             tell("many clients")
-            parts.append(load({name: ask for name, ask in askers.items() if name != "bare `generate`"}))
+            parts.append(load(askers))
     finally:
         bare.end()
         client.shutdown()
@@ -374,7 +393,7 @@ def main(runs: int) -> None:
 
 def write(parts: list[list[str]], runs: int, began: float, load_before: float, *, compared: bool) -> None:
     """The page of results."""
-    left_out = [] if compared else ["`transformers serve` did not start (`pip install workbench[bench]`).", ""]
+    left_out = [] if compared else ["`transformers serve` did not start (`pip install 'workbench[bench]'`).", ""]
     head = [
         "# The engine, paired with bare transformers",
         "",

@@ -55,7 +55,12 @@ HEALTH = {
 }
 LAST_CHUNK = {
     "choices": [{"index": 0, "delta": {}, "finish_reason": "length"}],
-    "usage": {"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": 6},
+    "usage": {
+        "prompt_tokens": 4,
+        "completion_tokens": 2,
+        "total_tokens": 6,
+        "prompt_tokens_details": {"cached_tokens": 3},
+    },
     "workbench": {"first_token_ms": 10, "duration_ms": 20, "stop_reason": "length"},
 }
 
@@ -158,7 +163,7 @@ def remember(workspace: Workspace, identity: ProcessIdentity) -> None:
 def test_a_question_registers_its_model_and_says_all_it_needs(server: ScriptedServer, client: EngineClient) -> None:
     server.script = [chunk("Hel"), chunk("lo", 2), LAST_CHUNK, "data: [DONE]"]
     events = ask(client)
-    assert events == [TextPiece("Hel"), TextPiece("lo"), AnswerEnd(StopReason.LENGTH, 4, 2, 10, 20)]
+    assert events == [TextPiece("Hel"), TextPiece("lo"), AnswerEnd(StopReason.LENGTH, 4, 2, 10, 20, 3)]
     (_, registered), (_, asked) = server.posted
     assert registered == {
         "name": "tuned",

@@ -104,13 +104,17 @@ class AnswerNotice:
 
 @dataclass(frozen=True, slots=True)
 class AnswerEnd:
-    """The end of an answer: counts in tokens, times in milliseconds since the request reached the engine."""
+    """The end of an answer: counts in tokens, times in milliseconds since the request reached the engine.
+
+    ``remembered_tokens`` of the prompt were known from earlier questions, and not read again.
+    """
 
     stop_reason: StopReason
     prompt_tokens: int
     tokens: int
     first_token_ms: int
     duration_ms: int
+    remembered_tokens: int = 0
 
 
 AnswerEvent = TextPiece | AnswerNotice | AnswerEnd

@@ -313,13 +313,14 @@ def _chances(logprobs: dict[str, Any] | None) -> tuple[TokenChance, ...]:
     )
 
 
-def _end(usage: dict[str, int], own: dict[str, Any]) -> AnswerEnd:
+def _end(usage: dict[str, Any], own: dict[str, Any]) -> AnswerEnd:
     return AnswerEnd(
         StopReason(own["stop_reason"]),
         usage["prompt_tokens"],
         usage["completion_tokens"],
         own["first_token_ms"],
         own["duration_ms"],
+        usage.get("prompt_tokens_details", {}).get("cached_tokens", 0),  # an engine from before an update
     )
 
 

@@ -41,6 +41,44 @@ def test_a_next_turn_reads_only_what_is_new_and_answers_as_if_it_had_read_all(in
     assert fresh(in_process, name, "", messages=chat) == answer
 
 
+def test_ten_turns_read_each_token_of_the_chat_once(in_process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench.paths import shipped
+    from workbench.worker.engine.resident import Resident
+
+    in_process.desk.register("embedded", str(shipped("sample_data") / "model"), None)
+    forward, run = Resident.forward, []
+
+    def counted(self: Any, rows: Any, inputs: dict[str, Any]) -> Any:
+        run.append(inputs["input_ids"].numel())
+        return forward(self, rows, inputs)
+
+    monkeypatch.setattr(Resident, "forward", counted)
+    texts: list[str] = []
+    known = 0
+    for turn in range(10):
+        texts.append(f"{turn} How do I cook potatoes?")
+        run.clear()
+        said, done = in_process.ask("embedded", "", messages=turns(*texts), max_tokens=16).result()
+        assert sum(run) == done.prompt_tokens - known + done.tokens - 1
+        assert done.remembered_tokens == known
+        known = done.prompt_tokens + done.tokens - 1  # the last token that was drawn has not been run
+        texts.append(said)
+    assert known > 10 * 16
+
+
+def test_what_a_model_without_numbers_read_is_not_remembered(in_process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench.worker.engine.resident import Resident
+    from workbench.worker.engine.wire import Refusal
+
+    in_process.unload()
+    forward = Resident.forward
+    with monkeypatch.context() as patch:
+        patch.setattr(Resident, "forward", lambda *arguments: forward(*arguments) * float("nan"))
+        with pytest.raises(Refusal, match="NaN"):
+            in_process.ask("base", LONG).result()
+    assert in_process.ask("base", LONG).result()[1].remembered_tokens == 0
+
+
 def test_another_answer_to_the_same_question_runs_one_token_of_it(in_process: Any) -> None:
     sampled = {"temperature": 1.0, "seed": 5}
     in_process.unload()

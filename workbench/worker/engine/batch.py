@@ -63,8 +63,11 @@ class Reading:
         self._done += new
         if not self.remaining:
             self.logits = logits
-            for number, row in enumerate(self.rows):
-                self._resident.remember(row[0].loaded, row[0].prompt, self.sheet.past(number))
+
+    def remember(self, row: int) -> None:
+        """Keep what was read for a row, for who asks the same while it is still being answered."""
+        head = self.rows[row][0]
+        self._resident.remember(head.loaded, head.prompt, self.sheet.past(row))
 
     @torch.inference_mode()
     def drop_cancelled(self) -> None:
@@ -127,7 +130,10 @@ class Batch:
         lanes = reading.lanes
         rows = [number for number, row in enumerate(reading.rows) for _ in row]
         logits = reading.logits[torch.tensor(rows, device=reading.logits.device)]
-        for lane, row, (token, reason) in zip(lanes, rows, self._draw(logits, lanes), strict=True):
+        drawn = self._draw(logits, lanes)
+        for row in {row for row, (_, reason) in zip(rows, drawn, strict=True) if not isinstance(reason, Refusal)}:
+            reading.remember(row)  # only now: the copy takes time, and the first words are out
+        for lane, row, (token, reason) in zip(lanes, rows, drawn, strict=True):
             if reason is None:
                 self._take_in(lane, token, reading, row)
             reading.rows[row].remove(lane)  # last: until then the reading answers for it

@@ -105,7 +105,9 @@ class Resident:
         """Keep a row's keys and values for a prompt that begins alike, if there is memory for a copy of them."""
         try:
             self.memory.keep(loaded, ids, past)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:  # a GPU's lack of memory has a class of its own, a CPU's has words
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
             self.free_memory()
 
     def _there(self) -> Adapters:
