@@ -40,6 +40,11 @@ FINE: dict[str, Content] = {
     "a short answer": demo("Ja.", ASKED["en"]),
     "a short question": demo(SAID["de"], "Tee?"),
     "code": demo("```python\nfor leaf in leaves:\n    pour(leaf)\n```", ASKED["de"]),
+    "a name in Chinese": demo("这款手机很好。", "iPhone 15 Pro Max"),
+    "a word that is asked about": demo("你好", "What does 你好 mean and how is it written?"),
+    "a short answer in a language that is named": demo("你好", "How do I say hello in Chinese?"),
+    "a short term": demo("TCP/IP", "这个协议叫什么名字"),
+    "code without a fence": demo("def area(r): return 3 * r", "写一个函数"),
     "figures": demo("1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15", ASKED["fr"]),
 }
 
@@ -49,6 +54,24 @@ def test_an_answer_in_another_language_is_told(asked: str, answered: str) -> Non
     (found,) = of_set("language_mix", [row(1, demo(SAID[answered], ASKED[asked]))])
     assert (found.example_id, found.severity.value, found.fixable) == (1, "warning", False)
     assert f"in {asked!r}, the answer in {answered!r}" in found.reason
+
+
+SHORT = {
+    "English, Chinese": ("What is the weather like?", "今天天气很好。", "Latin", "Chinese"),
+    "English, two characters": ("What is the capital of China?", "北京", "Latin", "Chinese"),
+    "English, Russian": ("How are you today?", "Хорошо.", "Latin", "Cyrillic"),
+    "English, Japanese": ("Where is the tea?", "お茶はここです。", "Latin", "Japanese"),
+    "Chinese, English": ("今天天气怎么样", "It is sunny and warm.", "Chinese", "Latin"),
+    "Korean, Chinese": ("오늘 날씨 어때요", "今天天气很好。", "Korean", "Chinese"),
+    "English, a long answer": ("What is green tea?", SAID["zh"], "Latin", "Chinese"),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_short_answer_in_other_letters_is_told(name: str) -> None:
+    asked, answered, first, second = SHORT[name]
+    (found,) = of_set("language_mix", [row(1, demo(answered, asked))])
+    assert first in found.reason.split(", the answer")[0] and second in found.reason.split(", the answer")[1]
 
 
 @pytest.mark.parametrize("name", FINE)

@@ -157,3 +157,50 @@ def test_what_a_kill_left_of_a_gesture_is_taken_back_by_the_same_undo(
     assert newest is not None and newest.examples == 2
     filled.examples.undo("bob")
     assert _rows(filled) == before
+
+
+@pytest.mark.usefixtures("many")
+def test_a_gesture_after_a_large_undo_touches_none_of_what_was_undone(filled: Store) -> None:
+    filled.examples.change([1, 2, 3, 4, 5, 6], Action.REJECT, rater="bob", status=Status.REJECTED)
+    filled.examples.undo("bob")
+    before = filled._writer.conn.total_changes
+    filled.examples.change([7], Action.ACCEPT, rater="bob", status=Status.ACCEPTED)
+    assert filled._writer.conn.total_changes - before <= 4  # the example, its decision, and that nothing can be redone
+    assert filled.examples.redo("bob") is None
+    filled.examples.undo("bob")
+    redone = filled.examples.redo("bob")
+    assert redone is not None and list(redone.example_ids) == [7]
+    assert filled.examples.redo("bob") is None
+
+
+@pytest.mark.usefixtures("many")
+def test_dealt_rows_go_to_their_splits_in_pieces_and_come_back_by_one_undo(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undealt = [e.id for e in _rows(filled) if e.split is Split.NONE]
+    before = _rows(filled)
+    free: list[object] = []
+    monkeypatch.setattr(bulk.time, "sleep", lambda seconds: free.append(filled._local.depth))
+    filled.examples.deal({Split.TRAIN: [1, *undealt[:3], 99], Split.TEST: undealt[3:]}, rater="bob")
+    assert free == [0, 0]
+    now = {e.id: e.split for e in _rows(filled)}
+    assert [now[i] for i in undealt] == [Split.TRAIN] * 3 + [Split.TEST] * len(undealt[3:])
+    assert all(now[e.id] is e.split for e in before if e.id not in undealt)
+    undone = filled.examples.undo("bob")
+    assert undone is not None and sorted(undone.example_ids) == undealt and _rows(filled) == before
+
+
+@pytest.mark.usefixtures("many")
+def test_hidden_rows_go_in_pieces_and_come_back_by_one_undo(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _rows(filled)
+    free: list[object] = []
+    filled.examples.change([2], Action.DELETE, rater="ann", hidden=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk.time, "sleep", lambda seconds: free.append(filled._local.depth))
+        group = filled.examples.hide([1, 2, 3, 4, 5], rater="bob")
+    assert free == [0, 0] and [e.id for e in _rows(filled)] == [*range(6, ROWS + 1)]
+    assert [d.group for d in filled.examples.history(3) if not d.undone][-1] == group
+    filled.examples.undo("bob")
+    assert [e for e in before if e.id != 2] == _rows(filled)
+    filled.examples.redo("bob")
+    assert [e.id for e in _rows(filled)] == [*range(6, ROWS + 1)]

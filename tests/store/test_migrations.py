@@ -74,7 +74,7 @@ def _take_back_to_first_schema(path: Path) -> None:
         for fields in texts:
             del fields["content"]["tools"]
         db.execute("UPDATE decisions SET before = ?, after = ? WHERE id = ?", [*map(json.dumps, texts), row_id])
-    for table in ("removed_models", "round_pairs", "rounds"):
+    for table in ("removed_models", "round_pairs", "rounds", "undone_groups"):
         db.execute(f"DROP TABLE {table}")
     db.execute("DROP INDEX comparisons_repeats")
     for name in ("kind", "strength", "rubric", "live"):
@@ -228,3 +228,25 @@ def test_imports_of_the_schema_before_are_kept_and_can_be_taken_back(workspace: 
     assert store.imports.list() == before and before[0].rows == 1
     assert [tuple(row) for row in store.read().execute(schema)] == [tuple(row) for row in now]
     assert store.examples.undo("r") is not None and store.examples.count(parse_query("")) == 0
+
+
+def test_what_was_undone_before_the_step_can_be_done_again_after_it_and_no_more_than_that(workspace: Workspace) -> None:
+    store = Store.open(workspace)
+    source = Source(SourceKind.IMPORT)
+    made, _ = store.examples.add(
+        "d", demonstration([Turn("user", "hello")], "good day"), source=source, status=Status.PENDING, rater="maker"
+    )
+    for rater in ("redoes", "goes-on"):
+        store.examples.change([made.id], Action.NOTE, rater=rater, note=f"by {rater}")
+        store.examples.undo(rater)
+    store.close()
+    db = sqlite3.connect(workspace.database)
+    db.execute("UPDATE decisions SET state = 'dropped' WHERE rater = 'goes-on'")  # as the step before left it
+    db.execute("DROP TABLE undone_groups")
+    db.execute("DELETE FROM _sqlite_migrations WHERE name = '0011_undone_groups'")
+    db.commit()
+    db.close()
+    store = Store.open(workspace)
+    assert store.examples.redo("goes-on") is None
+    assert store.examples.redo("redoes") is not None and store.examples.get(made.id).note == "by redoes"
+    assert store.examples.redo("redoes") is None

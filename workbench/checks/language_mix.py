@@ -1,6 +1,7 @@
 """In which language rows are written, and answers in another language than their question.
 
-Languages are told by py3langid, on letters only and only where it is sure: of short texts it says nothing.
+Languages are told by py3langid, on letters only and only where it is sure. Of short texts, which it cannot tell, the
+letters themselves are looked at: English words that are answered in Chinese characters need no statistics.
 """
 
 from __future__ import annotations
@@ -39,6 +40,23 @@ _FAMILIES = (
     *({"es", "ca", "an", "ast", "oc"}, {"nl", "af"}, {"de", "lb", "als"}, {"en", "pcm", "sco"}, {"hi", "ne", "mr"}),
     *({"zh", "wuu", "yue", "zh-tw"}, {"uk", "ru", "be"}, {"az", "tr"}, {"ar", "arz", "fa", "ur", "ps"}),
 )
+# Letters that tell much of the language, with what they are called. Latin ones stand in texts of every language.
+_LATIN = "Latin letters"
+_SCRIPTS = {
+    "Chinese or Japanese characters": re.compile(r"[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"),
+    "Korean letters": re.compile(r"[\u1100-\u11ff\uac00-\ud7af]"),
+    "Cyrillic letters": re.compile(r"[\u0400-\u052f]"),
+    "Arabic letters": re.compile(r"[\u0620-\u064a\u066e-\u06d3\u0750-\u077f]"),
+    "Hebrew letters": re.compile(r"[\u05d0-\u05ea]"),
+    "Greek letters": re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]"),
+    "Devanagari letters": re.compile(r"[\u0900-\u097f]"),
+    "Thai letters": re.compile(r"[\u0e00-\u0e7f]"),
+}
+# Names and terms are written in Latin letters everywhere: some words must be plain ones.
+_PLAIN_WORD = re.compile(r"(?<![^\W\d_])[a-zß-öø-ÿ]+(?![^\W\d_])")
+_CODE_SIGNS = re.compile(r"[{}=<>;\\_|$]|\w\(|://")
+_FEWEST_PLAIN_WORDS, _FEWEST_OTHER_LETTERS = 3, 2
+_MOSTLY = 0.8
 
 
 def look(rows: Iterable[CheckedRow], surroundings: Surroundings) -> Iterator[Finding | Language]:
@@ -46,26 +64,49 @@ def look(rows: Iterable[CheckedRow], surroundings: Surroundings) -> Iterator[Fin
     detect = _detector()
     mix: dict[str, Counter[str]] = {}
     for row in rows:
-        code = detect(_plain("\n".join(turn.content for turn in row.content.chosen)))
-        if not code:
-            continue
-        yield Language(row.id, code)
-        mix.setdefault(row.dataset, Counter())[code] += 1
-        if reason := _other_language(row, code, detect):
+        answer = "\n".join(turn.content for turn in row.content.chosen)
+        if code := detect(_plain(answer)):
+            yield Language(row.id, code)
+            mix.setdefault(row.dataset, Counter())[code] += 1
+        if reason := _other_language(row, answer, code, detect):
             yield Finding(Severity.WARNING, reason, "chosen turn 1", example_id=row.id)
     for dataset, languages in mix.items():
         yield from _told(dataset, languages)
 
 
-def _other_language(row: CheckedRow, code: str, detect: Callable[[str], str]) -> str:
+def _other_language(row: CheckedRow, answer: str, code: str, detect: Callable[[str], str]) -> str:
     prompt = "\n".join(turn.content for turn in row.content.prompt)
     asked = next((t.content for t in reversed(row.content.prompt) if t.role == Role.USER.value), "")
     question = detect(_plain(asked))
-    if not question or question == code or any({question, code} <= family for family in _FAMILIES):
+    if not question or not code:
+        told = _other_script(asked, answer)
+        return "" if _NAMES_A_LANGUAGE.search(prompt) else told
+    if question == code or any({question, code} <= family for family in _FAMILIES):
         return ""
     if _NAMES_A_LANGUAGE.search(prompt) or any(detect(_plain(part)) == code for part in _PARAGRAPHS.split(asked)):
         return ""  # asked for, or asked in that language about a passage in another
     return f"the question is in {question!r}, the answer in {code!r}"
+
+
+def _other_script(asked: str, answer: str) -> str:
+    question, other = _script(asked), _script(answer)
+    if not question or not other or question == other or (other != _LATIN and _SCRIPTS[other].search(asked)):
+        return ""
+    return f"the question is in {question}, the answer in {other}"
+
+
+def _script(text: str) -> str:
+    """In which letters nearly all of a text is written; "" when that is not plain, or when there may be code in it."""
+    start = _CODE.sub(" ", text[:_CHARACTERS])
+    letters = sum(c.isalpha() for c in start)
+    if not letters or _CODE_SIGNS.search(start):
+        return ""
+    for name, script in _SCRIPTS.items() if not start.isascii() else ():
+        if (count := len(script.findall(start))) >= max(_FEWEST_OTHER_LETTERS, _MOSTLY * letters):
+            return name
+        letters -= count
+    words = _PLAIN_WORD.findall(start)
+    return _LATIN if len(words) >= _FEWEST_PLAIN_WORDS and sum(map(len, words)) >= _MOSTLY / 2 * letters else ""
 
 
 def _told(dataset: str, languages: Counter[str]) -> Iterator[Finding]:

@@ -53,7 +53,8 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("--text", required=True)
     sub = add(verbs, common, "edit", examples_edit, "change a part of one example")
     sub.add_argument("id", type=int)
-    sub.add_argument("--part", choices=["prompt", "chosen", "rejected", "system"], default="chosen")
+    sub.add_argument("--part", choices=["prompt", "chosen", "rejected", "system", "tools"], default="chosen")
+    sub.add_argument("--calls", action="store_true", help="the text is the JSON list of the tool calls of that turn")
     sub.add_argument("--turn", type=positive, metavar="N", help="which turn of the part, from 1 (default: the last)")
     sub.add_argument("--text", required=True, help="the new text, - for standard input")
     sub.add_argument("--unlock", action="store_true", help=_UNLOCK)
@@ -229,7 +230,8 @@ def examples_edit(session: Session, args: argparse.Namespace) -> None:
     from workbench.flows import curate
 
     text = sys.stdin.read().rstrip("\n") if args.text == "-" else args.text
-    done = curate.edit(session.bench, args.id, part=args.part, turn=args.turn, text=text, unlock=args.unlock)
+    where = {"part": args.part, "turn": args.turn, "calls": args.calls}
+    done = curate.edit(session.bench, args.id, text=text, unlock=args.unlock, **where)
     _decided(session, done.said, [args.id])
 
 

@@ -92,7 +92,7 @@ def turn_from_dict(row: Mapping[str, Any]) -> Turn:
         return Turn(role, content)
     extra = {key: value for key, value in row.items() if key not in ("role", "content") and value is not None}
     if calls := extra.pop("tool_calls", None):
-        extra["tool_calls"] = _with_objects(calls)
+        extra["tool_calls"] = tool_calls_of(calls)
     if content is None and (calls or extra.get("refusal")):
         content = ""
     if not isinstance(role, str) or not isinstance(content, str):
@@ -103,7 +103,11 @@ def turn_from_dict(row: Mapping[str, Any]) -> Turn:
     return Turn(role, content, canonical_json(extra))
 
 
-def _with_objects(calls: object) -> list[dict[str, Any]]:
+def tool_calls_of(calls: object) -> list[dict[str, Any]]:
+    """Calls as they are kept: each with a type, a function with a name, and its arguments as an object.
+
+    Raises ``DataError``.
+    """
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         raise DataError("'tool_calls' is not a list of calls")
     return [_with_object(call) for call in calls]

@@ -274,10 +274,16 @@ def with_text(content: Content, part: str, text: str, *, turn: int = -1) -> Cont
         raise DataError(_MISSING[part].format(kind=content.kind.value))
     if not -len(turns) <= turn < len(turns):
         raise DataError(f"the {part} has {len(turns)} turn{'s' * (len(turns) != 1)}, and no turn {turn + 1}")
-    at = turn % len(turns)
-    changed = _with_turns(content, part, (*turns[:at], replace(turns[at], content=text), *turns[at + 1 :]))
+    changed = with_turn(content, part, replace(turns[turn], content=text), turn=turn)
     changed.check()
     return changed
+
+
+def with_turn(content: Content, part: str, changed: Turn, *, turn: int = -1) -> Content:
+    """The same example with another turn of ``part``, not checked; ``turn`` is the place, as for ``with_text``."""
+    turns = turns_of(content, part)
+    at = turn % len(turns)
+    return _with_turns(content, part, (*turns[:at], changed, *turns[at + 1 :]))
 
 
 def with_system(content: Content, text: str) -> Content:

@@ -35,7 +35,9 @@ from workbench.errors import DataError, RefusedError, WorkbenchError
 from workbench.flows.gate import counted, references, stream
 from workbench.flows.tokens import model_arguments
 from workbench.jobs.children import converse
+from workbench.store.bulk import in_pieces
 from workbench.store.findings import Redaction
+from workbench.store.rows import chunks
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -267,7 +269,7 @@ class _Looking:
                         self.findings.append(replace(seen, check=check.name))
 
     def keep(self, chosen: Sequence[Check]) -> None:
-        """Put the findings into the store, a few hundred examples at a time, so that others can write meanwhile.
+        """Put the findings into the store, in short transactions, so that others can write meanwhile.
 
         A row that somebody edited or took away since it was looked at keeps what it has: this was another text.
         """
@@ -276,14 +278,17 @@ class _Looking:
             if finding.example_id is not None:
                 by_example.setdefault(finding.example_id, []).append(finding)
         names = [check.name for check in chosen]
-        for start in range(0, len(self.ids), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
+        languages = self.languages
+
+        def write(_: object, places: Sequence[int]) -> None:
+            part = slice(places[0], places[-1] + 1)
             texts = dict(zip(self.ids[part], self.texts[part], strict=True)) | self.mended_texts
-            with self.bench.store.write():
-                now = self.bench.store.examples.many(self.ids[part])
-                chunk = [one.id for one in now if _mark_of(one) == texts[one.id]]
-                self.bench.store.findings.replace(chunk, names, (f for i in chunk for f in by_example.get(i, ())))
-                self.bench.store.findings.set_languages({i: self.languages[i] for i in chunk if i in self.languages})
+            now = self.bench.store.examples.many(self.ids[part])
+            chunk = [one.id for one in now if _mark_of(one) == texts[one.id]]
+            self.bench.store.findings.replace(chunk, names, (f for i in chunk for f in by_example.get(i, ())))
+            self.bench.store.findings.set_languages({i: languages[i] for i in chunk if i in languages})
+
+        in_pieces(self.bench.store, range(len(self.ids)), write, first=_AT_ONCE)
 
     def _seen(
         self, check: SetCheck, around: Surroundings, token_arguments: Sequence[str]
@@ -359,37 +364,33 @@ class _Fixing:
         for finding in self._looking.findings:
             if finding.fixable and finding.example_id is not None and finding.check in by_name:
                 wanted.setdefault(finding.example_id, []).append(by_name[finding.check])
-        fixed = _Fixed()
-        ids = sorted(wanted)
-        for start in range(0, len(ids), _AT_ONCE):
-            with self._bench.store.write():
-                for example_id in ids[start : start + _AT_ONCE]:
-                    self._fix_one(example_id, wanted[example_id], fixed)
+        fixed, plans = _Fixed(), list[_Plan]()
+
+        def plan(ids: Sequence[int]) -> None:
+            plans[:] = [_planned(one, wanted[one.id]) for one in self._bench.store.examples.many(ids)]
+
+        def write(_: object, ids: Sequence[int]) -> None:
+            now = {one.id: one for one in self._bench.store.examples.many(ids)}
+            for planned in plans:
+                if (example := now.get(planned.example_id)) is not None:
+                    if example.content != planned.before:  # somebody was faster
+                        planned = _planned(example, wanted[example.id])
+                    self._carry_out(planned, example, fixed)
+
+        in_pieces(self._bench.store, sorted(wanted), write, first=_AT_ONCE, before=plan)
         self._look_again(fixed.mended, chosen)
         return fixed
 
-    def _fix_one(self, example_id: int, wanted: Sequence[Check], fixed: _Fixed) -> None:
-        found = self._bench.store.examples.many([example_id])
-        if not found or found[0].split is Split.TEST:  # gone meanwhile; or locked: its findings stay to be read
+    def _carry_out(self, planned: _Plan, example: Example, fixed: _Fixed) -> None:
+        if example.split is Split.TEST:  # locked: its findings stay to be read
             return
-        example = found[0]
-        fixes = {check.name: check.fix for check in wanted if check.fix is not None}
-        # redactions last: what they keep of the text is then all that must come back
-        in_order = sorted(fixes.values(), key=lambda fix: fix.kind is FixKind.REDACT)
-        content, originals = example.content, dict[str, str]()
-        for fix in in_order:
-            if fix.edit is not None:
-                edited = fix.edit(content)
-                originals |= _differences(content, edited) if fix.kind is FixKind.REDACT else {}
-                content = edited
-        if any(fix.kind is FixKind.REJECT for fix in fixes.values()) or not _is_valid(content):
-            self._change(example_id, Action.REJECT, status=Status.REJECTED)
-            fixed.rejected.add(example_id)
-        elif content != example.content:
-            self._change(example_id, Action.EDIT, content=content)
-            kept = [Redaction(example_id, part, before) for part, before in originals.items()]
-            self._bench.store.findings.keep_originals(kept)
-            fixed.mended.add(example_id)
+        if planned.after is None:
+            self._change(example.id, Action.REJECT, status=Status.REJECTED)
+            fixed.rejected.add(example.id)
+        elif planned.after != planned.before:
+            self._change(example.id, Action.EDIT, content=planned.after)
+            self._bench.store.findings.keep_originals(planned.originals)
+            fixed.mended.add(example.id)
 
     def _change(self, example_id: int, action: Action, **given: Any) -> None:
         self._group = self._bench.store.examples.change(
@@ -401,10 +402,37 @@ class _Fixing:
         row_checks = [check for check in chosen if isinstance(check, RowCheck)]
         names = {check.name for check in row_checks}
         left = [f for f in self._looking.findings if f.example_id not in mended or f.check not in names]
-        for example in self._bench.store.examples.many(sorted(mended)):
-            self._looking.mended_texts[example.id] = _mark_of(example)
-            left += checks.look(example.content, row_checks, example_id=example.id)
+        for ids in chunks(sorted(mended), _PAGE):
+            for example in self._bench.store.examples.many(ids):
+                self._looking.mended_texts[example.id] = _mark_of(example)
+                left += checks.look(example.content, row_checks, example_id=example.id)
         self._looking.findings = left
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What mending makes of an example; ``after`` is None when only a rejection helps."""
+
+    example_id: int
+    before: Content
+    after: Content | None
+    originals: tuple[Redaction, ...] = ()
+
+
+def _planned(example: Example, wanted: Sequence[Check]) -> _Plan:
+    fixes = {check.name: check.fix for check in wanted if check.fix is not None}
+    # redactions last: what they keep of the text is then all that must come back
+    in_order = sorted(fixes.values(), key=lambda fix: fix.kind is FixKind.REDACT)
+    content, originals = example.content, dict[str, str]()
+    for fix in in_order:
+        if fix.edit is not None:
+            edited = fix.edit(content)
+            originals |= _differences(content, edited) if fix.kind is FixKind.REDACT else {}
+            content = edited
+    if any(fix.kind is FixKind.REJECT for fix in fixes.values()) or not _is_valid(content):
+        return _Plan(example.id, example.content, None)
+    kept = tuple(Redaction(example.id, part, before) for part, before in originals.items())
+    return _Plan(example.id, example.content, content, kept)
 
 
 def _is_valid(content: Content) -> bool:

@@ -27,6 +27,7 @@ from workbench.domain.examples import (
     with_text,
 )
 from workbench.domain.queries import parse_query
+from workbench.domain.tool_texts import with_calls, with_tools
 from workbench.errors import UsageError, WorkbenchError
 from workbench.flows import check
 from workbench.store import examples
@@ -45,6 +46,8 @@ _LONGEST_TAG = 64
 _AT_ONCE = 50  # rows of which the text is written anew in one transaction, to begin with
 SYSTEM = "system"
 """The system turn as a part: it may be written where there is none, and be taken away."""
+TOOLS = "tools"
+"""The tools that are offered as a part: a JSON list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,37 +245,58 @@ def rate(bench: Bench, ids: Sequence[int], rating: int) -> Done:
 
 
 def edit(
-    bench: Bench, example_id: int, *, text: str, part: str = "chosen", turn: int | None = None, unlock: bool = False
+    bench: Bench,
+    example_id: int,
+    *,
+    text: str,
+    part: str = "chosen",
+    turn: int | None = None,
+    calls: bool = False,
+    unlock: bool = False,
 ) -> Done:
     """Replace the text of one turn of ``chosen``, ``prompt`` or ``rejected``; what it was stays in the history.
 
     ``turn`` counts from 1, as findings do; None means the last one. The part ``system`` is the system turn: written
-    anew where there is none, taken away by an empty text. Raises ``DataError`` when the example could then not be
-    trained on, ``UsageError`` when nothing would change, and ``RefusedError`` in the locked test split unless
-    ``unlock`` is given.
+    anew where there is none, taken away by an empty text. The part ``tools`` is the JSON list of the tools that are
+    offered, and with ``calls`` the text is that of the tool calls of the turn. Raises ``DataError`` when the example
+    could then not be trained on, ``UsageError`` when nothing would change, and ``RefusedError`` in the locked test
+    split unless ``unlock`` is given.
     """
     with bench.store.write():
         before = bench.store.examples.get(example_id).content
-        after = edited(before, example_id, text=text, part=part, turn=turn)
+        after = edited(before, example_id, text=text, part=part, turn=turn, calls=calls)
         change = bench.store.examples.change
         group = change([example_id], Action.EDIT, rater=bench.rater, content=after, unlock=unlock)
         check.look_again(bench, [example_id])
-    return Done(f"edited the {part} text of example {example_id}", group)
+    return Done(f"edited {_what_of(part, calls=calls)} of example {example_id}", group)
 
 
-def edited(before: Content, example_id: int, *, text: str, part: str, turn: int | None = None) -> Content:
+def edited(
+    before: Content, example_id: int, *, text: str, part: str, turn: int | None = None, calls: bool = False
+) -> Content:
     """What ``edit`` would make of this content; raises as it does."""
-    if part not in (*PARTS, SYSTEM):
-        raise UsageError(f"an example has no part {part!r}", hint=f"parts: {', '.join((*PARTS, SYSTEM))}")
+    if part not in (*PARTS, SYSTEM, TOOLS):
+        raise UsageError(f"an example has no part {part!r}", hint=f"parts: {', '.join((*PARTS, SYSTEM, TOOLS))}")
+    if calls and part not in PARTS:
+        raise UsageError("tool calls are made by a turn", hint=f"parts with turns: {', '.join(PARTS)}")
     if part == "rejected" and not before.rejected:
         raise UsageError(f"example {example_id} has no rejected answer", hint="only pairs have one")
     if turn is not None and turn < 1:
         raise UsageError(f"turns count from 1, so there is no turn {turn}")
     at = -1 if turn is None else turn - 1
-    after = with_system(before, text) if part == SYSTEM else with_text(before, part, text, turn=at)
+    if calls:
+        after = with_calls(before, part, text, turn=at)
+    elif part == TOOLS:
+        after = with_tools(before, text)
+    else:
+        after = with_system(before, text) if part == SYSTEM else with_text(before, part, text, turn=at)
     if after == before:
-        raise UsageError(f"the {part} text of example {example_id} is the same as before")
+        raise UsageError(f"{_what_of(part, calls=calls)} of example {example_id} would be the same as before")
     return after
+
+
+def _what_of(part: str, *, calls: bool) -> str:
+    return f"the tool calls in the {part} part" if calls else "the tools" if part == TOOLS else f"the {part} text"
 
 
 def thumb(bench: Bench, ids: Sequence[int], *, up: bool, unlock: bool = False) -> Done:
@@ -357,6 +381,9 @@ def undo(bench: Bench) -> Undone | None:
 
 def undo_if_small(bench: Bench) -> Undone | Newest | None:
     """Like ``undo``, but gives the gesture back, still standing, when it is one of more than ``ASK_ABOVE`` examples."""
+    found = newest(bench)  # first without the lock: a large gesture takes a second to count
+    if found is not None and found.examples > ASK_ABOVE:
+        return found
     with bench.store.write():
         found = newest(bench)
         return found if found is not None and found.examples > ASK_ABOVE else undo(bench)

@@ -7,6 +7,7 @@ domain's; rows made from rows are in ``augment.py`` beside this.
 from __future__ import annotations
 
 import threading
+from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -25,7 +26,6 @@ from workbench.domain.datasets import (
     stratum_of,
     strictest,
 )
-from workbench.domain.decisions import Action
 from workbench.domain.examples import Example, Kind, NewExample, Split, Status
 from workbench.domain.mixing import Part, portions, prefixed
 from workbench.domain.models import check_name
@@ -92,17 +92,11 @@ def _dealables(bench: Bench, dataset: str, by: str) -> list[Dealable]:
 
 
 def _write_splits(bench: Bench, dealt: Mapping[int, Split]) -> None:
-    """A few hundred rows at a time, so that others can write meanwhile; a row that got a split since keeps it."""
-    group: int | None = None
-    ids = sorted(dealt)
-    for start in range(0, len(ids), _AT_ONCE):
-        with bench.store.write():
-            chunk = ids[start : start + _AT_ONCE]
-            there = [row.id for row in bench.store.examples.page(chunk) if row and row.split is Split.NONE]
-            for to in dict.fromkeys(dealt[i] for i in there):
-                moved = [i for i in there if dealt[i] is to]
-                change = bench.store.examples.change
-                group = change(moved, Action.SPLIT, rater=bench.rater, split=to, group=group)
+    """In short transactions, so that others can write meanwhile; a row that got a split since keeps it."""
+    by_split: dict[Split, array[int]] = {}
+    for example_id in sorted(dealt):
+        by_split.setdefault(dealt[example_id], array("q")).append(example_id)
+    bench.store.examples.deal(by_split, rater=bench.rater)
 
 
 def _dealing(bench: Bench, name: str, rows: Sequence[Dealable], dealt: int, by: str) -> Dealing:
@@ -384,13 +378,9 @@ def delete(bench: Bench, name: str) -> Done:
     """Hide every row of a dataset; one undo brings them back. Chats, runs and exports keep what they have of it."""
     dataset = bench.store.datasets.get(name)
     ids = bench.store.examples.ids(Query(), dataset=dataset.name)
-    group: int | None = None
-    for start in range(0, len(ids), _AT_ONCE):
-        with bench.store.write():
-            chunk = [row.id for row in bench.store.examples.page(ids[start : start + _AT_ONCE]) if row]
-            group = bench.store.examples.change(chunk, Action.DELETE, rater=bench.rater, hidden=True, group=group)
-    if group is None:
+    if not ids:
         raise RefusedError(f"{dataset.name} has no row to delete")
+    group = bench.store.examples.hide(ids, rater=bench.rater)
     return Done(f"deleted {dataset.name} ({counted(len(ids))}); `workbench examples undo` brings it back", group)
 
 

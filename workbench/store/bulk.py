@@ -102,27 +102,58 @@ def change_many(
     columns: Columns,
     labels: Sequence[Labels] = (),
     unlock: bool = False,
+    group: int = 0,
 ) -> int:
-    """Set ``columns`` and labels of all these examples; returns the decision group.
+    """Set ``columns`` and labels of all these examples; returns the decision group, which is ``group`` if it is given.
 
     Raises as ``Examples.change`` does, before anything is changed. An example that somebody takes away while this is
     on its way is passed over.
     """
     _check(store, ids, columns, unlock=unlock)
-    set_columns = {**columns, "rater": rater}
-    given = {
-        "split_lock": "" if unlock or "split" not in columns else Split.TEST.value,
-        "action": action.value,
-        **{f"to_{name}": value for name, value in set_columns.items()},
-    }
-    for one in labels:
-        given |= one.values
-    statements = _statements(set_columns, labels)
+    return _change(store, decisions, ids, action, _Change({**columns, "rater": rater}, labels, unlock), group)
+
+
+def deal(store: Store, decisions: Decisions, dealt: Mapping[Split, Sequence[int]], *, rater: str) -> int:
+    """Give these examples their split, in one group, which is returned; 0 when there are none.
+
+    One that is gone, or has got a split since, is passed over.
+    """
     group = 0
+    for to, ids in dealt.items():
+        change = _Change({"split": to.value, "rater": rater}, unlock=True, condition=f"e.split = '{Split.NONE.value}'")
+        group = _change(store, decisions, ids, Action.SPLIT, change, group)
+    return group
+
+
+def hide(store: Store, decisions: Decisions, ids: Sequence[int], *, rater: str) -> int:
+    """Take these examples away until an undo; returns the group. One that is gone already is passed over."""
+    return _change(store, decisions, ids, Action.DELETE, _Change({"rater": rater}, hides=True), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What is set, and of which examples beyond those that are there: ``condition`` is SQL of ours."""
+
+    columns: Columns
+    labels: Sequence[Labels] = ()
+    unlock: bool = False
+    condition: str = "1"
+    hides: bool = False
+
+
+def _change(store: Store, decisions: Decisions, ids: Sequence[int], action: Action, wanted: _Change, group: int) -> int:
+    given = {
+        "split_lock": "" if wanted.unlock or "split" not in wanted.columns else Split.TEST.value,
+        "action": action.value,
+        **{f"to_{name}": value for name, value in wanted.columns.items()},
+    }
+    for one in wanted.labels:
+        given |= one.values
+    statements = _statements(wanted)
 
     def change(db: Database, piece: Sequence[int]) -> None:
         nonlocal group
-        group = group or decisions.begin(rater)
+        group = group or decisions.begin(str(wanted.columns["rater"]))
         values = {**given, "group": group, "now": now_utc(), "ids": json.dumps([*piece])}
         for statement in statements:
             _run(db, statement, values)
@@ -132,16 +163,25 @@ def change_many(
 
 
 def in_pieces(
-    store: Store, ids: Sequence[int], change: Callable[[Database, Sequence[int]], None], *, first: int
+    store: Store,
+    ids: Sequence[int],
+    change: Callable[[Database, Sequence[int]], None],
+    *,
+    first: int,
+    before: Callable[[Sequence[int]], None] | None = None,
 ) -> None:
     """Hand the ids to ``change`` in pieces, each in a transaction of its own that others may write behind.
 
     ``first`` is how many rows the first piece has; the size of the next ones follows from how long it takes.
+    ``before`` has each piece first, outside the transaction: for what takes long and writes nothing.
     """
     at, count = 0, first
     while at < len(ids):
-        begun, piece = time.monotonic(), ids[at : at + count]
+        piece = ids[at : at + count]
         at += len(piece)
+        if before is not None:
+            before(piece)
+        begun = time.monotonic()
         with store.write(durable=at >= len(ids)) as db:
             change(db, piece)
         count = next_count(count, time.monotonic() - begun)
@@ -171,11 +211,12 @@ def _check(store: Store, ids: Sequence[int], columns: Columns, *, unlock: bool) 
                     refuse_locked(example_id, ["split"])
 
 
-def _statements(columns: Columns, labels: Sequence[Labels]) -> list[str]:
+def _statements(wanted: _Change) -> list[str]:
     """The decisions first, while the rows are still what they were."""
-    condition = f"{_HERE} AND {VISIBLE} AND (e.split <> :split_lock OR :split_lock = '')"
-    parts = [(name, f"json_quote(e.{name})", f"json_quote(:to_{name})") for name in columns]
-    parts += [(one.field, one.now, one.then) for one in labels]
+    condition = f"{_HERE} AND {VISIBLE} AND (e.split <> :split_lock OR :split_lock = '') AND {wanted.condition}"
+    parts = [(name, f"json_quote(e.{name})", f"json_quote(:to_{name})") for name in wanted.columns]
+    parts += [(one.field, one.now, one.then) for one in wanted.labels]
+    parts += [("deleted", "'false'", "'true'")] if wanted.hides else []
     before = " || ".join(f"""iif({now} IS {then}, '', ',"{name}":' || {now})""" for name, now, then in parts)
     after = " || ".join(f"""iif({now} IS {then}, '', ',"{name}":' || {then})""" for name, now, then in parts)
     decide = (
@@ -184,6 +225,7 @@ def _statements(columns: Columns, labels: Sequence[Labels]) -> list[str]:
         f":to_rater, :now FROM examples e WHERE {condition} ORDER BY e.id"
     )
     there = f"SELECT e.id FROM examples e WHERE {condition}"
-    assignments = ", ".join(f"{name} = :to_{name}" for name in columns)
+    assignments = ", ".join(f"{name} = :to_{name}" for name in wanted.columns)
+    assignments += ", deleted_utc = :now" if wanted.hides else ""
     update = f"UPDATE examples SET {assignments}, updated_utc = :now WHERE id IN ({there})"
-    return [decide, *(statement for one in labels for statement in one.statements(there)), update]
+    return [decide, *(statement for one in wanted.labels for statement in one.statements(there)), update]

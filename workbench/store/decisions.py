@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 Fields = dict[str, Any]
 _LOOKED_AT = 200
 FIRST_ROWS = 50  # a text that is put back takes a millisecond: its words leave the index, and others come
+# The gesture of ``:rater`` that is turned next: of those that stand, and of those that can be done again.
+_NEXT = {
+    "done": "SELECT max(group_id) FROM decisions WHERE rater = :rater AND state = 'done'",
+    "undone": (
+        "SELECT min(u.group_id) FROM undone_groups u WHERE u.rater = :rater AND EXISTS "
+        "(SELECT 1 FROM decisions d WHERE d.rater = u.rater AND d.state = 'undone' AND d.group_id = u.group_id)"
+    ),
+}
 Apply = Callable[["Database", Decision], Sequence[int]]  # the ids of the examples that it touched
 
 
@@ -38,7 +46,8 @@ class Decisions:
     def begin(self, rater: str) -> int:
         """A group for a new gesture. What the rater had undone before it can then no longer be done again."""
         with self._store.write() as db:
-            db.execute("UPDATE decisions SET state = 'dropped' WHERE rater = ? AND state = 'undone'", [rater])
+            # not the decisions themselves: they may be a million, and this is the way of each single key
+            db.execute("DELETE FROM undone_groups WHERE rater = ?", [rater])
             return int(db.execute("SELECT coalesce(max(group_id), 0) + 1 FROM decisions").fetchone()[0])
 
     def add(self, group: int, example_id: int, action: Action, *, before: Fields, after: Fields, rater: str) -> None:
@@ -52,18 +61,15 @@ class Decisions:
 
     def undo(self, rater: str, apply: Apply) -> Undone | None:
         """Hand the newest standing group of ``rater`` to ``apply``, last decision first."""
-        return self._turn(rater, "max(group_id)", "done", "undone", apply)
+        return self._turn(rater, "done", "undone", apply)
 
     def redo(self, rater: str, apply: Apply) -> Undone | None:
         """Hand the group that was undone last to ``apply``, first decision first."""
-        return self._turn(rater, "min(group_id)", "undone", "done", apply)
+        return self._turn(rater, "undone", "done", apply)
 
     def newest(self, rater: str) -> Newest | None:
         """The newest standing group of ``rater``; of an import, all its rows count. Of a large one some are read."""
-        condition = (
-            "group_id = (SELECT max(group_id) FROM decisions WHERE rater = :rater AND state = 'done') "
-            "AND rater = :rater AND state = 'done'"
-        )
+        condition = f"group_id = ({_NEXT['done']}) AND rater = :rater AND state = 'done'"
         sql = (
             "SELECT action, example_id, after, (SELECT rows FROM imports WHERE id = json_extract(d.after, '$.import')) "
             "AS imported FROM decisions d "
@@ -102,10 +108,9 @@ class Decisions:
 
     def next_import(self, rater: str, state: str) -> int | None:
         """The import that is turned next of the gestures in this state (``done``, ``undone``); None for another one."""
-        which = "max" if state == "done" else "min"
         sql = (
             "SELECT json_extract(after, '$.import') FROM decisions WHERE rater = :rater AND state = :state AND "
-            f"group_id = (SELECT {which}(group_id) FROM decisions WHERE rater = :rater AND state = :state) LIMIT 1"
+            f"group_id = ({_NEXT[state]}) LIMIT 1"
         )
         row = self._store.read().execute(sql, {"rater": rater, "state": state}).fetchone()
         return None if row is None else row[0]
@@ -126,24 +131,24 @@ class Decisions:
             named.setdefault(Action(action), []).append(example_id)
         return {action: (len(ids), min(ids)) for action, ids in named.items()}
 
-    def _turn(self, rater: str, which: str, state: str, into: str, apply: Apply) -> Undone | None:
+    def _turn(self, rater: str, state: str, into: str, apply: Apply) -> Undone | None:
         """A large group is turned a piece at a time, so that others can write meanwhile; the next call goes on with
         what a killed process left of it."""
         touched = array("q")
         count, group, action, decided, more = FIRST_ROWS, None, Action.SKIP, 0, True
-        condition = (
-            f"group_id = (SELECT {which} FROM decisions WHERE rater = :rater AND state = :state) "
-            "AND rater = :rater AND state = :state"
-        )
+        condition = f"group_id = ({_NEXT[state]}) AND rater = :rater AND state = :state"
         counts = self._counts(condition, {"rater": rater, "state": state})
         while more:
             begun = time.monotonic()
             with self._store.write() as db:
                 if group is None:
-                    sql = f"SELECT {which} FROM decisions WHERE rater = ? AND state = ?"
-                    group = db.execute(sql, [rater, state]).fetchone()[0]
-                if group is None:
-                    return None
+                    group = db.execute(_NEXT[state], {"rater": rater}).fetchone()[0]
+                    if group is None:
+                        return None
+                    if into == "undone":
+                        db.execute(
+                            "INSERT OR IGNORE INTO undone_groups (rater, group_id) VALUES (?, ?)", [rater, group]
+                        )
                 found = self._next(db, group, rater, state, count)
                 for decision in found:
                     touched.extend(apply(db, decision))

@@ -13,6 +13,7 @@ import threading
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -240,12 +241,11 @@ class Examples:
         given |= {"split": split.value} if split else {}
         given |= {"note": storable(note)} if note is not None else {}
         given |= {"rating": rating} if rating is not None else {}
-        if len(ids) > MANY and not (content or hidden is not None or group or facts):
+        if len(ids) > MANY and not (content or hidden is not None or facts):
             labels = [bulk.tags([*map(storable, add_tags)], remove_tags)] if add_tags or remove_tags else []
             labels += [bulk.flags([*map(storable, add_flags)], remove_flags)] if add_flags or remove_flags else []
-            return bulk.change_many(
-                self._store, self._decisions, ids, action, rater=rater, columns=given, labels=labels, unlock=unlock
-            )
+            change_many = partial(bulk.change_many, self._store, self._decisions, ids, action)
+            return change_many(rater=rater, columns=given, labels=labels, unlock=unlock, group=group or 0)
         given |= {"rater": rater}
         given |= {"content": content_fields(content)} if content else {}
         given |= {"deleted": hidden} if hidden is not None else {}
@@ -269,6 +269,20 @@ class Examples:
                     rater=rater,
                 )
             return group
+
+    def deal(self, dealt: Mapping[Split, Sequence[int]], *, rater: str) -> int:
+        """Give these examples their split, a piece at a time; returns the group, or 0 when there are none.
+
+        One that is gone, or has got a split since, is passed over.
+        """
+        return bulk.deal(self._store, self._decisions, dealt, rater=rater)
+
+    def hide(self, ids: Sequence[int], *, rater: str) -> int:
+        """Take these examples away until an undo, a piece at a time; returns the group.
+
+        One that is gone is passed over.
+        """
+        return bulk.hide(self._store, self._decisions, ids, rater=rater)
 
     def undo(self, rater: str) -> Undone | None:
         """Take back this rater's newest gesture; None when nothing is left. Works across restarts, without limit.

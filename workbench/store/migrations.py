@@ -550,3 +550,19 @@ CREATE INDEX batch_prompts_question ON batch_prompts(question_id);
 @MIGRATIONS(name="0010_batches")
 def _batches(db: Database) -> None:
     db.executescript(_BATCHES)
+
+
+# Which gestures can be done again. A decision that is undone stays so for good when its group is not among them.
+_UNDONE = """
+CREATE TABLE undone_groups (
+    rater TEXT NOT NULL,
+    group_id INTEGER NOT NULL,
+    PRIMARY KEY (rater, group_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO undone_groups SELECT DISTINCT rater, group_id FROM decisions WHERE state = 'undone';
+"""
+
+
+@MIGRATIONS(name="0011_undone_groups")
+def _undone_groups(db: Database) -> None:
+    db.executescript(_UNDONE)

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.domain.chats import Role, Turn
 from workbench.domain.datasets import refuse_locked
 from workbench.domain.examples import PARTS, Content, Example, Kind, Split, turns_of
+from workbench.domain.tool_texts import calls_text, tools_text
 from workbench.errors import RefusedError
 from workbench.flows import curate as flow
 from workbench.tui.safety import cell
@@ -27,18 +28,22 @@ _NAMES = {"prompt": "the prompt", "chosen": "the answer", "rejected": "the rejec
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One text of an example that can be edited; ``turn`` counts from 1, and is 0 for a system turn to be written."""
+    """One text of an example that can be edited; ``turn`` counts from 1, and is 0 for a system turn to be written.
+
+    With ``is_calls`` it is the JSON of the turn's tool calls; the part ``tools`` is the JSON of the offered tools.
+    """
 
     part: str
     turn: int
     name: str
     text: str
     is_system: bool = False
+    is_calls: bool = False
 
     @property
     def key(self) -> str:
         """The place as a word."""
-        return f"{self.part}:{self.turn}"
+        return f"{self.part}:{self.turn}" + (":calls" if self.is_calls else "")
 
 
 class CurateEdit:
@@ -63,10 +68,11 @@ class CurateEdit:
         # all drafts now: a dialog that opened later would miss the keys typed behind its own
         drafts = await asyncio.to_thread(self._drafts, example, places)
         here = place_of(pane.detail.current_key) if pane.detail.has_focus else None
-        if place := next((place for place in places if (place.part, place.turn) == here), None):
-            self._edit(example, place, drafts[place.key])
+        under = [place for place in places if (place.part, place.turn) == here]
+        if len(under) == 1:
+            self._edit(example, under[0], drafts[under[0].key])
         else:
-            self._choose(example, places, drafts)
+            self._choose(example, under or places, drafts)
 
     def _drafts(self, example: Example, places: Sequence[Place]) -> dict[str, str]:
         drafts = self._pane.bench.store.drafts
@@ -75,7 +81,8 @@ class CurateEdit:
 
     def _choose(self, example: Example, places: Sequence[Place], drafts: Mapping[str, str]) -> None:
         by_key = {place.key: place for place in places}
-        current = next((place.key for place in reversed(places) if place.part == "chosen"), places[-1].key)
+        answers = [place.key for place in places if place.part == "chosen" and not place.is_calls]
+        current = answers[-1] if answers else places[-1].key
 
         def chosen(key: str | None) -> None:
             if key:
@@ -92,14 +99,16 @@ class CurateEdit:
         pane, drafts, key = self._pane, self._pane.bench.store.drafts, _draft_key(example, place)
         part, turn = (flow.SYSTEM, None) if place.is_system else (place.part, place.turn)
 
+        where: dict[str, Any] = {"part": part, "turn": turn, "calls": place.is_calls}
+
         def check(text: str) -> None:
-            flow.edited(example.content, example.id, text=text, part=part, turn=turn)
+            flow.edited(example.content, example.id, text=text, **where)
 
         def keep(text: str) -> None:
             pane.decide(lambda: drafts.save(key, text) if text else drafts.delete(key))
 
         def save(text: str) -> flow.Done:
-            done = flow.edit(pane.bench, example.id, text=text, part=part, turn=turn)
+            done = flow.edit(pane.bench, example.id, text=text, **where)
             drafts.delete(key)
             return done
 
@@ -129,14 +138,23 @@ def _draft_key(example: Example, place: Place) -> str:
 
 
 def places_of(content: Content) -> list[Place]:
-    """Every text of an example, top to bottom; a system turn is offered also where there is none."""
+    """Every text of an example, top to bottom; a system turn is offered also where there is none.
+
+    Where tools are used, they and the calls of each answer can be edited too, also where there are none yet.
+    """
     if content.kind is Kind.TEXT:
         return [Place("chosen", 1, "the text", content.chosen[0].content)]
     has_system = content.prompt[0].role == Role.SYSTEM
+    with_tools = bool(content.tools) or any(turn.tool_calls for part in PARTS for turn in turns_of(content, part))
     found = [] if has_system else [Place("prompt", 0, "a system turn", "", is_system=True)]
+    found += [Place(flow.TOOLS, 1, "the tools that are offered", tools_text(content))] if with_tools else []
     for part in PARTS:
         turns = turns_of(content, part)
-        found += [_place(content.kind, part, turns, at) for at in range(1, len(turns) + 1)]
+        for at in range(1, len(turns) + 1):
+            found.append(_place(content.kind, part, turns, at))
+            if with_tools and turns[at - 1].role == Role.ASSISTANT:
+                name = f"the tool calls of {found[-1].name}"
+                found.append(Place(part, at, name, calls_text(turns[at - 1]), is_calls=True))
     return found
 
 

@@ -28,7 +28,7 @@ _KINDS = {
     Kind.PROMPT: "ask",
 }
 _SPLITS = {"none": "", "train": "train", "validation": "valid", "test": "test"}
-_KEYS = {"prompt": 10_000, "chosen": 20_000, "rejected": 30_000}
+_KEYS = {"tools": 5_000, "prompt": 10_000, "chosen": 20_000, "rejected": 30_000}
 _NOTE, _HISTORY, _SCORES = 40_000, 50_000, 60_000
 _SHOWN_SCORES = 5
 _FINDING = 1_000
@@ -72,6 +72,8 @@ def detail(seen: Seen) -> list[Entry]:
     entries = [Entry(1, _title(example), _facts(example), tone="quiet", markdown=False)]
     entries += [_finding(_FINDING + at, finding) for at, finding in enumerate(seen.findings)]
     content = example.content
+    if content.tools:
+        entries.append(Entry(_KEYS["tools"], "TOOLS", _offered(content.tools), tone="quiet", markdown=False))
     entries += [_turn(_KEYS["prompt"] + at, turn, "PROMPT", "user") for at, turn in enumerate(content.prompt)]
     chosen = "CHOSEN" if content.kind is Kind.PREFERENCE else "ANSWER"
     if content.label is not None:
@@ -92,13 +94,13 @@ def detail(seen: Seen) -> list[Entry]:
 
 def place_of(key: int | None) -> tuple[str, int] | None:
     """The part and the turn, from 1, that an entry of the detail shows; None for one that shows no turn."""
-    part = next((p for p, first in _KEYS.items() if key is not None and first <= key < first + 10_000), None)
+    part = next((p for p, first in _KEYS.items() if key is not None and first <= key < first + 5_000), None)
     return (part, key - _KEYS[part] + 1) if part and key is not None else None
 
 
 def finding_of(key: int | None) -> int | None:
     """Which finding, from 0, an entry of the detail shows; None for one that shows none."""
-    return key - _FINDING if key is not None and _FINDING <= key < _KEYS["prompt"] else None
+    return key - _FINDING if key is not None and _FINDING <= key < _KEYS["tools"] else None
 
 
 def _finding(key: int, finding: Finding) -> Entry:
@@ -140,6 +142,18 @@ def source_text(source: Source) -> str:
     ]
     models = f"by {', '.join(source.models)}" if source.models else ""
     return " ".join(part for part in (source.kind.value, *places, models) if part)
+
+
+def _offered(tools: str) -> str:
+    """A line for each tool: its name with the names of its parameters, and what it says of itself."""
+    lines = []
+    for tool in json.loads(tools):
+        function = tool.get("function", tool)
+        schema = function.get("parameters")
+        names = schema.get("properties") if isinstance(schema, Mapping) else None
+        told = f"{function.get('name', '')}({', '.join(map(str, names or ()))})"
+        lines.append(f"{told}: {function['description']}" if function.get("description") else told)
+    return "\n".join(lines)
 
 
 def _turn(key: int, turn: Turn, part: str, tone: str) -> Entry:

@@ -15,6 +15,7 @@ from textual.content import Content
 from workbench.domain.decisions import Decision
 from workbench.domain.examples import PARTS, turns_of
 from workbench.domain.examples import Content as ExampleContent
+from workbench.domain.tool_texts import tools_text
 from workbench.flows import curate as flow
 from workbench.flows.tokens import Token, TokenSequence, TokenView
 from workbench.tui.safety import cell, clean
@@ -78,6 +79,10 @@ def history_content(decisions: Sequence[Decision]) -> Content:
 
 def rewriting(before: ExampleContent, after: ExampleContent) -> Iterator[Part | Content]:
     """Each turn that is another in ``after``: which one, and its words, those that went struck out."""
+    if before.tools != after.tools:
+        yield "    tools\n", "bold"
+        yield inline(tools_text(before), tools_text(after))
+        yield "\n", ""
     for part in PARTS:
         turns, now = turns_of(before, part), turns_of(after, part)
         for at, (old, new) in enumerate(zip_longest(turns, now), start=1):
