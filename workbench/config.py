@@ -181,6 +181,16 @@ class EngineDefaults:
 
 
 @dataclass(frozen=True, slots=True)
+class Backups:
+    """``[backup]``: what is kept against accidents."""
+
+    daily: int = field(
+        default=7,
+        metadata=_help("daily backups of the database that are kept, made by the TUI; 0: none", maximum=999),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. ``keys`` maps a binding's id to a comma list of keys.
 
@@ -192,6 +202,7 @@ class Settings:
     labelling: Labelling = field(default_factory=Labelling)
     engine: EngineDefaults = field(default_factory=EngineDefaults)
     training: TrainingDefaults = field(default_factory=TrainingDefaults)
+    backup: Backups = field(default_factory=Backups)
     keys: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -223,13 +234,14 @@ class Settings:
         return self.sources.get(key, "default")
 
 
-_Group = Appearance | ChatDefaults | Labelling | EngineDefaults | TrainingDefaults
+_Group = Appearance | ChatDefaults | Labelling | EngineDefaults | TrainingDefaults | Backups
 _GROUPS: dict[str, type[_Group]] = {
     "appearance": Appearance,
     "chat": ChatDefaults,
     "labelling": Labelling,
     "engine": EngineDefaults,
     "training": TrainingDefaults,
+    "backup": Backups,
 }
 
 

@@ -55,6 +55,31 @@ class Workspace:
         return self.root / "workbench.lock"
 
     @property
+    def presence(self) -> Path:
+        """The lock file that everybody who has the workspace open holds a share of."""
+        return self.root / "workbench.open"
+
+    @property
+    def restoring(self) -> Path:
+        """What a restore is about to put in its place; there only until that is done."""
+        return self.root / "restoring.json"
+
+    @property
+    def unchecked(self) -> Path:
+        """There from an unclean stop on, until the database was checked."""
+        return self.root / "workbench.unchecked"
+
+    @property
+    def backups(self) -> Path:
+        """The daily backups, and what a restore took away."""
+        return self.root / "backups"
+
+    @property
+    def models(self) -> Path:
+        """Models that were made here and are no run's result, such as merged ones."""
+        return self.root / "models"
+
+    @property
     def runs(self) -> Path:
         """One folder per training run."""
         return self.root / "runs"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from workbench import __version__
 from workbench.cli import (
     arena,
+    backups,
     batch,
     chat,
     chats,
@@ -50,6 +51,7 @@ _MODULES = (
     votes,
     evaluate,
     serving,
+    backups,
     system,
 )
 

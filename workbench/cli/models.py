@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.cli import model_papers
 from workbench.cli.parsing import add, add_group
 from workbench.cli.session import Session
-from workbench.errors import UsageError
+from workbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add ``models`` and its verbs."""
-    verbs = add_group(commands, common, "models", "list, add, show, merge, export and remove models")
+    verbs = add_group(commands, common, "models", "list, add, show, verify, merge, export and remove models")
     add(verbs, common, "list", models_list, "every model")
     sub = add(verbs, common, "add", models_add, "register a folder, an adapter, a hub id, or a model on a server")
     sub.add_argument("path", metavar="PATH_OR_ID", nargs="?", default="")
@@ -28,6 +28,8 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("--keyring", action="store_true", help="the key is in the system's keyring; asks for it if not")
     sub = add(verbs, common, "show", models_show, "one model with its lineage")
     sub.add_argument("name")
+    sub = add(verbs, common, "verify", models_verify, "are the weights those that were registered?")
+    sub.add_argument("names", metavar="NAME", nargs="*", help="default: every model")
     sub = add(verbs, common, "remove", models_remove, "forget a model (its files stay)")
     sub.add_argument("name")
     model_papers.register(verbs, common)
@@ -87,6 +89,27 @@ def models_show(session: Session, args: argparse.Namespace) -> None:
 
     shown = registry.describe(session.bench, session.bench.store.models.get(args.name))
     session.out.data(shown, "\n".join(f"{key}: {value}" for key, value in shown.items()))
+
+
+def models_verify(session: Session, args: argparse.Namespace) -> int:
+    """Read the weights and compare their hash; exit code 3 when some have changed or are gone."""
+    from workbench.flows import verify
+
+    known = session.bench.store.models
+    models = [known.get(name) for name in args.names] or known.list()
+    found = verify.check_models(models, on_progress=lambda what, share: session.out.progress(f"{what} …"))
+    session.out.end_progress()
+    rows = []
+    for model in models:
+        flaw = found.get(model.name)
+        state = "faulty" if flaw else "ok" if model.name in found else "unchecked"
+        said = flaw.what if flaw else "" if model.name in found else "no hash was recorded: no weights were here"
+        rows.append({"name": model.name, "state": state, "said": said, "hint": flaw.hint if flaw else ""})
+    session.out.table(rows, ["name", "state", "said"])
+    faulty = [flaw for flaw in found.values() if flaw is not None]
+    for flaw in faulty:
+        session.out.say(f"{flaw.what}\n  {flaw.where}\n  {flaw.hint}")
+    return DataError.exit_code if faulty else 0
 
 
 def models_remove(session: Session, args: argparse.Namespace) -> int:

@@ -57,7 +57,7 @@ def bundle(run: Run, to: Path, *, checkpoint: bool = True) -> Bundle:
         raise RefusedError(f"{run.name} is {status.state.value}", hint="stop it first: workbench runs stop")
     with suppress(OSError):
         write_page(directory)
-    paths = list(_packed(directory, checkpoint=checkpoint))
+    paths = list(run_files(directory, checkpoint=checkpoint))
     hashes = {str(path.relative_to(directory.root)): file_hash(path) for path in paths}
     aside = to.with_name(f".{to.name}.part")
     try:
@@ -88,7 +88,7 @@ def take(bench: Bench, file: Path, *, name: str = "") -> Run:
         directory = RunDirectory(folder)
         told = directory.spec()
         training_methods.get(told.method)
-        _put_at_rest(directory)
+        put_at_rest(directory)
         if directory.row_hash() != told.row_hash:
             raise DataError("the rows in it are not those of its spec", where=str(file))
         origin = directory.read_json(directory.origin_file)
@@ -113,7 +113,7 @@ def needs(run: Run) -> list[str]:
     return []
 
 
-def _put_at_rest(directory: RunDirectory) -> None:
+def put_at_rest(directory: RunDirectory) -> None:
     """Drop what only the other machine's runner and trainer wrote for themselves; a run that is not over is ended."""
     for name in _LEFT_OUT:
         path = directory.root / name
@@ -126,7 +126,11 @@ def _put_at_rest(directory: RunDirectory) -> None:
         directory.write_status(replace(ended, hint="taken over: resume queues it"))
 
 
-def _packed(directory: RunDirectory, *, checkpoint: bool) -> Iterator[Path]:
+def run_files(directory: RunDirectory, *, checkpoint: bool) -> Iterator[Path]:
+    """The files that a run is on another day: all but what its runner and its trainer hold only while they work.
+
+    Of its checkpoints the last complete one, or none.
+    """
     last = directory.complete_checkpoints()[-1:] if checkpoint else []
     for path in sorted(directory.root.rglob("*")):
         inside = path.relative_to(directory.root)

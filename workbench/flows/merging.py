@@ -79,7 +79,7 @@ def merge(
     )
     if chosen in taken:
         raise RefusedError(f"a model called {chosen!r} is there already", hint="give another name")
-    target = to or bench.workspace.root / "models" / chosen.replace("/", "-")
+    target = to or bench.workspace.models / chosen.replace("/", "-")
     if target.exists():
         raise RefusedError(f"{target} is there already", hint="give another place", where=str(target))
     aside = target.with_name(f".{target.name}-{secrets.token_hex(3)}")

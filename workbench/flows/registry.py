@@ -145,11 +145,24 @@ def weight_names(model: Model) -> list[str]:
     return [name for path in sorted(Path(model.path).glob("*.safetensors")) for name, _ in _tensors(path)]
 
 
+def embedded_folder() -> Path:
+    """Where the model lies that is shipped with the program; raises ``NotFoundError`` when that was not installed."""
+    return shipped("sample_data") / "model"
+
+
+def files_hash(model: Model) -> str:
+    """The hash of a registered model's weight files as they are now; "" when there are none. Reads them whole."""
+    folder = Path(model.path)
+    pattern = "adapter_model*.safetensors" if (folder / "adapter_config.json").is_file() else "*.safetensors"
+    weights = tuple(sorted(folder.glob(pattern)))
+    return weights_hash(weights) if weights else ""
+
+
 def ensure_embedded(store: Store) -> None:
     """Register the model shipped with the program in a workspace that has no model yet."""
     if store.models.list():
         return
-    folder = shipped("sample_data") / "model"
+    folder = embedded_folder()
     if not folder.is_dir():
         return
     entry = _looked_at(store, str(folder), EMBEDDED)

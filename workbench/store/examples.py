@@ -11,7 +11,7 @@ import json
 import sqlite3
 import threading
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -135,6 +135,11 @@ class Examples:
             # Word by word indexing costs twice as much as one pass at the end.
             db.execute(INDEX, [last + 1, 2**63 - 1])
         return counts[_INSERTED] + counts[_REVIVED], counts[_PRESENT]
+
+    def present(self, example_ids: Collection[int]) -> int:
+        """How many of these are in the store, deleted ones that can be brought back too."""
+        sql = "SELECT count(*) AS n FROM examples WHERE id IN (SELECT value FROM json_each(?))"
+        return int(self._store.read().execute(sql, [json.dumps(sorted(example_ids))]).fetchone()["n"])
 
     def get(self, example_id: int) -> Example:
         """The example; raises ``NotFoundError``, also for one whose creation was undone."""

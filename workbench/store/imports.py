@@ -110,6 +110,10 @@ class Imports:
         sql = f"SELECT {_COLUMNS} FROM imports WHERE state IN ('done', 'undone') ORDER BY id DESC"
         return [Import(*row) for row in self._store.read().execute(sql)]
 
+    def on_its_way(self) -> bool:
+        """True while rows of an import come or go: they are not in the search yet."""
+        return self._store.read().execute(f"SELECT 1 FROM imports WHERE {ON_ITS_WAY} LIMIT 1").fetchone() is not None
+
     def sweep(self, *, seconds: float = float("inf")) -> bool:
         """Remove what imports of dead processes left, for about so long; False when something is left still."""
         until = time.monotonic() + seconds

@@ -30,6 +30,7 @@ from workbench.store.examples import Examples
 from workbench.store.findings import Findings
 from workbench.store.imports import Imports
 from workbench.store.models import Models
+from workbench.store.presence import Presence
 from workbench.store.presets import Presets
 from workbench.store.rounds import Rounds
 from workbench.store.runs import Runs
@@ -55,8 +56,9 @@ class Store:
     through one connection, one at a time.
     """
 
-    def __init__(self, workspace: Workspace, writer: Database, lock: FileLock) -> None:
+    def __init__(self, workspace: Workspace, writer: Database, lock: FileLock, presence: Presence) -> None:
         self.workspace = workspace
+        self._presence = presence
         self._writer = writer
         self._file_lock = lock
         self._thread_lock = threading.RLock()
@@ -84,17 +86,28 @@ class Store:
         """The workspace's store, with its folder and tables made where they are missing.
 
         Raises ``StoreError`` when the file is not a workbench database, was made by a newer workbench, or cannot be
-        opened; ``BusyError`` when another process holds the lock for too long.
+        opened; ``BusyError`` when another process holds the lock for too long, or is restoring a backup.
         """
         with _numbers_masked():
-            from sqlite_utils import Database  # 95 ms; 650 ms if it found pandas
-
-            from workbench.store.migrations import MIGRATIONS
+            import sqlite_utils  # noqa: F401 - 95 ms; 650 ms if it found pandas
 
         _make_folder(workspace.root)
         lock = FileLock(
             workspace.lock, timeout=LOCK_TIMEOUT_SECONDS, poll_interval=LOCK_POLL_SECONDS, thread_local=False
         )
+        presence = Presence.share(workspace)
+        try:
+            return cls._opened(workspace, lock, presence)
+        except BaseException:
+            presence.leave()
+            raise
+
+    @classmethod
+    def _opened(cls, workspace: Workspace, lock: FileLock, presence: Presence) -> Self:
+        from sqlite_utils import Database
+
+        from workbench.store.migrations import MIGRATIONS
+
         connection = _connect(workspace.database)
         try:
             with _held(lock, workspace), _sqlite_errors(workspace):
@@ -106,7 +119,7 @@ class Store:
         except BaseException:
             connection.close()
             raise
-        return cls(workspace, writer, lock)
+        return cls(workspace, writer, lock, presence)
 
     def read(self) -> sqlite3.Connection:
         """This thread's connection for reading; inside ``write()`` the writing one, which sees its own rows."""
@@ -178,6 +191,7 @@ class Store:
                     self._watcher = None
             self._local = threading.local()
             self._close_writer()
+            self._presence.leave()
 
     def _close_writer(self) -> None:
         # Closing the last connection writes the log back into the database: under the lock, like any write. When
@@ -211,6 +225,16 @@ def migrate(db: Database, migrations: Migrations, path: Path) -> None:
     A database with rows in it is copied to ``<name>.before-<step>`` first. Raises ``StoreError`` when it knows steps
     that we do not: a newer workbench made it.
     """
+    applied = refuse_foreign(db, migrations, path)
+    pending = [step.name for step in migrations.pending(db)]
+    if applied and pending:
+        _back_up(db.conn, path.with_name(f"{path.name}.before-{pending[0]}"))
+    if pending:
+        migrations.apply(db)
+
+
+def refuse_foreign(db: Database, migrations: Migrations, path: Path) -> list[str]:
+    """The steps the database has gone; raises ``StoreError`` for one we do not know, and for another program's."""
     applied = [step.name for step in migrations.applied(db)]
     known = {step.name for step in migrations.pending(type(db)(memory=True))}
     if unknown := [name for name in applied if name not in known]:
@@ -221,11 +245,7 @@ def migrate(db: Database, migrations: Migrations, path: Path) -> None:
         )
     if not applied and db.table_names():
         raise StoreError("this database is not a workbench workspace", hint="choose another folder", where=str(path))
-    pending = [step.name for step in migrations.pending(db)]
-    if applied and pending:
-        _back_up(db.conn, path.with_name(f"{path.name}.before-{pending[0]}"))
-    if pending:
-        migrations.apply(db)
+    return applied
 
 
 def _back_up(connection: sqlite3.Connection, to: Path) -> None:

@@ -32,6 +32,7 @@ from workbench.tui.keymap import KeyProblem, checked_keymap, use_keymap
 from workbench.tui.messages import News, ThemeChosen
 from workbench.tui.pane import Pane, Severity
 from workbench.tui.panes import PANES, entry, stylesheet_of
+from workbench.tui.safekeeping import Safekeeping
 from workbench.tui.safety import safe
 from workbench.tui.terminal import TerminalApp
 from workbench.tui.themes import set_up_themes
@@ -91,6 +92,7 @@ class WorkbenchApp(TerminalApp):
         self._last_focus: dict[str, Widget] = {}
         self._panes: dict[str, Pane] = {}
         self._last_waits: list[Callable[[], object]] = []
+        self.safekeeping = Safekeeping(self)
 
     def compose(self) -> ComposeResult:
         """The frame; panes join the switcher when they are first visited."""
@@ -145,6 +147,7 @@ class WorkbenchApp(TerminalApp):
     def exit(self, result: int | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
         """Leave: panes stop what runs now, while they still are there; ``on_unmount`` waits for it."""
         if self._bench is not None and not self._last_waits:
+            self.safekeeping.end()
             self._last_waits = [wait for pane in self._panes.values() for wait in pane.closing()]
         super().exit(result, return_code, message)
 

@@ -53,6 +53,7 @@ class WorkbenchCommands(Provider):
             if is_ours and binding.description and binding.action not in {"command_palette", "quit"}:
                 run = partial(app.run_action, binding.action, active.node)
                 yield binding.tooltip or binding.description, f"{key_sign(key)}", run
+        yield from app.safekeeping.commands()
         for theme in sorted(app.available_themes):
             yield f"Theme {theme}", "switch the colours now", partial(app.choose_theme, theme)
         yield "Quit", "runs and the engine go on", app.exit

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.config import Settings
-from workbench.errors import UsageError
+from workbench.errors import UsageError, WorkbenchError
 from workbench.paths import Workspace
 from workbench.tui.heap import keep_small
 
@@ -51,6 +52,23 @@ def run_tui(source: Workspace | Callable[[], Bench], settings: Settings | None =
     from workbench.tui.terminal import endure_hang_up
 
     endure_hang_up()
-    app = WorkbenchApp(source, settings, first_pane=pane)
-    app.run(mouse=settings.appearance.mouse)
-    return app.return_code or 0
+    said = ""
+    while True:
+        app = WorkbenchApp(source, settings, first_pane=pane)
+        app.safekeeping.first_words = said
+        app.run(mouse=settings.appearance.mouse)
+        if app.safekeeping.wanted is None:
+            return app.return_code or 0
+        said = _restored(*app.safekeeping.wanted)
+
+
+def _restored(workspace: Workspace, file: Path) -> str:
+    """Restore a backup between two apps; gives back what the next one says first."""
+    from workbench.flows.restore import restore
+
+    print(f"restoring {file.name} …", file=sys.stderr, flush=True)
+    try:
+        done = restore(workspace, file)
+    except WorkbenchError as error:
+        return f"nothing was restored: {error.message}" + (f" ({error.hint})" if error.hint else "")
+    return f"restored; what was there is in {done.kept}" if done.kept else "restored"

@@ -1,4 +1,5 @@
-"""What is made of a model, by keys of the Models pane: merged weights, a GGUF file, a card.
+"""What is made of a model, by keys of the Models pane: merged weights, a GGUF file, a card; and
+whether its weights are whole.
 
 The pane knows which model is meant. The long work is done by child processes, which end with the pane.
 """
@@ -13,9 +14,10 @@ from pathlib import Path
 
 from textual.binding import Binding
 
+from workbench.domain.backups import Flaw
 from workbench.domain.models import Model, ModelKind
 from workbench.errors import RefusedError
-from workbench.flows import gguf_export, merging, model_card
+from workbench.flows import gguf_export, merging, model_card, verify
 from workbench.tui.messages import ModelsChanged
 from workbench.tui.pane import Pane
 from workbench.tui.safety import safe
@@ -29,6 +31,7 @@ class ModelPapers(Pane):
     BINDINGS = [
         Binding("g", "merge", "Merge", show=False, id="model.merge", tooltip="The adapter as a model of its own"),
         Binding("x", "export", "Export", show=False, id="model.export", tooltip="The model as one GGUF file"),
+        Binding("v", "verify", "Verify", show=False, id="model.verify", tooltip="Are its weights those registered?"),
         Binding("i", "card", "Card", show=False, id="model.card", tooltip="Write and show the model's card"),
     ]
 
@@ -92,6 +95,22 @@ class ModelPapers(Pane):
 
     def _exported(self, made: gguf_export.Exported) -> None:
         self.notice(f"written: {made.file} ({made.bytes / 1e6:.1f} MB)")
+
+    def action_verify(self) -> None:
+        """Read the model's weights and compare their hash."""
+        if (model := self.selected_model()) is None:
+            return
+
+        def found(flaws: dict[str, Flaw | None]) -> None:
+            if model.name not in flaws:
+                self.notice(f"{model.name}: no hash was recorded, its weights were not here", "warning")
+            elif (flaw := flaws[model.name]) is not None:
+                self.notice(f"{flaw.what} ({flaw.hint})", "error")
+            else:
+                self.notice(f"the weights of {model.name} are those that were registered")
+
+        self.notice(f"reading the weights of {model.name} …")
+        self.run_flow(partial(verify.check_models, [model]), found, group="papers")
 
     def action_card(self) -> None:
         """Write the card beside the weights where they are ours, and show it."""
