@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -400,14 +402,12 @@ def test_the_arguments_of_tool_calls_are_redacted_too_and_stay_json() -> None:
     assert turn.tool_calls[0]["function"]["arguments"] == {"to": "[EMAIL]"}
 
 
+@given(st.from_regex(boilerplate._SELF, fullmatch=True))
+def test_whatever_speaks_of_itself_has_one_of_the_hints(said: str) -> None:
+    assert boilerplate._hints().find_matches_as_indexes(said.lower().encode()), said
+
+
 def test_the_quick_looks_pass_over_nothing_that_the_patterns_look_for() -> None:
-    assert all(map(str.isascii, (*boilerplate._HINTS, *boilerplate._OPENINGS)))
-    for maker in boilerplate._MAKERS:
-        assert boilerplate._may_speak_of_itself(f"i was made by {maker}."), maker
-    for hint in (*boilerplate._HINTS, *boilerplate._MORE_HINTS):
-        assert boilerplate._may_speak_of_itself(f"só {hint} so"), hint
-    for opening in (*boilerplate._OPENINGS, *boilerplate._MORE_OPENINGS):
-        assert boilerplate._may_refuse(f"só {opening} so"), opening
     for hint in template_tokens._HINTS:
         assert "<" in hint or "[" in hint or hint in ("INST]", "SYS>>", "bos>", "eos>"), hint
     for found in ("<s>", "[INST]", "Human: hi", "{{name}}", "\x07", "\x7f", "\u202e", "\ufffd", "\x1b[0m"):
@@ -419,3 +419,14 @@ def test_pairs_are_told_apart_by_their_first_words_as_by_all_of_them(parts: list
     chosen, rejected = "".join(parts), "".join(data.draw(st.permutations(parts)))
     same = chosen.split() == rejected.split()
     assert not same or identical_pair._first_word(chosen) == identical_pair._first_word(rejected)
+
+
+@given(
+    st.lists(st.sampled_from(["A", "a", "b", "ſ", "1", "Kb", " ", "”", "word " * 20, "\u200b"]), max_size=5), st.data()
+)
+def test_pairs_that_a_quick_look_tells_apart_are_found_in_nothing(parts: list[str], data: st.DataObject) -> None:
+    one, other = "".join(parts), "".join(data.draw(st.permutations([*parts, *data.draw(st.just(parts[:1]))])))
+    content = Content(Kind.PREFERENCE, (USER,), (Turn("assistant", one),), (Turn("assistant", other),))
+    if identical_pair._differ(content.chosen, content.rejected):
+        with mock.patch.object(identical_pair, "_differ", return_value=False):
+            assert list(identical_pair.look(content)) == []

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
 
-from workbench.domain.chats import Role
+from workbench.domain.chats import Role, Turn
 from workbench.domain.checks import Finding, RowCheck, Severity, Text
 from workbench.domain.examples import Content, Kind
 
+if TYPE_CHECKING:
+    from ahocorasick_rs import BytesAhoCorasick
+
 _ASSISTANT = Role.ASSISTANT.value
+_WITHOUT_ANSWER = frozenset((Kind.TEXT, Kind.PROMPT))
 _OPENING_CHARACTERS = 240
 
 # What one cannot or will not do in a refusal; of "help" not the one in "cannot help but".
@@ -105,108 +111,46 @@ _SELF = re.compile(
     re.IGNORECASE,
 )
 _APOSTROPHE = str.maketrans("’ʼ", "''")
-# What every match contains: quick looks spare the patterns on nearly all answers. Plain ASCII has only the first ones,
-# and the makers are looked for only where something was made by somebody.
+# What every match of ``_SELF`` contains. One pass over a text tells whether any of them is in it, which spares the
+# pattern on nearly all answers.
+_MAKERS = ("openai", "anthropic", "alibaba", "google", "meta", "mistral", "deepseek", "xai")
 _HINTS = (
-    *("language model", "an ai", "artificial intel", "large model", "large assist", "large chat", "chatgpt", "claude"),
-    *(
-        "qwen",
-        "gemini",
-        "deepseek",
-        "llama",
-        "mistral",
-        "copilot",
-        "grok",
-        "my knowledge",
-        "my training",
-        "my la",
-        "my mo",
-    ),
-    *(
-        "sprachmodell",
-        "ki-",
-        "ki ",
-        "qu'ia",
-        "qu'assist",
-        "modelo de",
-        "de ia",
-        "quanto i",
-        "modello ling",
-        "taalmodel",
-    ),
-    "zeka",
+    *("language model", "an ai", "a ai", "responsible ai", "artificial intel"),
+    *("large model", "large assist", "large chat", "language assist", "language chat", "chatgpt", "claude"),
+    *("qwen", "gemini", "deepseek", "llama", "mistral", "copilot", "grok", *(f"by {maker}" for maker in _MAKERS)),
+    *("my knowledge", "my training", "as of my", "sprachmodell", "künstliche", "taalmodel", "yapay zeka"),
+    *(f"ki{between}{what}" for between in ("", " ", "-") for what in ("modell", "assistent")),
+    *("qu'ia", "qu'assist", "modèle", "modelo de", "istente de ia", "quanto ia", "quanto intel", "modello ling"),
+    *("językow", "sztuczna", "языковая модель", "искусственный", "мовна модель", "モデルとして", "언어 모델"),
+    *("نموذج", "模型", "助手"),
 )
-_MAKERS = ("openai", "anthropic", "alibaba", "google", "meta", "xai")
-_MORE_HINTS = (
-    *(
-        "künstliche",
-        "modèle",
-        "językow",
-        "sztuczna",
-        "языковая модель",
-        "искусственный",
-        "мовна модель",
-        "モデルとして",
-    ),
-    *("언어 모델", "نموذج", "模型", "人工智能助手", "ai助手"),
-)
-_OPENINGS = (
-    *(
-        "sorry",
-        "apolog",
-        "unfortunately",
-        "regrettably",
-        "can't",
-        "cannot",
-        "can not",
-        "couldn't",
-        "could not",
-        "won't",
-    ),
-    *("will not", "not able", "unable", "able to", "decline", "refuse", "don't feel", "do not feel", "prefer not"),
-    *("rather not", "not appropriate", "inappropriate", "unethical", "something i", "nicht", "je ne", "lo siento"),
-    *("non posso", "niet", "saya tidak", "kan ikke", "kan inte"),
-)
-_MORE_OPENINGS = (
-    *("não posso", "nie mog", "не мог", "не мож", "olam", "sağlayamam", "không thể", "لا ", "नहीं", "申し訳", "죄송"),
-    *("미안", "抱歉", "对不起", "不好意思", "對不起"),
-)
+
+
+@cache
+def _hints() -> BytesAhoCorasick:
+    from ahocorasick_rs import BytesAhoCorasick, Implementation  # 3 ms
+
+    return BytesAhoCorasick([hint.encode() for hint in _HINTS], implementation=Implementation.DFA)
 
 
 def look(content: Content) -> Iterator[Finding]:
     """Findings in the answers that would be imitated: not the rejected ones, nor those with a thumb down."""
-    if content.kind in {Kind.TEXT, Kind.PROMPT} or content.label is False:
+    if content.kind in _WITHOUT_ANSWER or content.label is False:
         return
     for number, turn in enumerate(content.chosen):
         if turn.role == _ASSISTANT:
-            yield from _answer(Text("chosen", number, turn.role, turn.content))
+            text = turn.content
+            plain = text if text.isascii() else text.translate(_APOSTROPHE)
+            if found := _REFUSAL.match(plain[:_OPENING_CHARACTERS]):
+                yield _finding(turn, number, "the answer is a refusal", found)
+            elif _hints().find_matches_as_indexes(plain.lower().encode("utf-8", "replace")) and (
+                found := _SELF.search(plain)
+            ):
+                yield _finding(turn, number, "the answer speaks of itself as a language model", found)
 
 
-def _answer(text: Text) -> Iterator[Finding]:
-    plain = text.text.translate(_APOSTROPHE) if not text.text.isascii() else text.text
-    lower = plain.lower()
-    opening = lower[:_OPENING_CHARACTERS]
-    if _may_refuse(opening) and (found := _REFUSAL.search(plain[:_OPENING_CHARACTERS])):
-        yield _finding(text, "the answer is a refusal", found)
-    elif _may_speak_of_itself(lower) and (found := _SELF.search(plain)):
-        yield _finding(text, "the answer speaks of itself as a language model", found)
-
-
-def _may_speak_of_itself(lower: str) -> bool:
-    if " by " in lower and any(map(lower.__contains__, _MAKERS)):
-        return True
-    return _has_any(lower, _HINTS, _MORE_HINTS)
-
-
-def _may_refuse(opening: str) -> bool:
-    return _has_any(opening, _OPENINGS, _MORE_OPENINGS)
-
-
-def _has_any(text: str, hints: tuple[str, ...], more: tuple[str, ...]) -> bool:
-    return any(map(text.__contains__, hints)) or (not text.isascii() and any(map(text.__contains__, more)))
-
-
-def _finding(text: Text, reason: str, found: re.Match[str]) -> Finding:
+def _finding(turn: Turn, number: int, reason: str, found: re.Match[str]) -> Finding:
+    text = Text("chosen", number, turn.role, turn.content)
     said = " ".join(found[0].split()).strip(" ,.")
     shown = said if len(said) <= 60 else said[:59] + "…"
     return Finding(Severity.WARNING, f"{reason} (“{shown}”)", text.place(found.start(), found.end()))

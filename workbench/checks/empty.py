@@ -28,6 +28,9 @@ def look(content: Content) -> Iterator[Finding]:
     """Findings for turns that say nothing; a turn with tool calls says something without words."""
     for part, turns in (("prompt", content.prompt), ("chosen", content.chosen), ("rejected", content.rejected)):
         for number, turn in enumerate(turns):
+            text = turn.content
+            if text[:1].isalnum() and text.isascii():  # nearly all: neither blank nor opened by reasoning
+                continue
             if _is_blank(turn) and turn.role not in {Role.TOOL.value, Role.SYSTEM.value}:
                 reason = "the text is empty" if content.kind is Kind.TEXT else f"the {turn.role} turn is empty"
                 yield Finding(Severity.ERROR, reason, str(Place(part, number)), fixable=True)

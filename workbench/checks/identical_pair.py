@@ -30,7 +30,7 @@ _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 
 def look(content: Content) -> Iterator[Finding]:
     """At most one finding: the same, the same but for case and punctuation, or nearly the same."""
-    if content.kind is not Kind.PREFERENCE:
+    if content.kind is not Kind.PREFERENCE or _differ(content.chosen, content.rejected):
         return
     if _deeds(content.chosen) != _deeds(content.rejected):
         return
@@ -50,13 +50,28 @@ def look(content: Content) -> Iterator[Finding]:
         yield Finding(Severity.INFO, f"chosen and rejected are {alike:.0%} the same: little to learn from DPO")
 
 
+def _differ(chosen: Sequence[Turn], rejected: Sequence[Turn]) -> bool:
+    """A quick look that tells nearly all pairs apart: other first letters, and lengths too far from each other."""
+    if len(chosen) != 1 or len(rejected) != 1:
+        return False
+    one, other = chosen[0].content, rejected[0].content
+    return (
+        one[:1].lower() != other[:1].lower()
+        and one[:1].isalnum()
+        and other[:1].isalnum()
+        and one.isascii()
+        and other.isascii()
+        and not NEAR * len(one) <= len(other) <= len(one) / NEAR
+    )
+
+
 def _text(turns: Sequence[Turn]) -> str:
     text = turns[0].content if len(turns) == 1 else "\n".join(turn.content for turn in turns)
     return text if text.isascii() else unicodedata.normalize("NFC", text).translate(_UNSEEN)
 
 
 def _first_word(text: str) -> list[str]:
-    """A quick look that tells nearly all pairs apart."""
+    """A quick look that tells most pairs apart."""
     return text.split(None, 1)[:1]
 
 

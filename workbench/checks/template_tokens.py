@@ -77,6 +77,8 @@ _CONTROL = re.compile(
 )
 _ESCAPE = re.compile("\x1b\\[[0-9;?]*[A-Za-z]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?")
 _ASCII_CONTROLS = bytes(code for code in range(128) if _CONTROL.match(chr(code)))
+# What plain words are written with: nothing of it alone makes a finding.
+_WORDS = bytes(code for code in range(128) if code not in _ASCII_CONTROLS and chr(code) not in "<[:{#@")
 _BROKEN = "\ufffd"
 _ASSISTANT = Role.ASSISTANT.value
 
@@ -91,6 +93,8 @@ def look(content: Content) -> Iterator[Finding]:
 
 def _may_have_any(text: str) -> bool:
     """False for texts of nothing but plain words: what each finding needs is not in them."""
+    if text.isascii() and not text.encode("ascii").translate(None, _WORDS):
+        return False
     is_plain = not ("<" in text or "[" in text or ":" in text or "{{" in text or "##" in text or "@@" in text)
     return not is_plain or _may_have_controls(text)
 

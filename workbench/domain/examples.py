@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.domain.checks import Finding
 
 _ROLES = tuple(role.value for role in Role)
+_SYSTEM, _USER, _ASSISTANT = Role.SYSTEM.value, Role.USER.value, Role.ASSISTANT.value
 
 
 class Kind(StrEnum):
@@ -221,7 +222,10 @@ class NewExample:
 
 def last_user_text(prompt: Sequence[Turn]) -> str:
     """The text of the last user turn; empty when there is none."""
-    return next((t.content for t in reversed(prompt) if t.role == Role.USER), "")
+    for turn in reversed(prompt):
+        if turn.role == _USER:
+            return turn.content
+    return ""
 
 
 def demonstration(prompt: Sequence[Turn], answer: str) -> Content:
@@ -336,13 +340,13 @@ def _check_prompt(prompt: Sequence[Turn]) -> None:
     if not prompt:
         raise DataError("the prompt is empty", hint="an example needs at least one user turn")
     _check_roles(prompt)
-    if any(t.role == Role.SYSTEM for t in prompt[1:]):
+    if len(prompt) > 1 and any(t.role == _SYSTEM for t in prompt[1:]):
         raise DataError("a system turn may only come first")
-    if prompt[-1].role == Role.ASSISTANT:
+    if prompt[-1].role == _ASSISTANT:
         raise DataError("the prompt ends with an assistant turn", hint="it must end with what is to be answered")
-    if prompt[-1].role == Role.SYSTEM:
+    if prompt[-1].role == _SYSTEM:
         raise DataError("the prompt has no user turn")
-    if not any(t.content.strip() for t in prompt if t.role == Role.USER):
+    if not any(t.content.strip() for t in prompt if t.role == _USER):
         raise DataError("the prompt is empty text")
 
 
@@ -350,9 +354,9 @@ def _check_completion(turns: Sequence[Turn], name: str) -> None:
     if not turns or not (turns[-1].content.strip() or turns[-1].tool_calls):
         raise DataError(f"the {name} answer is empty")
     _check_roles(turns)
-    if turns[0].role != Role.ASSISTANT:
+    if turns[0].role != _ASSISTANT:
         raise DataError(f"the {name} answer begins with a {turns[0].role} turn")
-    if turns[-1].role != Role.ASSISTANT:
+    if turns[-1].role != _ASSISTANT:
         raise DataError(f"the {name} answer does not end with an assistant turn")
 
 

@@ -50,6 +50,10 @@ def turns(value: object, name: str, role: str) -> Turns:
     """A column as turns: a list of messages, one message, or a text that is one turn of ``role``."""
     if isinstance(value, str):
         return (Turn(role, value),)
+    if type(value) is list and len(value) == 1 and type(item := value[0]) is dict and len(item) == 2:
+        said, content = item.get("role"), item.get("content")  # one plain turn, as in nearly all rows
+        if said in _PLAIN and type(content) is str:
+            return (Turn(said, content),)
     if type(value) is not list or not all(type(item) is dict for item in value):  # what nearly all are, quickly told
         value = [value] if isinstance(value, Mapping) else value
         if not isinstance(value, Sequence) or not all(isinstance(item, Mapping) for item in value):

@@ -68,7 +68,8 @@ def texts(content: Content) -> Fields:
     """What is searched, listed and measured: the last user turn, every other text, words and turns."""
     asked = last_user_text(content.prompt)
     prompt, answer = storable(asked), _shown(content.chosen)
-    context = _shown([turn for turn in content.prompt if turn.content != asked])
+    more = [turn for turn in content.prompt if turn.content != asked] if len(content.prompt) > 1 or not asked else ()
+    context = _shown(more)
     return {
         "prompt_text": prompt,
         "answer_text": answer,
@@ -96,11 +97,15 @@ COLUMNS = (
 def _plain_turns(turns: Sequence[Turn]) -> tuple[str, str]:
     """Turns for which ``_is_plain`` holds, as ``turns_json`` writes them and as ``Content.hash`` does.
 
-    Both escape such texts alike: every row of an import comes through here, and the escaping is done once.
+    The names of roles need no escaping, and both escape such texts alike: every row of an import comes through here,
+    and the escaping is done once.
     """
-    escaped = [(encode_basestring_ascii(turn.role), encode_basestring_ascii(turn.content)) for turn in turns]
-    written = ", ".join([f"[{role}, {content}]" for role, content in escaped])
-    return f"[{written}]", ",".join([f'{{"content":{content},"role":{role}}}' for role, content in escaped])
+    if len(turns) == 1:  # as nearly all parts are
+        content = encode_basestring_ascii(turns[0].content)
+        return f'[["{turns[0].role}", {content}]]', f'{{"content":{content},"role":"{turns[0].role}"}}'
+    escaped = [(turn.role, encode_basestring_ascii(turn.content)) for turn in turns]
+    written = ", ".join([f'["{role}", {content}]' for role, content in escaped])
+    return f"[{written}]", ",".join([f'{{"content":{content},"role":"{role}"}}' for role, content in escaped])
 
 
 def _is_plain(content: Content) -> bool:
