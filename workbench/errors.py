@@ -6,6 +6,14 @@ place per front end: the CLI's ``main``, the TUI's notice, the worker's ``main``
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+
+_DISK_SIGNS = ("no space left on device", "os error 28", "disk quota exceeded", "disk is full")
+
+DISK_FULL = "the disk is full: this was not done"
+DISK_FULL_HINT = "free some space and do it again; what was saved before is kept"
+
 EXIT_CODES = {
     0: "done",
     1: "failed",
@@ -86,3 +94,31 @@ class RunError(WorkbenchError):
     """A training run could not be started, or its directory is not what it should be."""
 
     kind = "run"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """True when this error, or what caused it, is a full disk."""
+    return any(
+        (isinstance(e, OSError) and e.errno in {errno.ENOSPC, errno.EDQUOT}) or says(e, _DISK_SIGNS)
+        for e in chain(error)
+    )
+
+
+def disk_full(error: BaseException) -> WorkbenchError:
+    """What a person is told of a full disk that stopped what they asked for."""
+    where = str(error.filename) if isinstance(error, OSError) and error.filename else ""
+    return WorkbenchError(DISK_FULL, hint=DISK_FULL_HINT, where=where)
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what caused it."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def says(error: BaseException, signs: tuple[str, ...]) -> bool:
+    """True when one of the signs (lower case) is in the error's text."""
+    text = str(error).lower()
+    return any(sign in text for sign in signs)

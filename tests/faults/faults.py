@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -19,6 +19,7 @@ from unittest import mock
 import psutil
 from kills import Kill, _runner_pid, _settled, _trainer_pid, _wait, check_database
 
+from small_disk import NoSmallDisk, fill, small_disk
 from terminal import Terminal
 from workbench.domain.examples import Status
 from workbench.domain.queries import parse_query
@@ -30,7 +31,6 @@ from workbench.paths import Workspace, shipped
 
 START_SECONDS = 120.0
 KNOBS = {"max_steps": "12", "save_steps": "2", "max_length": "128"}
-LEFT_BYTES = 150_000
 
 Fault = Callable[[Workspace, random.Random], Kill]
 
@@ -132,38 +132,34 @@ def _torn(directory: RunDirectory) -> Path:
 
 
 def full_disk(workspace: Workspace, rng: random.Random) -> Kill:
-    """Fill the disk under a run: it pauses with its last checkpoint kept, and goes on when there is room."""
-    workspace.runs.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(workspace.runs)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        return Kill("full disk", 0.0, "no small disk may be mounted here", "not tried")
+    """Fill the disk under workspace and run to the last byte: the run pauses, says so to commands that look for it,
+    keeps its last checkpoint, and goes on when there is room.
+    """
     try:
-        with running(workspace, max_steps="16") as (bench, run, directory):
-            until_step(directory, 3)
-            ballast = workspace.runs / "ballast"
-            free = os.statvfs(workspace.runs).f_bavail * os.statvfs(workspace.runs).f_frsize
-            started = time.monotonic()
-            with suppress(OSError):  # the run wrote something meanwhile: then it is as full as can be
-                ballast.write_bytes(b"\0" * max(0, free - LEFT_BYTES))
-            _wait(lambda: _state(bench, run) in {RunState.PAUSED, RunState.FINISHED}, START_SECONDS, "the pause")
-            after, state = time.monotonic() - started, _state(bench, run)
-            kept = [folder.name for folder in directory.complete_checkpoints()]
-            assert state is RunState.PAUSED and kept, (state, kept, directory.status())
-            time.sleep(rng.uniform(0.0, 3.0))
+        with small_disk(workspace.root, "48m"), running(workspace, max_steps="24") as (bench, run, directory):
+            until_step(directory, 3 + rng.randrange(3))
+            started, ballast = time.monotonic(), fill(workspace.root)
+            _wait(lambda: _filled(bench, run), START_SECONDS, "the pause")
+            after, kept = time.monotonic() - started, [folder.name for folder in directory.complete_checkpoints()]
+            said = bench.store.runs.get(str(run.id))
+            assert said.state is RunState.PAUSED and "the disk is full" in said.error and kept, (said, kept)
+            argv = [sys.executable, "-m", "workbench", "--workspace", str(workspace.root), "runs", "list"]
+            listed = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+            assert "paused: the disk is full at step" in listed, listed
+            time.sleep(rng.uniform(0.0, 1.0))
             ballast.unlink()
             first, _ = finish(bench, run)
             assert first is RunState.FINISHED
             return Kill("full disk", after, f"paused, {kept[-1]} kept", "went on by itself and finished")
-    finally:
-        _unmount(workspace.runs)
+    except NoSmallDisk:
+        return Kill("full disk", 0.0, "no small disk may be mounted here", "not tried")
 
 
-def _unmount(folder: Path) -> None:
-    for _ in range(50):
-        if subprocess.run(["umount", str(folder)], check=False, capture_output=True).returncode == 0:
-            return
-        time.sleep(0.2)
-    subprocess.run(["umount", "-l", str(folder)], check=False)
+def _filled(bench: Bench, run: Run) -> bool:
+    """True once the run is paused or over; what an older checkpoint gives back meanwhile is filled again."""
+    fill(bench.workspace.root)
+    state = _state(bench, run)
+    return state is RunState.PAUSED or state.is_over
 
 
 def _state(bench: Bench, run: Run) -> RunState:

@@ -35,7 +35,7 @@ def test_a_kill_loses_nothing_committed_and_leaves_nothing_stuck(victim: str, se
 
 
 @pytest.mark.ml
-@pytest.mark.parametrize("name", ["checkpoint", pytest.param("disk", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["checkpoint", "disk"])
 def test_a_fault_ends_in_a_finished_run_with_every_row_still_there(name: str, workspace: Workspace) -> None:
     found = faults.FAULTS[name](workspace, random.Random(name))
     if found.went_on == "not tried":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import pytest
 
 from workbench.domain.runs import RunSpec, RunState, RunStatus
 from workbench.errors import RunError
+from workbench.jobs import reserve
 from workbench.jobs.run_directory import (
     KILL,
     STOP,
@@ -205,3 +207,39 @@ def test_directories_in_the_making_are_not_runs(directory: RunDirectory) -> None
     (directory.root.parent / "runner.log").touch()
     assert all_runs(directory.root.parent) == [directory]
     assert all_runs(directory.root.parent / "nowhere") == []
+
+
+def test_a_state_is_told_on_a_disk_that_takes_nothing_more_as_often_as_it_changes(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write_status(RunStatus(RunState.RUNNING, step=3))
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.mkstemp", full)
+        for step, state in enumerate([RunState.PAUSED, RunState.STOPPING, RunState.FAILED], start=4):
+            directory.write_status(
+                RunStatus(state, step=step, error="the disk is full\n" * 1000, hint="free some space")
+            )
+            told = directory.status()
+            assert told is not None and (told.state, told.step) == (state, step)
+            assert told.error.startswith("the disk is full") and told.hint == "free some space"
+        directory.request(KILL)
+        assert directory.requested() == STOP
+        (directory.root / reserve.NAME).unlink()
+        with pytest.raises(OSError, match="No space left"):
+            directory.write_status(RunStatus(RunState.QUEUED))
+    assert directory.write_status(RunStatus(RunState.QUEUED)) == directory.status()
+
+
+def test_no_room_is_kept_back_on_a_disk_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reserve, "free_bytes", lambda folder: reserve.AMPLE_BYTES - 1)
+    reserve.keep(tmp_path)
+    assert not reserve.replace_within(tmp_path / "state.json", "{}")
+    monkeypatch.undo()
+    reserve.keep(tmp_path)
+    assert (tmp_path / reserve.NAME).stat().st_size == reserve.RESERVE_BYTES
+    assert reserve.replace_within(tmp_path / "state.json", "{}")
+    assert json.loads((tmp_path / "state.json").read_text()) == {}

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from workbench.domain.runs import Metric, RunSpec, RunState, RunStatus
-from workbench.errors import NotFoundError
+from workbench.errors import NotFoundError, StoreError
 from workbench.store.store import Store
 
 
@@ -85,3 +86,28 @@ def test_a_loss_that_is_no_number_is_kept_as_that(store: Store) -> None:
 def test_the_result_of_a_run_is_its_adapter(store: Store) -> None:
     run = store.runs.add(spec(), "/a")
     assert store.runs.set_result(run.id, adapter="first").adapter == "first"
+
+
+def test_a_status_that_a_full_disk_does_not_take_is_shown_and_written_later(store: Store) -> None:
+    run = store.runs.add(spec(), "/a")
+    with store.write() as db:
+        pages = db.conn.execute("PRAGMA page_count").fetchone()[0]
+        db.conn.execute(f"PRAGMA max_page_count = {pages}")  # SQLite says of more what it says of a full disk
+    paused = RunStatus(
+        RunState.PAUSED, 3, 10, error="the disk is full at step 3" + " " * 100_000, hint="free some space"
+    )
+    assert store.runs.update(run.id, paused).state is RunState.PAUSED
+    assert [(r.state, r.step) for r in store.runs.list()] == [(RunState.PAUSED, 3)]
+    assert not store.runs.is_written(run.id)
+    with pytest.raises(StoreError, match="the disk is full: this was not done") as told:
+        store.runs.add(replace(spec(), name="x" * 100_000), "/b")
+    assert "free some space" in told.value.hint
+    with store.write() as db:
+        db.conn.execute("PRAGMA max_page_count = 1000000")
+    assert store.runs.update(run.id, paused).state is RunState.PAUSED
+    assert store.runs.is_written(run.id)
+    other = Store.open(store.workspace)
+    try:
+        assert other.runs.get("first").state is RunState.PAUSED
+    finally:
+        other.close()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,40 +13,12 @@ import pytest
 from filelock import FileLock
 
 from tiny_llama import make_run
-from workbench.domain.runs import RunState, RunStatus
+from watched_runs import Train, at_step, history, states, status
+from workbench.domain.runs import RunState
 from workbench.errors import BusyError
 from workbench.jobs.run_directory import STOP, RunDirectory, mark_complete
 
 pytestmark = pytest.mark.ml
-Train = Callable[[RunDirectory], int]
-
-
-def status(directory: RunDirectory) -> RunStatus:
-    told = directory.status()
-    assert told is not None
-    return told
-
-
-def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:
-    """Have ``act`` happen in the training process when it has made this many steps."""
-    from workbench.worker.trainer.reporting import Reporter
-
-    progress = Reporter.progress
-
-    def watched(self: Reporter, now: int, total: int, **rest: bool) -> None:
-        progress(self, now, total, **rest)
-        if now == step:
-            act()
-
-    monkeypatch.setattr(Reporter, "progress", watched)
-
-
-def history(directory: RunDirectory) -> list[dict[str, Any]]:
-    last = directory.complete_checkpoints()[-1]
-    logged = json.loads((last / "trainer_state.json").read_text())["log_history"]
-    return [
-        {k: entry[k] for k in ("step", "loss", "grad_norm", "learning_rate")} for entry in logged if "loss" in entry
-    ]
 
 
 @pytest.mark.parametrize(
@@ -299,10 +269,6 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, *, from_step: int, tries: int) ->
     monkeypatch.setattr("workbench.worker.trainer.room.SHORTEST_WAIT_SECONDS", 0.01)
 
 
-def states(directory: RunDirectory) -> list[str]:
-    return [e["state"] for e in directory.events()[0] if e["event"] == "state"]
-
-
 def test_a_full_disk_pauses_the_run_and_it_goes_on_when_there_is_room(
     tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,7 +349,8 @@ def test_what_a_full_disk_did_not_take_of_the_events_comes_when_there_is_room(
     reporter.event("one")
     reporter.event("two")
     reporter.close()
-    assert [e["event"] for e in directory.events()[0]] == ["one", "two"]
+    assert [e["event"] for e in directory.events()[0]] == ["state", "one", "state", "note", "two"]
+    assert states(directory) == ["paused", "starting"]
 
 
 def test_a_run_whose_folder_is_taken_away_ends_and_makes_no_other_in_its_place(

@@ -31,7 +31,7 @@ from workbench.cli import (
 from workbench.cli.output import Output
 from workbench.cli.parsing import Parser
 from workbench.cli.session import OpenBench, Session
-from workbench.errors import EXIT_CODES, UsageError, WorkbenchError
+from workbench.errors import EXIT_CODES, UsageError, WorkbenchError, disk_full, is_disk_full
 
 # In the order of the help.
 _MODULES = (
@@ -122,6 +122,11 @@ def main(argv: Sequence[str] | None = None, *, open_bench: OpenBench | None = No
     except UnicodeDecodeError as error:
         session.out.error(UsageError(f"the input is not UTF-8: {error}"))
         return 2
+    except OSError as error:
+        if not is_disk_full(error):
+            return _unexpected(session, error)
+        session.out.error(disk_full(error))
+        return 1
     except Exception as error:  # noqa: BLE001 - the command line's one door: a plain sentence, details in a log
         return _unexpected(session, error)
     finally:

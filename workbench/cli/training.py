@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -221,7 +222,7 @@ def follow(session: Session, run: Run) -> Run:
             session.out.end_progress()
             return run
         session.out.progress(
-            f"{run.name}: {run.state.value} {run.step}/{run.total_steps or '?'}  loss {run.loss or '-'}"
+            f"{run.name}: {_standing(run_row(run))} {run.step}/{run.total_steps or '?'}  loss {run.loss or '-'}"
         )
         time.sleep(0.5)
 
@@ -233,6 +234,11 @@ def run_of(session: Session, args: argparse.Namespace) -> Run:
     return session.bench.store.runs.get(args.run_name)
 
 
+def _standing(row: Mapping[str, object]) -> object:
+    """The state; of a run that waits for a person, with what it waits for."""
+    return f"paused: {row['error']}" if row["status"] == "paused" else row["status"]
+
+
 def runs_list(session: Session, args: argparse.Namespace) -> None:
     """Every run after taking in what is new."""
     from workbench.flows import train as flow
@@ -241,6 +247,9 @@ def runs_list(session: Session, args: argparse.Namespace) -> None:
     flow.sync(session.bench)
     places = places_in(session.bench)
     rows = [run_row(r) | {"place": places.get(r.id)} for r in flow.runs(session.bench)]
+    if not session.out.as_json:
+        for row in rows:
+            row["status"] = _standing(row)
     session.out.table(rows, _COLUMNS)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,7 @@ from workbench import methods as training_methods
 from workbench.domain.methods import Task
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus, observed_state
-from workbench.errors import NotFoundError
+from workbench.errors import NotFoundError, StoreError, is_disk_full
 from workbench.flows import registry, run_scores
 from workbench.jobs.launch import runner_is_running
 from workbench.jobs.run_directory import Event, RunDirectory
@@ -39,16 +39,28 @@ def take_over(bench: Bench, run: Run) -> Run:
     events, upto = directory.events(offset)
     if upto > offset:
         numbers = metrics_of(events)
-        store.record(run.id, numbers, offset=upto)
+        with _later_on_a_full_disk():
+            store.record(run.id, numbers, offset=upto)
         if numbers and status.state.is_active:
             # The events were read after the state, and may be ahead of it.
             status = replace(status, step=numbers[-1].step)
-    if _differs(store.get(run.id), status):
+    if _differs(store.get(run.id), status) or not store.is_written(run.id):
         store.update(run.id, status)
     if status.state is RunState.FINISHED and not run.adapter:
-        run_scores.take_over(bench, run, directory)
-        _register(bench, run, directory)
+        with _later_on_a_full_disk():
+            run_scores.take_over(bench, run, directory)
+            _register(bench, run, directory)
     return store.get(run.id)
+
+
+@contextmanager
+def _later_on_a_full_disk() -> Iterator[None]:
+    """What the store has no room for now is in the run's folder, and taken over with the next look."""
+    try:
+        yield
+    except StoreError as error:
+        if not is_disk_full(error):
+            raise
 
 
 def metrics_of(events: Sequence[Event]) -> list[Metric]:

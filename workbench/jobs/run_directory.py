@@ -23,7 +23,8 @@ from typing import Any
 
 from workbench.domain.queues import RunnerNote, Ticket
 from workbench.domain.runs import RunSpec, RunState, RunStatus
-from workbench.errors import RunError
+from workbench.errors import RunError, is_disk_full
+from workbench.jobs import reserve
 
 COMPLETE_MARKER = "complete.json"
 STOP = "stop"
@@ -140,6 +141,7 @@ class RunDirectory:
             _write_lines(draft.eval_file, held_out)
             _write_whole(aside / "spec.json", spec_as_dict(replace(spec, row_hash=draft.row_hash())))
             draft.checkpoints.mkdir()
+            reserve.keep(aside)
             aside.rename(root)
         except OSError as error:
             shutil.rmtree(aside, ignore_errors=True)
@@ -171,9 +173,14 @@ class RunDirectory:
             return None
 
     def write_status(self, status: RunStatus) -> RunStatus:
-        """Replace ``state.json`` whole; ``updated_utc`` is set here."""
+        """Replace ``state.json`` whole, on a full disk out of the reserve; ``updated_utc`` is set here."""
         stamped = replace(status, updated_utc=now_utc())
-        _write_whole(self.root / "state.json", asdict(stamped))
+        target = self.root / "state.json"
+        try:
+            _write_whole(target, asdict(stamped))
+        except OSError as error:
+            if not is_disk_full(error) or not reserve.replace_within(target, _short_text(stamped)):
+                raise
         return stamped
 
     def enqueue(self) -> RunStatus:
@@ -263,8 +270,16 @@ class RunDirectory:
         return [row for line in text.splitlines() if isinstance(row := json.loads(line), dict)]
 
     def request(self, what: str) -> None:
-        """Ask the trainer to ``STOP`` (finish the step, save, end), or note that it is being ``KILL``-ed."""
-        _write_text(self.root / "stop", what)
+        """Ask the trainer to ``STOP`` (finish the step, save, end), or note that it is being ``KILL``-ed.
+
+        A full disk takes an empty file, which is a request to stop.
+        """
+        try:
+            _write_text(self.root / "stop", what)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            (self.root / "stop").touch()
 
     def requested(self) -> str:
         """``STOP``, ``KILL`` or "" when nobody asked for anything."""
@@ -279,7 +294,12 @@ class RunDirectory:
 
     def beat(self) -> None:
         """Say that the trainer is alive, and on which machine: the time and the text of ``heartbeat``."""
-        (self.root / "heartbeat").write_text(os.uname().nodename, encoding="utf-8")
+        path, machine = self.root / "heartbeat", os.uname().nodename
+        with suppress(OSError, ValueError):
+            if path.read_text(encoding="utf-8") == machine:
+                os.utime(path)  # needs no room on a full disk
+                return
+        path.write_text(machine, encoding="utf-8")
 
     def heartbeat_elsewhere(self) -> str:
         """The other machine (or container) whose trainer beat last; "" when it was this one, or none ever did."""
@@ -399,7 +419,18 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def _write_whole(path: Path, values: object) -> None:
-    _write_text(path, json.dumps(values, indent=1) + "\n")
+    _write_text(path, _whole(values))
+
+
+def _whole(values: object) -> str:
+    return json.dumps(values, indent=1) + "\n"
+
+
+def _short_text(status: RunStatus) -> str:
+    """The status as ``state.json`` has it, its error cut to what the reserve takes."""
+    while len(text := _whole(asdict(status))) > reserve.TEXT_BYTES and (status.error or status.hint):
+        status = replace(status, error=status.error[: len(status.error) // 2], hint=status.hint[:200])
+    return text
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -249,7 +249,8 @@ def serve(
     while not worked or (queue(runs) and not over.is_set()):
         try:
             with FileLock(runs / LOCK_NAME, timeout=LOCK_PATIENCE_SECONDS):
-                (runs / PID_NAME).write_text(json.dumps(asdict(ProcessIdentity.own())), encoding="utf-8")
+                with suppress(OSError):  # a full disk: the queue goes on, and its runs say what they wait for
+                    (runs / PID_NAME).write_text(json.dumps(asdict(ProcessIdentity.own())), encoding="utf-8")
                 if is_held(runs):  # since before there was a process to ask
                     return worked
                 Runner(runs, trainer=trainer, poll_seconds=poll_seconds, make_room=make_room, ended=over).work()

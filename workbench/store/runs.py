@@ -6,11 +6,12 @@ import builtins
 import math
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workbench.domain.chats import storable
 from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus
-from workbench.errors import NotFoundError
+from workbench.errors import NotFoundError, StoreError, is_disk_full
 from workbench.store.naming import find
 from workbench.store.rows import now_utc
 
@@ -23,6 +24,7 @@ _COLUMNS = (
     "id, name, method, dataset, base, directory, state, step, total_steps, loss, eval_loss, base_eval_loss, "
     'adapter, error, hint, created_utc, started_utc, ended_utc, group_name AS "group", group_kind'
 )
+_STATUS = ("state", "step", "total_steps", "error", "hint", "started_utc", "ended_utc")
 
 
 class Runs:
@@ -30,6 +32,7 @@ class Runs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._unwritten: dict[int, RunStatus] = {}
 
     def next_id(self) -> int:
         """The id that the next ``add`` gives, for naming the run's folder. Only sure inside the same ``write()``."""
@@ -63,10 +66,28 @@ class Runs:
 
     def list(self) -> list[Run]:
         """Every run, newest first."""
-        return [_run(row) for row in self._store.read().execute(f"SELECT {_COLUMNS} FROM runs ORDER BY id DESC")]
+        return [self._run(row) for row in self._store.read().execute(f"SELECT {_COLUMNS} FROM runs ORDER BY id DESC")]
 
     def update(self, run_id: int, status: RunStatus) -> Run:
-        """Take over what the run's ``state.json`` says."""
+        """Take over what the run's ``state.json`` says.
+
+        What a full disk does not take is given back and listed all the same, by this store, until it is written.
+        """
+        try:
+            self._write(run_id, status)
+        except StoreError as error:
+            if not is_disk_full(error):
+                raise
+            self._unwritten[run_id] = status
+        else:
+            self._unwritten.pop(run_id, None)
+        return self._by_id(run_id)
+
+    def is_written(self, run_id: int) -> bool:
+        """False while the disk has not taken the last ``update``."""
+        return run_id not in self._unwritten
+
+    def _write(self, run_id: int, status: RunStatus) -> None:
         with self._store.write() as db:
             self._by_id(run_id)
             db.execute(
@@ -83,7 +104,6 @@ class Runs:
                     run_id,
                 ],
             )
-            return self._by_id(run_id)
 
     def record(self, run_id: int, metrics: Sequence[Metric], *, offset: int) -> bool:
         """Keep what was read of ``events.jsonl`` up to byte ``offset``; False when that much was kept before.
@@ -137,7 +157,14 @@ class Runs:
         row = self._store.read().execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", [run_id]).fetchone()
         if row is None:
             raise _no_run(run_id)
-        return _run(row)
+        return self._run(row)
+
+    def _run(self, row: sqlite3.Row) -> Run:
+        run = Run(**{**dict(row), "state": RunState(row["state"])})
+        if (status := self._unwritten.get(run.id)) is None:
+            return run
+        told = {name: getattr(status, name) for name in _STATUS}
+        return replace(run, **told)
 
 
 def _no_run(run_id: int) -> NotFoundError:
@@ -150,7 +177,3 @@ def _last_values(metrics: Iterable[Metric]) -> dict[str, float]:
 
 def _stored(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _run(row: sqlite3.Row) -> Run:
-    return Run(**{**dict(row), "state": RunState(row["state"])})

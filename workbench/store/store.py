@@ -10,6 +10,7 @@ or checkpoint at the same instant, so every write transaction holds the workspac
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import sys
 import threading
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from filelock import FileLock, Timeout  # 37 ms
 
-from workbench.errors import BusyError, StoreError
+from workbench.errors import DISK_FULL, DISK_FULL_HINT, BusyError, StoreError, is_disk_full
 from workbench.paths import Workspace
 from workbench.store.batches import Batches
 from workbench.store.chats import Chats
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_SECONDS = 60.0
 LOCK_POLL_SECONDS = 0.005
 _MASKED = ("pandas", "numpy")
+_SHARED_BYTES = 64 * 1024
 _CHECKPOINT_PAGES, _CACHE_KIB = 1000, 2000  # SQLite's own defaults
 _MUCH_CACHE_KIB = 8000
 # There is a reader for each thread, and the system keeps the same pages once for all of them.
@@ -326,8 +328,17 @@ def _sqlite_errors(workspace: Workspace) -> Iterator[None]:
     except sqlite3.IntegrityError:
         raise
     except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
-        hint = "is the disk full, the folder read-only, or the file not a database?"
+        if is_disk_full(error) or (isinstance(error, sqlite3.OperationalError) and _no_room(workspace)):
+            raise StoreError(DISK_FULL, hint=DISK_FULL_HINT, where=str(workspace.database)) from error
+        hint = "is the folder read-only, or the file not a database?"
         raise StoreError(f"the workspace database: {error}", hint=hint, where=str(workspace.database)) from error
+
+
+def _no_room(workspace: Workspace) -> bool:
+    """True when not even the memory that SQLite shares between processes has room: it calls that an I/O error."""
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(workspace.root).free < _SHARED_BYTES
+    return False
 
 
 @contextlib.contextmanager

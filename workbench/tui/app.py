@@ -24,7 +24,7 @@ from textual.widgets import ContentSwitcher, Input, TextArea
 from textual.worker import Worker, WorkerState
 
 from workbench.config import Settings
-from workbench.errors import StoreError, WorkbenchError
+from workbench.errors import StoreError, WorkbenchError, disk_full, is_disk_full
 from workbench.paths import Workspace
 from workbench.tui.commands import WorkbenchCommands
 from workbench.tui.crash import write_crash_log
@@ -237,6 +237,8 @@ class WorkbenchApp(TerminalApp):
 
     def report(self, error: BaseException) -> None:
         """Say what failed. Our own errors carry plain words; anything else leaves a crash log and goes on."""
+        if isinstance(error, OSError) and is_disk_full(error):
+            error = disk_full(error)
         if isinstance(error, WorkbenchError):
             where = f"{error.where}: " if error.where else ""
             self.say(f"{where}{error.message}" + (f" ({error.hint})" if error.hint else ""), "error")

@@ -254,9 +254,11 @@ def spec_text(seen: RunLook) -> Text:
 
 def corner(runs: Sequence[Run]) -> str:
     """How many runs are at work and waiting."""
-    active = sum(1 for run in runs if run.state.is_active)
+    paused = sum(1 for run in runs if run.state is RunState.PAUSED)
+    running = sum(1 for run in runs if run.state.is_active) - paused
     queued = sum(1 for run in runs if run.state is RunState.QUEUED)
-    return "  ".join([f"{active} running"] * bool(active) + [f"{queued} queued"] * bool(queued))
+    counts = {"running": running, "PAUSED": paused, "queued": queued}
+    return "  ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
 def fact(runs: Sequence[Run]) -> str:
@@ -264,4 +266,5 @@ def fact(runs: Sequence[Run]) -> str:
     active = next((run for run in runs if run.state.is_active), None)
     if active is None:
         return ""
-    return f"{active.name} {active.step}/{active.total_steps or '?'}"
+    waits = " PAUSED" if active.state is RunState.PAUSED else ""
+    return f"{active.name} {active.step}/{active.total_steps or '?'}{waits}"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, chain, is_disk_full, says
 
 _MEMORY_HINT = (
     "halve per_device_train_batch_size and double gradient_accumulation_steps; then gradient_checkpointing=true, "
@@ -17,7 +14,6 @@ _TEMPLATE_HINT = (
 )
 _DISK_HINT = "free some space and resume: the last complete checkpoint was kept"
 _MEMORY_SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
-_DISK_SIGNS = ("no space left on device", "os error 28", "disk quota exceeded")
 
 
 class Stopped(Exception):
@@ -34,17 +30,9 @@ class TrainingFailed(WorkbenchError):
     kind = "run"
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """True when this error, or what caused it, is a full disk."""
-    return any(
-        (isinstance(e, OSError) and e.errno in {errno.ENOSPC, errno.EDQUOT}) or _says(e, _DISK_SIGNS)
-        for e in _chain(error)
-    )
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """True when this error, or what caused it, is a lack of memory, on a GPU or in main memory."""
-    return any(isinstance(e, MemoryError) or _says(e, _MEMORY_SIGNS) for e in _chain(error))
+    return any(isinstance(e, MemoryError) or says(e, _MEMORY_SIGNS) for e in chain(error))
 
 
 def explain(error: BaseException, *, step: int) -> tuple[str, str]:
@@ -60,15 +48,3 @@ def explain(error: BaseException, *, step: int) -> tuple[str, str]:
     if type(error).__module__.partition(".")[0] == "jinja2":
         return f"the model's chat template cannot say a row: {lines[0]}", _TEMPLATE_HINT
     return f"{type(error).__name__}{at}: {lines[0]}", "log.txt in the run's folder has the whole story"
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__ or current.__context__
-
-
-def _says(error: BaseException, signs: tuple[str, ...]) -> bool:
-    text = str(error).lower()
-    return any(sign in text for sign in signs)

@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from workbench.domain.runs import RunState, RunStatus
-from workbench.jobs import devices
+from workbench.errors import is_disk_full
+from workbench.jobs import devices, reserve
 from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.run_directory import RunDirectory, now_utc
 from workbench.worker.trainer import ranks
-from workbench.worker.trainer.failures import FolderGone, is_disk_full
+from workbench.worker.trainer.failures import FolderGone, Stopped
 
 BEAT_SECONDS = 1.0
 DISK_SECONDS = 0.5
 HURRIED_TRIES = 10
 DEVICE_EVERY_BEATS = 2
+FULL_HINT = "free some space: it goes on by itself; stopped, it can be resumed from its last checkpoint"
 
 
 class Reporter:
@@ -59,7 +61,9 @@ class Reporter:
             error="",
             hint="",
         )
+        self._before_pause = RunState.RUNNING
         if speaks:
+            reserve.keep(directory.root)
             _end_torn_line(directory)
         # No buffer: what a full disk did not take must not linger in one and come twice.
         self._events = (directory.events_file if speaks else Path(os.devnull)).open("ab", buffering=0)
@@ -96,8 +100,28 @@ class Reporter:
                 self._status = replace(self._status, pid=None, process_started=None)
         # Not under the lock: a wait for the disk must not stop the heart.
         self._when_there_is_room(self._write_status)
-        self.event("state", state=state.value, step=self._status.step, error=error)
         say(f"{state.value}: {error}" if error else state.value)
+        try:
+            self.event("state", state=state.value, step=self._status.step, error=error)
+        except OSError as full:
+            if not (state.is_over and is_disk_full(full)):
+                raise  # of a run that is over, state.json has said it
+
+    def pause(self) -> bool:
+        """Say that the run waits for room on the disk; False when it does not work, or waits already."""
+        with self._lock:
+            if self._status.state not in {RunState.STARTING, RunState.RUNNING}:
+                return False
+            self._before_pause = self._status.state
+        self.state(RunState.PAUSED, error=f"the disk is full at step {self.step}", hint=FULL_HINT)
+        return True
+
+    def go_on(self) -> None:
+        """Say that a pause is over."""
+        reserve.keep(self.directory.root)
+        if self._status.state is RunState.PAUSED:
+            self.state(self._before_pause)
+        self.note(f"there is room on the disk again: went on from step {self.step}")
 
     def progress(self, step: int, total_steps: int, *, write: bool = False) -> None:
         """Note how far the run is; written at most once a second unless ``write`` says now.
@@ -163,20 +187,39 @@ class Reporter:
             os._exit(1)
 
     def _when_there_is_room(self, write: Callable[[], object]) -> None:
-        """``write``, once the disk takes it; the heart does not wait, and a run that should end not for long."""
-        tries = 0
+        """``write``, once the disk takes it; until then the run is paused, and says so.
+
+        The heart does not wait, and a run that should end not for long: it then raises ``Stopped``, or what the disk
+        says where it is over already.
+        """
+        tries, paused = 0, False
         while True:
             try:
                 with self._lock:
                     write()
-                return
+                break
             except OSError as error:
-                is_hurried = self.stop_requested or self._status.state.is_over
                 if not is_disk_full(error) or threading.current_thread() is self._heart:
                     raise
-                if is_hurried and (tries := tries + 1) > HURRIED_TRIES:
-                    raise
-            time.sleep(DISK_SECONDS)
+                is_over = self._status.state.is_over
+                if (self.stop_requested or is_over) and (tries := tries + 1) > HURRIED_TRIES:
+                    if is_over:
+                        raise
+                    raise Stopped from error
+            paused = self.pause() or paused
+            self._wait_for_room()
+        if paused:
+            self.go_on()
+
+    def _wait_for_room(self) -> None:
+        """A moment, and on while there is next to no room, so that the run does not go on for half a line."""
+        time.sleep(DISK_SECONDS)
+        with suppress(OSError):
+            while reserve.free_bytes(self.directory.root) < reserve.AMPLE_BYTES:
+                if self.stop_requested or self._status.state.is_over:
+                    return
+                self.check_folder()
+                time.sleep(DISK_SECONDS)
 
     def _append(self, line: bytes) -> None:
         if self._is_torn:

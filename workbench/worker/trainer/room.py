@@ -14,10 +14,12 @@ from pathlib import Path
 
 from workbench import methods
 from workbench.domain.placement import BATCH, PASSES, shared
-from workbench.domain.runs import RunSpec, RunState, smaller_batch
+from workbench.domain.runs import RunSpec, smaller_batch
+from workbench.errors import is_disk_full
+from workbench.jobs.reserve import free_bytes
 from workbench.jobs.run_directory import RunDirectory, step_of
 from workbench.worker.trainer import ranks
-from workbench.worker.trainer.failures import Stopped, is_disk_full
+from workbench.worker.trainer.failures import Stopped
 from workbench.worker.trainer.reporting import Reporter
 
 AGAIN = 75
@@ -40,13 +42,11 @@ def save_when_there_is_room(
     while needed := _tried(reporter.directory, save, mark):
         if _made_room(reporter):
             continue
-        if not paused:
-            _tell_full(reporter)
-        paused = True
+        paused = reporter.pause() or paused
         _wait_for(reporter, needed, wait)
         wait = min(2 * wait, LONGEST_WAIT_SECONDS)
     if paused:
-        _tell_room(reporter)
+        reporter.go_on()
 
 
 def save_together(reporter: Reporter, save: Callable[[], object], mark: Callable[[], object]) -> None:
@@ -60,12 +60,10 @@ def save_together(reporter: Reporter, save: Callable[[], object], mark: Callable
     while ranks.agreed(ranks.is_first() and not _has_room(reporter)):
         if ranks.agreed(reporter.stop_requested):
             raise Stopped
-        if not paused:
-            _tell_full(reporter)
-        paused = True
+        paused = reporter.pause() or paused
         time.sleep(SHORTEST_WAIT_SECONDS)
     if paused:
-        _tell_room(reporter)
+        reporter.go_on()
     save()
     ranks.meet()
     if ranks.is_first():
@@ -98,24 +96,12 @@ def take_smaller_batch(reporter: Reporter, spec: RunSpec) -> bool:
     return True
 
 
-def _tell_full(reporter: Reporter) -> None:
-    reporter.state(
-        RunState.PAUSED,
-        error=f"the disk is full at step {reporter.step}",
-        hint="free some space: it goes on by itself; stopped, it can be resumed from its last checkpoint",
-    )
-
-
-def _tell_room(reporter: Reporter) -> None:
-    reporter.state(RunState.RUNNING)
-    reporter.note(f"there is room on the disk again: went on from step {reporter.step}")
-
-
 def _has_room(reporter: Reporter) -> bool:
     """True when a checkpoint as large as the last one has room, if need be in the place of older ones."""
     saved = reporter.directory.complete_checkpoints()
     needed = _size(saved[-1]) if saved else 1
-    return _free(reporter.directory) > needed or (_made_room(reporter) and _free(reporter.directory) > needed)
+    root = reporter.directory.root
+    return free_bytes(root) > needed or (_made_room(reporter) and free_bytes(root) > needed)
 
 
 def _tried(directory: RunDirectory, save: Callable[[], object], mark: Callable[[], object]) -> int:
@@ -148,15 +134,12 @@ def _made_room(reporter: Reporter) -> bool:
 def _wait_for(reporter: Reporter, needed: int, seconds: float) -> None:
     """Until there is that much room; for ``seconds`` where there seems to be already, as under a quota."""
     end = time.monotonic() + seconds
-    seems_full = _free(reporter.directory) < needed
-    while _free(reporter.directory) < needed if seems_full else time.monotonic() < end:
+    root = reporter.directory.root
+    seems_full = free_bytes(root) < needed
+    while free_bytes(root) < needed if seems_full else time.monotonic() < end:
         if reporter.stop_requested:
             raise Stopped
         time.sleep(0.1)
-
-
-def _free(directory: RunDirectory) -> int:
-    return shutil.disk_usage(directory.root).free
 
 
 def _best(checkpoint: Path) -> str:

@@ -136,7 +136,7 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
     if examiner is not None:
         # Of several processes the others wait below, where all stop together.
         with suppress(Stopped) if ranks.world_size() > 1 else nullcontext():
-            examiner.measure_start()
+            save_when_there_is_room(reporter, examiner.measure_start)
     checkpoints = directory.complete_checkpoints()
     if checkpoints:
         reporter.note(f"resumed from step {step_of(checkpoints[-1])}")
