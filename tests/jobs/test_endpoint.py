@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from endpoints import USAGE, FakeServer, chunk, holds, refuses, says, streams
+from endpoints import USAGE, FakeServer, Reply, chunk, holds, refuses, says, streams
 from fakes import FakeEngine
 from workbench.domain.chats import Sampling, StopReason, Turn
 from workbench.domain.endpoints import Endpoint, checked_endpoint
@@ -269,6 +272,106 @@ def test_a_body_without_end_is_left(server: FakeServer, monkeypatch: pytest.Monk
     monkeypatch.setattr(endpoint_module, "WHOLE_BODY_BYTES", 1000)
     server.default = refuses(200, "x" * 1001)
     assert "does not stop: 1,000 bytes" in refused(server).message
+
+
+def pours(*parts: bytes, **headers: str) -> Reply:
+    """These bytes as an event stream, as long as the client takes them."""
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        for name, value in {"Content-Type": "text/event-stream", "Connection": "close", **headers}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.close_connection = True
+        for part in parts:
+            handler.wfile.write(part)
+            handler.wfile.flush()
+
+    return reply
+
+
+@pytest.mark.parametrize("part", [b"data: " + b"x" * 400, b"data: x\n" * 50, b": x" * 200, b"data: x\r" * 50])
+def test_a_line_or_an_event_without_end_is_left(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, part: bytes
+) -> None:
+    monkeypatch.setattr(endpoint_module, "EVENT_CHARACTERS", 1000)
+    server.default = pours(*[part] * 5)
+    assert "without end" in refused(server).message
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_long_answer_of_short_events_is_read_whatever_its_lines_end_with(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(endpoint_module, "EVENT_CHARACTERS", 300)
+    whole = "".join(f"data: {data}{end}{end}" for data in [*[chunk("abc")] * 40, chunk(finish="stop"), "[DONE]"])
+    parts = [whole[at : at + 7].encode() for at in range(0, len(whole), 7)]
+    server.default = pours(*parts)
+    assert ask(server)[0] == "abc" * 40
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "hex", "no-such-charset", "utf-16"])
+def test_an_event_stream_is_utf8_whatever_its_header_says_and_broken_characters_are_replaced(
+    server: FakeServer, charset: str
+) -> None:
+    data = f"data: {chunk('é')}\n\n".encode().replace("é".encode(), "é".encode() + b"\xff")
+    end = f"data: {chunk(finish='stop')}\n\n".encode()
+    server.default = pours(data, end, Content_Type=f"text/event-stream; charset={charset}")
+    assert ask(server)[0] == "é\ufffd"
+
+
+def test_what_is_compressed_more_than_once_is_not_read(server: FakeServer) -> None:
+    bomb = gzip.compress(gzip.compress(b"x" * 1_000_000))
+    server.default = pours(bomb, Content_Encoding="gzip, gzip")
+    assert "compressed more than once" in refused(server).message
+
+
+def test_a_pause_may_be_told_as_a_date(server: FakeServer) -> None:
+    server.replies.append(refuses(429, "busy", {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}))
+    assert ask(server)[0] == "Hello there." and len(server.bodies) == 2
+    server.default = refuses(429, "busy", {"Retry-After": "Wed, 21 Oct 2199 07:28:00 GMT"})
+    assert "asked again in" in refused(server).hint and len(server.bodies) == 3
+
+
+def test_a_server_on_this_machine_is_asked_without_the_environments_proxy(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:9")
+    assert ask(server)[0] == "Hello there."
+    assert EndpointClient(AT_ONCE).served(checked_endpoint(server.url, "tuned")) == ["base", "tuned"]
+
+
+def test_a_server_elsewhere_is_asked_through_the_environments_proxy(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1"))
+    elsewhere = replace(
+        request_to(server), model=ModelPlace("far", "", endpoint=Endpoint("http://far.example/v1", "m", ""))
+    )
+    *_, end = EndpointClient(AT_ONCE).stream(elsewhere, cancelled=threading.Event())
+    assert isinstance(end, AnswerEnd) and server.bodies[0]["model"] == "m"
+
+
+@pytest.mark.parametrize("proxy", ["gopher://127.0.0.1:9", "http://[::1"])
+def test_a_proxy_that_cannot_be_used_is_told_of_by_the_names_of_its_variables(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    endpoint = Endpoint("https://far.example/v1", "m", "")
+    request = ChatRequest(ModelPlace("far", "", endpoint=endpoint), (Turn("user", "hi"),), Sampling(seed=1))
+    with pytest.raises(EngineError, match="through the proxy") as caught:
+        list(EndpointClient(AT_ONCE).stream(request, cancelled=threading.Event()))
+    assert "HTTPS_PROXY" in caught.value.hint
+    with pytest.raises(EngineError, match="through the proxy"):
+        EndpointClient(AT_ONCE).served(endpoint)
+
+
+def test_a_list_of_models_without_end_is_left(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "LIST_BODY_BYTES", 1000)
+    server.models = ["x" * 2000]
+    with pytest.raises(EngineError, match="does not come to the end"):
+        EndpointClient(AT_ONCE).served(checked_endpoint(server.url, "tuned"))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

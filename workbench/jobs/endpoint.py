@@ -10,17 +10,29 @@ import asyncio
 import json
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from workbench.domain.chats import StopReason
 from workbench.domain.endpoints import KEYRING, Endpoint
 from workbench.domain.foreign_text import cell
-from workbench.domain.serving import AnswerEnd, AnswerEvent, ChatRequest, EngineState, EngineStatus, TextPiece
+from workbench.domain.serving import (
+    AnswerEnd,
+    AnswerEvent,
+    ChatRequest,
+    EngineState,
+    EngineStatus,
+    TextPiece,
+    is_loopback,
+)
 from workbench.errors import EngineError
 from workbench.jobs.endpoint_answer import LONGEST_CHARACTERS, EndpointAnswer
 
@@ -35,9 +47,12 @@ ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 30.0
 TICK_SECONDS = 0.2
 LIST_LIMIT_SECONDS = 5.0
+LIST_BODY_BYTES = 4_000_000
 ERROR_BODY_BYTES = 65_536
 WHOLE_BODY_BYTES = 4 * LONGEST_CHARACTERS
+EVENT_CHARACTERS = 4 * LONGEST_CHARACTERS
 _BUSY = {429, 502, 503, 529}
+_EVENT_END = re.compile(r"\n\n|\r\r|\r\n\r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +149,24 @@ class EndpointClient:
         """The names that the server lists. Raises ``EngineError``."""
         import httpx  # 80 ms
 
+        headers = _headers(key_of(endpoint))
+        deadline = time.monotonic() + LIST_LIMIT_SECONDS
+        body = bytearray()
         try:
-            answer = httpx.get(f"{endpoint.url}/models", headers=_headers(key_of(endpoint)), timeout=LIST_LIMIT_SECONDS)
+            with (
+                _connections(endpoint, httpx.Client, LIST_LIMIT_SECONDS) as http,
+                http.stream("GET", f"{endpoint.url}/models", headers=headers) as answer,
+            ):
+                for part in answer.iter_bytes():
+                    body += part
+                    if len(body) > LIST_BODY_BYTES or time.monotonic() > deadline:
+                        raise EngineError(f"{endpoint.host} does not come to the end of its list of models")
         except httpx.HTTPError as error:
             raise _unreachable(endpoint, error) from None
         if answer.status_code != 200:
-            raise refusal(endpoint, answer.status_code, answer.content)
+            raise refusal(endpoint, answer.status_code, bytes(body))
         try:
-            return [str(one["id"]) for one in answer.json()["data"]]
+            return [str(one["id"]) for one in json.loads(body)["data"]]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise EngineError(f"{endpoint.host} does not list its models as OpenAI's API does") from None
 
@@ -206,7 +231,32 @@ def _checked_key(key: str, where: str) -> str:
 
 
 def _headers(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    """Nothing compressed: a few bytes could become a memory full of them."""
+    return {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {key}"} if key else {})}
+
+
+C = TypeVar("C", bound="httpx.Client | httpx.AsyncClient")
+
+
+def _connections(endpoint: Endpoint, client: type[C], timeout: httpx.Timeout | float) -> C:
+    """A client for this endpoint, through the environment's proxy unless the server is on this machine."""
+    import httpx
+
+    url = urlsplit(endpoint.url)
+    is_here = url.scheme == "http" and is_loopback(url.hostname or "")
+    try:
+        return client(timeout=timeout, trust_env=not is_here)
+    except (
+        ImportError,
+        ValueError,
+        OSError,
+        httpx.InvalidURL,
+    ) as error:  # what is wrong in the environment: proxies, certificates
+        why = cell(str(error), 200)
+        raise EngineError(
+            f"{endpoint.host} cannot be asked through the proxy or the certificates of the environment: {why}",
+            hint="look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+        ) from None
 
 
 class _Again(EngineError):
@@ -276,7 +326,7 @@ class _Reading:
             before_sleep=self._say,
             reraise=True,
         )
-        async with httpx.AsyncClient(timeout=timeout) as http:
+        async with _connections(self._endpoint, httpx.AsyncClient, timeout) as http:
             async for attempt in again:
                 with attempt:
                     await self._once(http)
@@ -305,6 +355,8 @@ class _Reading:
                 json=self._body(),
                 headers={"Accept": "text/event-stream", **_headers(self._key)},
             ) as response:
+                if "," in response.headers.get("content-encoding", ""):
+                    raise EngineError(f"{self._endpoint.host} sends its answer compressed more than once")
                 if response.status_code != 200:
                     raise await self._refused(response)
                 async for event in _read(response, answer):
@@ -373,13 +425,37 @@ async def _read(response: httpx.Response, answer: EndpointAnswer) -> AsyncIterat
         for event in answer.whole(await _whole_body(response)):
             yield event
         return
-    async for sse in EventSource(response).aiter_sse():
+    response.encoding = "utf-8"  # as every event stream, whatever its header says
+    bounded: Any = _Bounded(response)
+    async for sse in EventSource(bounded).aiter_sse():
         if sse.data.strip() == "[DONE]":
             break
         for piece in answer.take(sse.data):
             yield piece
     for event in answer.end():
         yield event
+
+
+class _Bounded:
+    """A response as the reader of events needs it, left when an event has no end: readers keep all of one."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.headers = response.headers
+        self._response = response
+
+    async def aiter_text(self) -> AsyncIterator[str]:
+        """The text as it arrives."""
+        length, before = 0, ""
+        async for text in self._response.aiter_text():
+            ends = [end.end() for end in _EVENT_END.finditer(before + text)]
+            length = len(before + text) - ends[-1] if ends else length + len(text)
+            before = (before + text)[-3:]
+            if length > EVENT_CHARACTERS:
+                raise EngineError(
+                    f"{self._response.url.host} sends a line or an event without end: {length:,} characters",
+                    hint="does its API begin at this address?",
+                )
+            yield text
 
 
 async def _whole_body(response: httpx.Response) -> bytes:
@@ -432,7 +508,14 @@ def _unreachable(endpoint: Endpoint, error: Exception) -> EngineError:
 
 
 def _seconds(text: str) -> float | None:
+    """A pause, given as its seconds or as the date of its end (RFC 9110, 10.2.3); None for neither."""
     try:
         return max(0.0, float(text))
     except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
         return None
+    now = datetime.now(until.tzinfo)
+    return max(0.0, (until - now).total_seconds())

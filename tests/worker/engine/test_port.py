@@ -289,6 +289,104 @@ def test_a_model_that_cannot_be_served_ends_it_at_once(spec: ServeSpec, tiny_mod
     assert "cannot be served" in server.said["error"]
 
 
+# Clients that misbehave
+
+
+@pytest.fixture
+def hurried(tiny_models: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    """The guarded port in this process, with little time for heads and bodies; nothing behind it answers."""
+    import uvicorn
+
+    from workbench.worker.engine import connections, guarding
+    from workbench.worker.engine.port import listen
+
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(guarding, "BODY_SECONDS", 0.2)
+    spec = ServeSpec((tiny_models.place("base"),), port=0)
+    desk = Desk()
+    desk.register("base", tiny_models.place("base").path, None)
+    app = Port(desk, spec, "").app()
+    config = uvicorn.Config(app, http=connections.TimedConnection, log_level="error", lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        yield listener.getsockname()
+        server.should_exit = True
+        thread.join(30)
+
+
+def heard_of(address: tuple[str, int], *parts: bytes) -> bytes:
+    """All that a connection says to these bytes, until it is closed from there."""
+    with socket.create_connection(address, timeout=30) as connection:
+        for part in parts:
+            connection.sendall(part)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /health HT", POST])
+def test_a_head_that_does_not_come_to_its_end_is_not_waited_for(hurried: tuple[str, int], begun: bytes) -> None:
+    assert heard_of(hurried, begun) == b""
+
+
+def test_the_beginning_of_a_second_request_is_not_waited_for_either(hurried: tuple[str, int]) -> None:
+    told = heard_of(hurried, b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET /v1/mod")
+    assert told.startswith(b"HTTP/1.1 200") and told.count(b"HTTP/1.1") == 1
+
+
+def test_a_body_that_does_not_come_to_its_end_is_not_waited_for(hurried: tuple[str, int]) -> None:
+    told = heard_of(hurried, POST + b"Content-Length: 100\r\n\r\n", b'{"model"')
+    assert told.startswith(b"HTTP/1.1 408") and b"request_timeout" in told
+
+
+def test_a_head_without_end_is_refused(hurried: tuple[str, int]) -> None:
+    assert b" 400 " in heard_of(hurried, POST + b"X: " + b"x" * 70_000)[:20]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff\xfe{",
+        b"[" * 100_000,
+        b'{"model": "base", "messages": ' + b"[" * 100_000,
+        b"[]",
+        b"nul",
+        b'{"seed": 1e999}',
+    ],
+)
+def test_what_is_no_request_is_refused_as_such(served: Served, body: bytes) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    limited = body[:19_000]
+    response = httpx.post(f"{served.url}/chat/completions", content=limited, headers=headers)
+    assert response.status_code == 400 and response.json()["error"]["message"]
+
+
+def test_halves_of_characters_are_replaced_wherever_they_stand(served: Served) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+
+    def post(**given: Any) -> httpx.Response:
+        body = {"model": "base", "messages": HELLO, "max_tokens": 2} | given
+        return httpx.post(f"{served.url}/chat/completions", content=json.dumps(body), headers=headers)
+
+    assert post(messages=[{"role": "user", "content": "half \ud83d"}], stop=["\udc00"]).status_code == 200
+    for odd in ({"model": "\ud83d"}, {"messages": [{"role": "\ud83d", "content": "Hi"}]}):
+        response = post(**odd)
+        assert 400 <= response.status_code < 500 and response.json()["error"]["message"]
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_error(
+    hurried: tuple[str, int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        with socket.create_connection(hurried, timeout=30) as connection:
+            connection.sendall(POST + b'Content-Length: 100\r\n\r\n{"model"')
+    assert heard_of(hurried, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert "Traceback" not in capfd.readouterr().err
+
+
 # Limits, counts and the end
 
 

@@ -7,6 +7,7 @@ A page that the user visits can send requests to a port of the user's own machin
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from workbench.worker.engine.server import response_of
 from workbench.worker.engine.wire import Refusal
 
 OPEN_PATHS = {"/health"}
+BODY_SECONDS = 60.0
 
 
 class Guard:
@@ -63,15 +65,25 @@ class Guard:
 
 
 class _Limited:
-    """The body as it arrives, refused once it is too large, whatever its header said."""
+    """The body as it arrives, refused once it is too large, whatever its header said, or too long on its way."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._limit = limit
         self._seen = 0
+        self._deadline = asyncio.get_running_loop().time() + BODY_SECONDS
+        self._is_whole = False
 
     async def __call__(self) -> Message:
-        message = await self._receive()
+        if self._is_whole:  # what comes now is the news that the client has gone, which may take for ever
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            late = f"the request has not arrived within {BODY_SECONDS:g} seconds"
+            raise Refusal(late, code="request_timeout", status=408) from None
+        self._is_whole = not message.get("more_body", False)
         self._seen += len(message.get("body", b""))
         if self._limit and self._seen > self._limit:
             raise too_large(self._limit)

@@ -133,6 +133,8 @@ def serve(spec: ServeSpec, key: str, listener: socket.socket, parent: int) -> in
     """Run server and scheduler until the end; 0 for an end that was asked for."""
     import uvicorn  # 0.1 s
 
+    from workbench.worker.engine.connections import TimedConnection  # with uvicorn
+
     desk = Desk()
     for place in spec.models:
         desk.register(place.name, place.path, (place.base.name, place.base.path) if place.base else None)
@@ -140,6 +142,7 @@ def serve(spec: ServeSpec, key: str, listener: socket.socket, parent: int) -> in
     server = uvicorn.Server(
         uvicorn.Config(
             port.app(),
+            http=TimedConnection,
             log_level="warning",
             access_log=False,
             lifespan="off",

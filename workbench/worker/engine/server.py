@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -117,8 +117,12 @@ async def json_of(request: Request) -> dict[str, Any]:
     """The request's JSON object; raises ``Refusal``."""
     try:
         body = json.loads(await request.body())
+    except ClientDisconnect:
+        raise Refusal("the client went away before it had said all", code="client_gone", status=499) from None
     except ValueError as error:
         raise Refusal(f"the request is not JSON: {error}", code="invalid_json") from None
+    except RecursionError:
+        raise Refusal("the request is nested too deeply", code="invalid_json") from None
     if not isinstance(body, dict):
         raise Refusal("the request must be a JSON object", code="invalid_json")
     return body

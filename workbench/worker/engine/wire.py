@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workbench.domain.chats import storable
 from workbench.domain.serving import MAX_TOP_LOGPROBS, TokenChance
 
 DEFAULT_MAX_TOKENS = 512
@@ -99,7 +100,7 @@ def _text(body: Mapping[str, Any], field: str) -> str:
     value = body.get(field)
     if not isinstance(value, str) or not value:
         raise _bad(f"{field!r} must be a text")
-    return value
+    return storable(value)
 
 
 def _number(body: Mapping[str, Any], field: str, default: float | None, *, whole: bool = False) -> Any:
@@ -145,7 +146,7 @@ def _stops(value: Any) -> tuple[str, ...]:
     stops = [value] if isinstance(value, str) else value
     if not isinstance(stops, list) or len(stops) > MAX_STOPS or not all(isinstance(s, str) and s for s in stops):
         raise _bad(f"'stop' must be a text or a list of up to {MAX_STOPS} texts, none of them empty")
-    return tuple(stops)
+    return tuple(map(storable, stops))
 
 
 def _turns(value: Any) -> tuple[dict[str, str], ...]:
@@ -162,7 +163,7 @@ def _turn(position: int, item: Any) -> dict[str, str]:
         content = "".join(str(part.get("text", "")) for part in content)
     if not isinstance(content, str):
         raise _bad(f"message {position}: 'content' must be text (this engine reads text only)")
-    return {"role": item["role"], "content": content}
+    return {"role": storable(item["role"]), "content": storable(content)}
 
 
 def event(data: Mapping[str, Any]) -> bytes:
