@@ -80,7 +80,7 @@ def make(folder: Path, *, template: str = TEMPLATE) -> Path:
     return folder
 
 
-_SHAPES = dict.fromkeys(("reward", "orpo", "simpo", "cpo"), "dpo") | {"grpo": "rloo"}
+_SHAPES = dict.fromkeys(("reward", "orpo", "simpo", "cpo"), "dpo") | dict.fromkeys(("grpo", "distillation"), "rloo")
 
 
 REWARD = """
@@ -112,9 +112,12 @@ def rows(kind: str, count: int) -> list[dict[str, object]]:
 def make_run(
     root: Path, base: Path, method: str = "sft", *, train: int = 24, held_out: int = 7, **given: object
 ) -> RunDirectory:
-    """A run directory that is ready to train; ``given`` are knobs, ``adapter_path`` to go on from, or ``lines``."""
+    """A run directory that is ready to train; ``given`` are knobs, ``adapter_path`` to go on from,
+    ``teacher_path`` (on ``teacher_base_path``) to learn from, or ``lines``.
+    """
     own_lines = given.pop("lines", None)
     adapter_path = str(given.pop("adapter_path", ""))
+    teacher_path, teacher_base = (str(given.pop(f"teacher_{name}", "")) for name in ("path", "base_path"))
     source = str(given.pop("source", REWARD)) if method in {"rloo", "grpo"} else ""
     knobs: dict[str, KnobValue] = get(method).values("tiny", {name: str(value) for name, value in given.items()})
     spec = RunSpec(
@@ -131,6 +134,9 @@ def make_run(
         adapter_path=adapter_path,
         reward="reward",
         reward_path="my_reward.py",
+        teacher="teacher" if teacher_path else "",
+        teacher_path=teacher_path,
+        teacher_base_path=teacher_base,
     )
     lines = list(own_lines) if isinstance(own_lines, list) else [json.dumps(r) for r in rows(method, train + held_out)]
     directory = RunDirectory.create(root, spec, lines[:train], lines[train:])

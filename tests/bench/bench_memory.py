@@ -19,8 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from workbench.domain.memory import MemoryParts, estimate, gigabytes, load_of
-from workbench.flows import registry
+from workbench.flows import preflight, registry
 from workbench.jobs.run_directory import RunDirectory
+from workbench.methods import get
 
 RESULTS = Path(__file__).parent / "results" / "memory.md"
 SMALL = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 8, "vocab_size": 4096}
@@ -133,7 +134,12 @@ def estimated(directory: RunDirectory, base: Path, sequences: int, tokens: int) 
     shape = registry.shape(base)
     assert shape is not None
     bf16 = spec.knobs["precision"] == "bf16"
-    return estimate(shape, load_of(shape, spec.knobs, sequences=sequences, tokens=tokens, device="cpu", bf16=bf16))
+    # By the product's own rules what is compared with, and what is held beside.
+    is_compared = preflight._is_compared(get(spec.method), spec.knobs)
+    beside = preflight._beside(spec)
+    sizes = {"sequences": sequences, "tokens": tokens}
+    load = load_of(shape, spec.knobs, **sizes, device="cpu", bf16=bf16, is_compared=is_compared, beside=beside)
+    return estimate(shape, load)
 
 
 def _bytes(parts: MemoryParts) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -62,9 +63,16 @@ def test_full_fine_tuning_holds_weights_gradients_and_two_moments_in_single_prec
 
 
 def test_a_preference_method_that_trains_all_weights_holds_them_twice(shape: ModelShape) -> None:
-    knobs = {"adapter": "full", "beta": 0.1}
-    assert load_of(shape, knobs, sequences=1, tokens=10, device="cpu", bf16=False).copies == 1
-    assert load_of(shape, knobs | {"adapter": "lora"}, sequences=1, tokens=10, device="cpu", bf16=False).copies == 0
+    run = partial(load_of, shape, sequences=1, tokens=10, device="cpu", bf16=False)
+    assert run({"adapter": "full"}, is_compared=True).copies == 1
+    assert run({"adapter": "lora"}, is_compared=True).copies == 0
+    assert run({"adapter": "full", "beta": 0.1}).copies == 0
+
+
+def test_a_model_beside_it_is_held_in_the_precision_of_the_run(shape: ModelShape) -> None:
+    for bf16, number in ((False, 4), (True, 2)):
+        load = load_of(shape, {}, sequences=1, tokens=10, device="cuda", bf16=bf16, beside=1000)
+        assert estimate(shape, load).weights - estimate(shape, replace(load, beside=0)).weights == 1000 * number
 
 
 def test_four_bits_take_linear_layers_only(shape: ModelShape) -> None:

@@ -64,6 +64,33 @@ def test_a_window_in_which_no_answer_begins_is_refused_and_mended(bench: Bench) 
     assert preflight.look(bench, plan(bench, **refusal.remedies[0].knobs), device=ROOM).refusals == ()
 
 
+def test_where_answers_are_drawn_the_prompt_and_the_longest_answer_count_not_what_the_rows_hold(
+    bench: Bench, tmp_path: Path
+) -> None:
+    ids = add(bench, 40, 4000)
+    reward = tmp_path / "r.py"
+    reward.write_text("def reward(completions, **rest):\n    return [1.0]\n")
+
+    def look(window: int) -> preflight.Preflight:
+        overrides = {
+            "reward": str(reward),
+            "include_demonstrations": "true",
+            "max_completion_length": "32",
+            "max_length": str(window),
+            "eval_share": "0",
+        }
+        return preflight.look(
+            bench, train.plan(bench, method="rloo", dataset="chats", overrides=overrides), device=ROOM
+        )
+
+    assert any("a prompt" in fact and "up to 32 of each answer" in fact for fact in look(64).facts)
+    assert not any("cut" in fact for fact in look(64).facts) and look(64).memory == look(500).memory
+    (refusal,) = look(33).refusals
+    assert refusal.said == "no prompt leaves room for an answer within max_length = 33 tokens"
+    assert f"examples {ids[0]}, {ids[1]}" in look(33).facts[1]
+    assert look(int(refusal.remedies[0].knobs["max_length"])).refusals == ()
+
+
 def test_too_little_memory_is_refused_and_each_remedy_makes_it_fit(bench: Bench) -> None:
     add(bench, *[1600] * 30)
     heavy = plan(bench, per_device_train_batch_size=16, max_length=512)

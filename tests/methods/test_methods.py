@@ -30,8 +30,6 @@ def test_a_method_that_trl_no_longer_has_is_named_with_what_takes_its_place() ->
         methods.get("ppo")
     assert caught.value.hint.startswith("rloo") and "rloo" in methods.find()
     assert not set(methods.GONE) & set(methods.find())
-    with pytest.raises(NotFoundError, match="needs a teacher in memory"):
-        methods.get("distillation")
 
 
 def test_every_method_gives_a_reason_for_each_value_of_its_presets_and_sizes() -> None:

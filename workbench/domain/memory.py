@@ -62,7 +62,8 @@ class Load:
     """What a run puts on a model: the longest batch (sequences and their padded tokens) and how it is trained.
 
     ``learning`` counts the numbers that learn; ``whole`` says that they are the model's own. ``copies`` of the frozen
-    model stand beside it as a reference. ``quantized`` is "none", "4bit" or "8bit".
+    model stand beside it as a reference, and other models of ``beside`` numbers to learn from. ``quantized`` is "none",
+    "4bit" or "8bit".
     """
 
     sequences: int
@@ -70,6 +71,7 @@ class Load:
     learning: int
     whole: bool = False
     copies: int = 0
+    beside: int = 0
     bf16: bool = False
     quantized: str = "none"
     checkpointing: bool = False
@@ -112,7 +114,7 @@ def estimate(shape: ModelShape, load: Load) -> MemoryParts:
     number = 2 if load.bf16 and not load.whole else 4
     weights = shape.others * number + shape.in_matrices * _QUANTIZED_BYTES.get(load.quantized, float(number))
     return MemoryParts(
-        weights=round(weights * (1 + load.copies)),
+        weights=round(weights * (1 + load.copies) + load.beside * number),
         adapter=0 if load.whole else 4 * load.learning,
         gradients=4 * load.learning,
         optimiser=round(_OPTIMISER_BYTES.get(load.optimiser, _ADAMW_BYTES) * load.learning),
@@ -150,19 +152,31 @@ def _logits(shape: ModelShape, load: Load) -> float:
 
 
 def load_of(
-    shape: ModelShape, knobs: Mapping[str, KnobValue], *, sequences: int, tokens: int, device: str, bf16: bool
+    shape: ModelShape,
+    knobs: Mapping[str, KnobValue],
+    *,
+    sequences: int,
+    tokens: int,
+    device: str,
+    bf16: bool,
+    is_compared: bool = False,
+    beside: int = 0,
 ) -> Load:
-    """What a run with these knobs puts on the model; ``tokens`` are those of the longest batch, padded."""
+    """What a run with these knobs puts on the model; ``tokens`` are those of the longest batch, padded.
+
+    ``is_compared`` says that it is held to where it started: for that, whole weights need a copy. ``beside`` are the
+    numbers of a teacher or of a reward model.
+    """
     adapter = str(knobs.get("adapter", "lora"))
     whole = adapter in _WHOLE
-    has_reference = "beta" in knobs and whole
     quantized = str(knobs.get("quantization", "none"))
     return Load(
         sequences=sequences,
         tokens=tokens,
         learning=learning(shape, knobs),
         whole=whole,
-        copies=int(has_reference),
+        copies=int(is_compared and whole),
+        beside=beside,
         bf16=bf16,
         quantized="4bit" if adapter == "qlora" and quantized == "none" else quantized,
         checkpointing=bool(knobs.get("gradient_checkpointing", False)),

@@ -35,6 +35,8 @@ class Measure(StrEnum):
     """How often and how far a reward model scores the better answer higher."""
     REWARDS = "rewards"
     """The mean reward of the model's own greedy answers."""
+    TEACHER = "teacher"
+    """The loss on the teacher's greedy answers, and how far from the teacher the model is along them."""
 
 
 class KnobGroup(StrEnum):

@@ -60,8 +60,9 @@ class RunSpec:
     a value for every knob of the method. ``row_hash`` is the SHA-256 of ``train.jsonl`` followed by ``eval.jsonl``;
     ``example_ids`` are the stored examples behind the training rows, in their order. ``reward`` is what the model's own
     answers are rewarded by: a reward model, with ``reward_path`` and ``reward_base_path`` as for an adapter and its
-    base, or the name of a function in the file that was frozen beside the rows, with its hash. ``general`` says where
-    the texts came from on which it is measured what the run made the model forget ("" for none).
+    base, or the name of a function in the file that was frozen beside the rows, with its hash. ``teacher`` is the model
+    that is learnt from, with its paths likewise. ``general`` says where the texts came from on which it is measured
+    what the run made the model forget ("" for none).
     ``replay_rows`` of the
     training rows come from ``replay_dataset``, against forgetting; they stand behind the others in ``example_ids``.
     Runs that were made together have one ``group`` of a ``group_kind`` (``RECIPE`` or ``SWEEP``); ``stage`` is this
@@ -91,6 +92,9 @@ class RunSpec:
     reward_path: str = ""
     reward_base_path: str = ""
     reward_sha256: str = ""
+    teacher: str = ""
+    teacher_path: str = ""
+    teacher_base_path: str = ""
     general: str = ""
     replay_dataset: str = ""
     replay_rows: int = 0

@@ -11,7 +11,7 @@ import json
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -110,6 +110,8 @@ def needs(run: Run) -> list[str]:
         return [f"{run.name} brings reward.py, which a resume executes: read {directory.reward_file} first"]
     if spec.reward_path and not Path(spec.reward_path).exists():
         return [f"the reward model {spec.reward} is not here: a resume looks for it at {spec.reward_path}"]
+    if spec.teacher_path and not is_hub_id(spec.teacher_path) and not Path(spec.teacher_path).exists():
+        return [f"the teacher {spec.teacher} is not here: a resume looks for it at {spec.teacher_path}"]
     return []
 
 
@@ -231,18 +233,20 @@ def _here(bench: Bench, told: RunSpec, origin: dict[str, Any]) -> RunSpec:
         adapter = _found(bench, told.adapter, told.adapter_path, str(origin.get("adapter_sha256", "")))
         changed |= {"adapter": adapter[0], "adapter_path": adapter[1]}
     if told.reward_path and not told.reward_sha256:
-        changed |= _reward_here(bench, told.reward)
+        changed |= _model_here(bench, told.reward, "reward", (ModelKind.REWARD,))
+    if told.teacher_path:
+        changed |= _model_here(bench, told.teacher, "teacher", (ModelKind.BASE, ModelKind.ADAPTER))
     return replace(told, **changed)  # type: ignore[arg-type]
 
 
-def _reward_here(bench: Bench, name: str) -> dict[str, str]:
-    """Where the reward model of this name and its base lie here; nothing when there is none."""
+def _model_here(bench: Bench, name: str, part: str, kinds: Collection[ModelKind]) -> dict[str, str]:
+    """Where the run's other model of this name and its base lie here; nothing when there is none of these kinds."""
     known = {model.name: model for model in bench.store.models.list()}
     model = known.get(name)
-    if model is None or model.kind is not ModelKind.REWARD:
+    if model is None or model.kind not in kinds:
         return {}
     base = known.get(model.base)
-    return {"reward_path": model.path, "reward_base_path": base.path if base else ""}
+    return {f"{part}_path": model.path, f"{part}_base_path": base.path if base else ""}
 
 
 def _found(bench: Bench, name: str, path: str, sha256: str) -> tuple[str, str]:

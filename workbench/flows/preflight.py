@@ -15,6 +15,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from workbench import methods
+from workbench.domain.examples import Kind
 from workbench.domain.memory import (
     Load,
     MemoryParts,
@@ -24,7 +25,7 @@ from workbench.domain.memory import (
     gigabytes,
     load_of,
 )
-from workbench.domain.methods import KnobValue
+from workbench.domain.methods import KnobValue, Measure, Method
 from workbench.domain.placement import BATCH, PASSES, PROCESSES, STRATEGY, shared
 from workbench.domain.queues import wish
 from workbench.domain.runs import DISK, MEMORY, ROWS, RunSpec, smaller_batch
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from workbench.flows.train import RunPlan
 
 WINDOW = "max_length"
+_DRAWN = "max_completion_length"
+"""The knob of methods that learn from answers of the model's own: how long those may be."""
 _CHECKPOINTS_AT_ONCE = 3
 _SHORTEST_WINDOW = 128
 _LISTED = 8
@@ -101,18 +104,21 @@ def look(
     """
     spec, window = plan.spec, int(plan.spec.knobs[WINDOW])
     device = _with_our_engine(bench, device or training_device(wish(plan.gpus)))
+    drawn = int(spec.knobs.get(_DRAWN, 0))
     here = _for_one_process(device, int(spec.knobs.get(PROCESSES, 1)))
     lengths = None
     if count:
         model = plan.like or spec.adapter or spec.base
         lengths = row_lengths.count(bench, plan.train_rows, method=spec.method, model=model, cancelled=cancelled)
+        lengths = lengths.answered(drawn) if drawn else lengths
     base = plan.like or spec.base
     shape = registry.shape(Path(bench.store.models.get(base).path if plan.like else spec.base_path))
-    facts, refusals = [*_row_facts(lengths, window)], [*_row_refusals(lengths, window)]
+    facts = [*(_prompt_facts(lengths, window, drawn) if drawn else _row_facts(lengths, window))]
+    refusals = [*_row_refusals(lengths, window, drawn)]
     remedies = [*_wider(lengths, window, bench, base)] if lengths is not None and lengths.cut(window) else []
     memory = None
     if shape is not None:
-        tokens = lengths.longest_tokens(window) if lengths else window
+        tokens = _longest(lengths, window)
         load = _load(spec, shape, spec.knobs, here, tokens)
         memory = estimate(shape, load)
         facts.append(_memory_fact(memory, here))
@@ -142,11 +148,29 @@ def _row_facts(lengths: RowLengths | None, window: int) -> Iterator[str]:
         yield f"{len(empty):,} {_rows(empty)} left out, no answer within {WINDOW} = {window}: {_listed(empty)}"
 
 
-def _row_refusals(lengths: RowLengths | None, window: int) -> Iterator[Refusal]:
-    if lengths is None or not lengths.rows or lengths.is_sample or len(lengths.empty(window)) < lengths.rows:
+def _prompt_facts(lengths: RowLengths | None, window: int, drawn: int) -> Iterator[str]:
+    """Of prompts to which the model draws an answer of up to ``drawn`` tokens."""
+    if lengths is None or not lengths.longest_tokens(window):
+        return
+    mean, longest = lengths.mean_tokens(2**30) - drawn, lengths.longest_tokens(2**30) - drawn
+    yield f"{mean:,.0f} tokens a prompt, {longest:,} the longest, and up to {drawn} of each answer drawn to it"
+    if cut := lengths.cut(window):
+        yield f"{len(cut):,} {_rows(cut)} left out, no room for an answer within {WINDOW} = {window}: {_listed(cut)}"
+
+
+def _longest(lengths: RowLengths | None, window: int) -> int:
+    """Tokens of the longest sequence; the window where nothing was counted, as of raw texts and of prompts alone."""
+    return (lengths.longest_tokens(window) if lengths else 0) or window
+
+
+def _row_refusals(lengths: RowLengths | None, window: int, drawn: int) -> Iterator[Refusal]:
+    if lengths is None or not lengths.rows or lengths.is_sample or not lengths.longest_tokens(window):
+        return
+    if len(lengths.cut(window) if drawn else lengths.empty(window)) < lengths.rows:
         return
     needed = 1 + max(one.total for one in lengths.longest)
-    said = f"no row has an answer within {WINDOW} = {window} tokens"
+    what = "prompt leaves room for" if drawn else "row has"
+    said = f"no {what} an answer within {WINDOW} = {window} tokens"
     yield Refusal(ROWS, said, (Remedy(f"a window of {needed} tokens", {WINDOW: str(needed)}),))
 
 
@@ -172,11 +196,33 @@ def _listed(ids: tuple[int, ...]) -> str:
 
 def _load(spec: RunSpec, shape: ModelShape, knobs: Mapping[str, KnobValue], device: Device, tokens: int) -> Load:
     knobs = shared(methods.get(spec.method), knobs, int(knobs.get(PROCESSES, 1)))
+    method = methods.get(spec.method)
     # Pairs go through the model together, so a row of theirs is two sequences.
-    sequences = min(int(knobs[BATCH]), spec.train_rows) * (2 if spec.method == "dpo" else 1)
+    sequences = min(int(knobs[BATCH]), spec.train_rows) * (2 if method.kinds[0] is Kind.PREFERENCE else 1)
     wanted = str(knobs.get("precision", "auto"))
     bf16 = wanted == "bf16" or (wanted == "auto" and device.has_bf16)
-    return load_of(shape, knobs, sequences=sequences, tokens=sequences * tokens, device=device.kind, bf16=bf16)
+    return load_of(
+        shape,
+        knobs,
+        sequences=sequences,
+        tokens=sequences * tokens,
+        device=device.kind,
+        bf16=bf16,
+        is_compared=_is_compared(method, knobs),
+        beside=_beside(spec),
+    )
+
+
+def _is_compared(method: Method, knobs: Mapping[str, KnobValue]) -> bool:
+    """True for a method that holds the model to where it started, and not only by its name for a knob."""
+    return method.measure in {Measure.COMPLETIONS, Measure.REWARDS} and float(knobs.get("beta", 0.0)) > 0
+
+
+def _beside(spec: RunSpec) -> int:
+    """The numbers of the models that are held beside the one that learns: its teacher, or its reward model."""
+    reward = "" if spec.reward_sha256 else spec.reward_base_path or spec.reward_path
+    held = [path for path in (spec.teacher_base_path or spec.teacher_path, reward) if path]
+    return sum(shape.parameters for path in held if (shape := registry.shape(Path(path))) is not None)
 
 
 def _memory_fact(memory: MemoryParts, device: Device) -> str:
@@ -199,7 +245,7 @@ def _ways_to_fit(spec: RunSpec, shape: ModelShape, device: Device, lengths: RowL
         knobs = {**spec.knobs, **_parsed(spec, changed)}
         if not _can_be(spec, knobs):
             return False
-        tokens = lengths.longest_tokens(int(knobs[WINDOW])) if lengths else int(knobs[WINDOW])
+        tokens = _longest(lengths, int(knobs[WINDOW]))
         return estimate(shape, _load(spec, shape, knobs, device, tokens)).total <= device.free
 
     ways = list(_ways(spec.knobs, spec.method))

@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,13 @@ class RowLengths:
             return far / max(1, len(self.longest))
         others = max(0, self.rows - len(self.longest))
         return (far + near / len(self.spread) * others) / max(1, self.rows)
+
+    def answered(self, tokens: int) -> RowLengths:
+        """The same prompts with an answer of so many tokens drawn to each, in the place of what the rows hold."""
+        far, near = (
+            tuple(replace(one, total=one.start + tokens) for one in part) for part in (self.longest, self.spread)
+        )
+        return replace(self, longest=far, spread=near)
 
     def _all(self) -> Iterable[RowLength]:
         return (*self.longest, *self.spread)

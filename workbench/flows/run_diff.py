@@ -113,7 +113,8 @@ def _different(a: Mapping[str, Any], b: Mapping[str, Any], *, keep: bool = False
 
 def _settings(facts: RunFacts) -> dict[str, Any]:
     spec = facts.spec
-    told = {name: getattr(spec, name) for name in ("method", "base", "adapter", "preset", "seed", "reward", "general")}
+    names = ("method", "base", "adapter", "preset", "seed", "reward", "teacher", "general")
+    told = {name: getattr(spec, name) for name in names}
     told |= {name: facts.origin.get(name, "") for name in ("base_sha256", "adapter_sha256")}
     return told | dict(spec.knobs)
 

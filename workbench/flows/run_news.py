@@ -26,7 +26,7 @@ from workbench.jobs.settling import is_at_work, recover, settle
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
-GAINS = ("accuracy", "margin", "reward")
+GAINS = ("accuracy", "margin", "reward", "divergence", "agreement")
 """What is measured on held-out rows beside the loss."""
 
 

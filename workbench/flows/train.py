@@ -35,6 +35,7 @@ from workbench.flows.rewards import reward_of
 from workbench.flows.run_news import GAINS, take_over
 from workbench.flows.run_rows import rows_of
 from workbench.flows.start import PROMISED, knobs_from, promised, start_of
+from workbench.flows.teachers import teacher_of
 from workbench.jobs import processes
 from workbench.jobs.launch import ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity
@@ -121,6 +122,7 @@ def plan(
         knobs[PROCESSES] = gpu_count
     shared(chosen, knobs, int(knobs[PROCESSES]))
     reward = reward_of(bench, chosen, knobs)
+    teacher = teacher_of(bench, chosen, knobs, beginning)
     aside = aside_of(bench, beginning.seen, general=general, canaries=canaries)
     wanted = Wanted(chosen, dataset, eval_dataset, knobs, [name for name in allow if name not in REFUSALS])
     data = (gathered or Gathered()).of(bench, wanted, on_progress=on_progress, cancelled=cancelled)
@@ -165,6 +167,9 @@ def plan(
         reward_path=reward.path,
         reward_base_path=reward.base_path,
         reward_sha256=reward.sha256,
+        teacher=teacher.name,
+        teacher_path=teacher.path,
+        teacher_base_path=teacher.base_path,
         general=aside.source,
         eval_dataset=bench.store.datasets.get(eval_dataset).name if eval_dataset else "",
         replay_dataset=replay[0].dataset if replay else "",
@@ -176,7 +181,7 @@ def plan(
         spec,
         rows,
         held_out,
-        data.findings,
+        (*teacher.findings, *data.findings),
         command,
         reward.source,
         beside,

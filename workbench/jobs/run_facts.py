@@ -15,7 +15,7 @@ from workbench.domain.runs import ExampleScore, RunSpec, RunState, RunStatus, ex
 from workbench.jobs.run_directory import Event, RunDirectory
 
 _ANSWER_LENGTH = "completions/mean_length"
-_GAINS = ("accuracy", "margin", "reward")
+_GAINS = ("accuracy", "margin", "reward", "divergence", "agreement")
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,7 @@ def _provenance(facts: RunFacts) -> Iterator[Block]:
         ("went on from", f"{spec.adapter} ({spec.adapter_path})" if spec.adapter else ""),
         ("adapter sha256", str(origin.get("adapter_sha256", ""))),
         ("reward", reward),
+        ("teacher", f"{spec.teacher} ({spec.teacher_path})" if spec.teacher else ""),
         ("general text", spec.general),
         ("preset, seed", f"{spec.preset or 'none'}, {spec.seed}"),
         ("git of the working folder", commit),

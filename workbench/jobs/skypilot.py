@@ -70,7 +70,7 @@ def _task(directory: RunDirectory, machines: int, accelerators: str, bucket: str
 def _models(directory: RunDirectory) -> dict[str, object]:
     """The folders that the run reads its weights from, each at the same place there."""
     spec = directory.spec()
-    wanted = (spec.base_path, spec.adapter_path, spec.reward_base_path)
+    wanted = (spec.base_path, spec.adapter_path, spec.reward_base_path, spec.teacher_base_path, spec.teacher_path)
     rewarded = spec.reward_path if not directory.reward_file.is_file() else ""
     return {path: path for path in (*wanted, rewarded) if path and Path(path).is_dir()}
 

@@ -29,10 +29,6 @@ def find() -> dict[str, Method]:
 
 GONE = {
     "ppo": ("ppo left TRL in 1.16", "rloo learns from the same rewards, without a value model"),
-    "distillation": (
-        "distillation needs a teacher in memory beside the model, which no run here loads",
-        "let the teacher answer, on whatever server it runs, keep its answers, and train sft on them",
-    ),
     "bco": ("bco left TRL in 1.16 as a method of its own", "dpo with --set loss_type=bco_pair, or kto"),
 }
 """Methods that people look for and that are not here: why, and what to take."""

@@ -41,6 +41,7 @@ STRIPS = (
     ("reward", "reward"),
     ("eval_accuracy", "held-out acc"),
     ("eval_reward", "held-out reward"),
+    ("eval_divergence", "from teacher"),
 )
 DEVICE = (
     "memory_bytes",

@@ -56,6 +56,11 @@ CLASHES = (
         "adapter=lora or ia3",
     ),
     Clash(
+        {"adapter": _PROMPTS, "method": ("distillation",)},
+        "TRL compares the two models beneath the adapter, where learnt prompts are not seen",
+        "adapter=lora or ia3",
+    ),
+    Clash(
         {"adapter": ("prompt", "p-tuning"), "method": ("orpo", "simpo", "cpo")},
         "TRL's trainer for it compares every position with a label, and learnt positions have none",
         "adapter=lora or ia3, or method dpo",
@@ -91,7 +96,7 @@ CLASHES = (
         "strategy=ddp, where every process holds the quantised base, or quantization=none",
     ),
     Clash(
-        {"strategy": _SHARDED, "method": ("rloo", "grpo")},
+        {"strategy": _SHARDED, "method": ("rloo", "grpo", "distillation")},
         "answers are drawn from the whole model, which no process holds",
         "strategy=ddp",
     ),

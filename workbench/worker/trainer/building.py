@@ -15,7 +15,7 @@ from workbench.domain.methods import Measure, Method, Task
 from workbench.domain.runs import RunSpec
 from workbench.errors import RefusedError
 from workbench.jobs.run_directory import RunDirectory, mark_complete
-from workbench.worker.trainer import adapters, loading, pairs, ranks, rewards, rows
+from workbench.worker.trainer import adapters, loading, pairs, ranks, rewards, rows, teachers
 from workbench.worker.trainer.adapters import import_class
 from workbench.worker.trainer.failures import TrainingFailed
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 CHECKPOINTS_KEPT = 2
+_DRAWN = {Measure.REWARDS, Measure.TEACHER}
+"""Methods whose answers are drawn from the model itself, so that their rows are prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,11 @@ def build(method: Method, spec: RunSpec, directory: RunDirectory, callbacks: lis
     if pairs.makes_own_tokens(trainer_class):
         for name in ("train_dataset", "eval_dataset"):
             options[name] = pairs.with_tokens(options[name], tokenizer, max_length=int(spec.knobs["max_length"]))
+    if method.measure is Measure.TEACHER:
+        options["teacher_model"] = teachers.load(spec, tokenizer)
     if method.measure is Measure.REWARDS:
         options |= rewards.options(spec, directory)
+    if method.measure in _DRAWN:
         for name in ("train_dataset", "eval_dataset"):
             options[name] = rows.short_prompts(options[name], tokenizer, room=_room_for_prompts(spec))
         if not len(options["train_dataset"]):
@@ -183,7 +188,7 @@ def _checked(
     method: Method, trainer: Trainer, tokenizer: PreTrainedTokenizerBase, spec: RunSpec, before: int
 ) -> rows.RowCounts:
     max_length = int(spec.knobs["max_length"])
-    if method.measure is Measure.REWARDS:
+    if method.measure in _DRAWN:
         return rows.check_prompts(trainer, tokenizer, before)
     if method.kinds[0] is Kind.TEXT:
         return rows.check_texts(trainer.train_dataset, tokenizer, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from inspect import signature
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from workbench.domain.methods import Measure
 from workbench.worker.generating import greedy, prompt_ids
-from workbench.worker.trainer.held_out import IGNORED, Batch, HeldOut, PairedRewards
+from workbench.worker.trainer.held_out import IGNORED, Batch, CompletionLoss, HeldOut, PairedRewards
 
 
 class HeldOutPairs(HeldOut):
@@ -18,8 +19,7 @@ class HeldOutPairs(HeldOut):
 
     def __init__(self, trainer: Any, **rest: Any) -> None:
         super().__init__(trainer, **rest)
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        add_fused_lm_head(model.get_base_model() if hasattr(model, "get_base_model") else model)
+        _fuse_head(trainer)
 
     def _collated(self, numbers: list[int], rows: list[dict[str, Any]]) -> Batch:
         sequences = [
@@ -55,6 +55,52 @@ class HeldOutScores(HeldOut):
         rewards.add_batch(predictions=better, references=worse)
         losses = [_softplus(low - high) for high, low in zip(better, worse, strict=True)]
         return {"rows": self.rows, "loss": math.fsum(losses) / len(losses), **rewards.compute()}
+
+
+class HeldOutTeacher(HeldOut):
+    """How far the model is from its teacher along the teacher's own greedy answers to the held-out prompts.
+
+    The loss is the model's on those answers; the divergence is the forward one (Kullback-Leibler, nats per token), and
+    the agreement the share of tokens at which both find the same one likeliest.
+    """
+
+    def __init__(self, trainer: Any, **rest: Any) -> None:
+        super().__init__(trainer, **rest)
+        _fuse_head(trainer)
+        self._answered: list[tuple[list[int], list[int]]] | None = None
+
+    def _measure(self) -> dict[str, float]:
+        trainer = self._trainer
+        loss = CompletionLoss(keep_in_memory=True, seed=0)
+        model, teacher = (trainer.accelerator.unwrap_model(one) for one in (trainer.model, trainer.teacher_model))
+        if self._answered is None:
+            self._answered = self._teachers_answers(teacher)
+        divergence, same, tokens = 0.0, 0, 0
+        for prompt, answer in self._answered:
+            self._check()
+            told, wanted = (_log_likelihoods(one, prompt, answer) for one in (model, teacher))
+            said = torch.tensor(answer, device=told.device)
+            loss.add(prediction=told.gather(1, said[:, None]).sum().item(), reference=len(answer))
+            divergence += (wanted.exp() * (wanted - told)).sum().item()
+            same += int((told.argmax(dim=1) == wanted.argmax(dim=1)).sum())
+            tokens += len(answer)
+        scores = self._results(loss, None)
+        return scores | {"divergence": divergence / tokens, "agreement": same / tokens} if tokens else scores
+
+    def _teachers_answers(self, teacher: Any) -> list[tuple[list[int], list[int]]]:
+        trainer, dataset = self._trainer, self._trainer.eval_dataset
+        prompts = [prompt_ids(trainer.processing_class, row["prompt"]) for row in dataset]
+        answers: list[list[int]] = []
+        for start in range(0, len(prompts), self._batch_size):
+            self._check()
+            answers += greedy(
+                teacher,
+                prompts[start : start + self._batch_size],
+                ends=trainer.eos_token_ids,
+                filler=trainer.processing_class.pad_token_id,
+                max_new_tokens=trainer.max_completion_length,
+            )
+        return [(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True) if answer]
 
 
 class HeldOutRewards(HeldOut):
@@ -96,7 +142,23 @@ MEASURES: dict[Measure, type[HeldOut]] = {
     Measure.PAIRS: HeldOutPairs,
     Measure.SCORES: HeldOutScores,
     Measure.REWARDS: HeldOutRewards,
+    Measure.TEACHER: HeldOutTeacher,
 }
+
+
+def _fuse_head(trainer: Any) -> None:
+    """Give the model the head by which log-probabilities are summed here; not every trainer of TRL does."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    add_fused_lm_head(model.get_base_model() if hasattr(model, "get_base_model") else model)
+
+
+def _log_likelihoods(model: Any, prompt: list[int], answer: list[int]) -> torch.Tensor:
+    """The log-probability of every token at each place of the answer, ``(answer, vocab)``."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    options = {"logits_to_keep": len(answer) + 1} if "logits_to_keep" in signature(inner.forward).parameters else {}
+    ids = torch.tensor([prompt + answer], device=next(model.parameters()).device)
+    logits = model(input_ids=ids, use_cache=False, **options).logits[0]
+    return logits[-len(answer) - 1 : -1].float().log_softmax(dim=1)
 
 
 def _padded(rows: list[list[int]], filler: int) -> torch.Tensor:
