@@ -128,7 +128,7 @@ def _vote(tmux: Tmux, bench: Bench, key: str, given: int) -> str:
     """One blind vote and on to the next pair; gives the screen as it was before the vote."""
     shown = tmux.wait_for(lambda text: "blind" in text and "← h left" in text)
     tmux.keys(key)
-    told = tmux.wait_for(lambda text: "Enter or any vote key goes on" in text)
+    told = tmux.wait_for(lambda text: "Enter goes on" in text)
     assert BASE in told and TUNED in told, told
     assert len(_standing(bench)) == given + 1, "what the screen says is on the disk"
     tmux.keys("Enter")

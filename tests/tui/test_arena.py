@@ -416,6 +416,32 @@ async def test_answers_can_be_watched_and_the_vote_opens_when_both_are_there(mod
         await until_shown(pilot, "plain words 1", "other words 1", "← h left")
 
 
+async def test_a_watched_answer_keeps_its_end_in_sight_and_the_vote_opens_at_its_beginning(
+    models: Bench, engine: FakeEngine
+) -> None:
+    engine.enqueue("\n\n".join(f"plain {n}." for n in range(40)), model="pip")
+    engine.enqueue("<think>\nwell well\n</think>\n\nother words", model="tuned")
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        pane = app.query_one(ArenaPane)
+        pane.post_message(ArenaPane.Watched(user("question")))
+        await until_shown(pilot, "watched live")
+        for n in range(40):
+            pane.hear_piece("left", f"plain {n}.\n\n")
+        await until_shown(pilot, "plain 39.")
+        pane.round_changed()
+        await pilot.press("n")
+        await until_shown(pilot, "both at once")
+        app.screen.query_one("#round-show", Picker).choose(LIVE)
+        app.screen.query_one("#round-limit").value = "1"  # type: ignore[attr-defined]
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "plain 0.", "▸ thought, 2 words", "other words", "← h left")
+        assert "plain 39." not in screen_text(app) and "well well" not in screen_text(app)
+        await pilot.press("z")
+        await until_shown(pilot, "well well")
+
+
 async def test_a_round_that_a_killed_terminal_left_behind_goes_on_by_itself(models: Bench, engine: FakeEngine) -> None:
     engine.default_answer = "some words"
     rows = [PromptRow(user(f"question {n}")) for n in range(3)]
@@ -498,7 +524,7 @@ async def test_a_round_that_is_stopped_before_it_is_written_down_stays_stopped(m
     app = app_at(models, "arena")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No pair waits")
-        assert app.query_one(ArenaPane)._make(lambda: plan.begin(models), stopped, None) == 0
+        assert app.query_one(ArenaPane)._make(lambda: plan.begin(models), stopped, None) == (0, 0)
         with models.store.write() as db:
             db.execute("UPDATE rounds SET owner_pid = 999999999")
         assert models.store.rounds.get(1).done == 0 and models.store.rounds.adopt() is None

@@ -198,8 +198,9 @@ class ArenaPane(RoundPane):
         if not self.is_mounted:
             return
         parts = [{"blind": "blind", "revealed": "voted", "live": "blind, watched live"}.get(self.mode, "")]
-        parts.append("two models, sides shuffled" if self.mode in {"blind", "live"} else "")
-        parts += [f"{self._waiting} wait for you" if self._waiting else "", self.progress]
+        parts.append("sides shuffled" if self.mode in {"blind", "live"} else "")
+        waits = f"{self._waiting} wait{'s' * (self._waiting == 1)} for you"
+        parts += [waits if self._waiting else "", self.progress]
         parts.append(_ORDERS[self._order] if self._order != "made" else "")
         self.query_one("#arena-head", Static).update(safe_cell("  ".join(part for part in parts if part)))
         foot = self.query_one("#arena-foot", Static)
@@ -218,7 +219,7 @@ class ArenaPane(RoundPane):
         return "No pair waits for a vote.\nn asks two or more models the same prompts.\nv shows the results."
 
     def _vote_line(self) -> Text:
-        text = Text(_VOTE_KEYS, no_wrap=True, overflow="ellipsis")
+        text = Text(_VOTE_KEYS)
         told = self.details
         said = [f"strength {told.strength.value} (+ -)" if told.strength else ""]
         said.append(f"r marks: {len(told.rubric)}" if told.rubric else "r marks")
@@ -270,8 +271,8 @@ class ArenaPane(RoundPane):
         self.query_one(Answers).set_titles(reveal.left_model, reveal.right_model, winner=winner)
         keep = "   S keeps it as a pair" if verdict.is_decided else ""
         fix = "   e writes a better one" if verdict.is_decided or verdict is Verdict.BOTH_BAD else ""
-        text = Text(f"{_SIGNS[verdict]}: {cell(reveal.said)}", "bold", no_wrap=True, overflow="ellipsis")
-        text.append(f"\nEnter or any vote key goes on{keep}{fix}   u takes it back", "not bold")
+        text = Text(f"{_SIGNS[verdict]}: {cell(reveal.said)}", "bold")
+        text.append(f"\nEnter goes on{keep}{fix}   u takes it back", "not bold")
         self.query_one("#arena-foot", Static).update(text)
         self.tell(ComparisonsChanged())
 
@@ -420,7 +421,7 @@ class ArenaPane(RoundPane):
         """A prompt is being answered: show both answers as they come."""
         self.mode = "live"
         self._show_prompt(event.prompt)
-        self.query_one(Answers).show("", "")
+        self.query_one(Answers).begin()
         self.query_one(Answers).set_titles("LEFT", "RIGHT")
         self.workbench.pump.start()
 

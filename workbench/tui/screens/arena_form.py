@@ -95,7 +95,8 @@ class ArenaForm(Dialog[Plan]):
     ArenaForm .arena-form--row { height: 1; }
     ArenaForm .arena-form--row > Label { width: 14; color: $text-muted; }
     ArenaForm .arena-form--row > Picker { width: 40; }
-    ArenaForm .arena-form--row > Input { width: 16; height: 1; border: none; background: $panel; }
+    ArenaForm #round-show { width: 27; }
+    ArenaForm .arena-form--row > Input { width: 10; height: 1; border: none; background: $panel; }
     ArenaForm .arena-form--row > Input:focus {
         border: none; background: $block-cursor-background; color: $block-cursor-foreground;
     }
@@ -122,7 +123,7 @@ class ArenaForm(Dialog[Plan]):
             yield Picker(SPLITS, given.split, title="Which rows", id="round-split")
         numbers = (
             ("limit", str(given.limit), "at most so many prompts"),
-            ("temperature", f"{given.sampling.temperature:g}", "0 is greedy; the same seed is used for both"),
+            ("temperature", f"{given.sampling.temperature:g}", "0 is greedy; both get the same seed"),
             ("max_tokens", str(given.sampling.max_tokens), "the longest answer, in tokens"),
         )
         for name, value, help_text in numbers:
@@ -133,7 +134,7 @@ class ArenaForm(Dialog[Plan]):
         with Horizontal(classes="arena-form--row"):
             yield Label(safe_cell("show"))
             yield Picker([TOGETHER, LIVE], LIVE if given.live else TOGETHER, title="Show answers", id="round-show")
-            yield Static("who is faster is then seen", markup=False)
+            yield Static("who is faster is seen", markup=False)
         yield Editor(given.typed)
 
     def _model_rows(self) -> ComposeResult:

@@ -118,7 +118,7 @@ class RoundPane(Pane):
     def _begin(self, plan: Plan | None) -> None:
         if plan is not None:
             self.plan = plan
-            self._go(partial(plan.begin, self.bench), live=plan.live, said="making the first pair")
+            self._go(partial(plan.begin, self.bench), live=plan.live, said="the first pair")
 
     def go_on(self) -> None:
         """Go on with a round whose terminal was killed, if there is one."""
@@ -139,9 +139,14 @@ class RoundPane(Pane):
         self.run_flow(work, self._made, group="prepare", failed=self._not_made)
         self.round_changed()
 
-    def _make(self, begin: Callable[[], Round], cancelled: threading.Event, watching: Watching | None) -> int:
-        """Ask the models every prompt, ahead of the rater; runs in a thread."""
-        made, fresh = 0, list[int]()
+    def _make(
+        self, begin: Callable[[], Round], cancelled: threading.Event, watching: Watching | None
+    ) -> tuple[int, int]:
+        """Ask the models every prompt, ahead of the rater: how many pairs, and how many of them need no vote.
+
+        Runs in a thread.
+        """
+        made, equal, fresh = 0, 0, list[int]()
 
         def hear(done: int, total: int) -> None:
             self.post_message(self.Prepared(done, total, fresh.pop() if fresh else None))
@@ -154,14 +159,17 @@ class RoundPane(Pane):
                 self.bench, self._round, on_progress=hear, cancelled=cancelled, watcher=watching
             ):
                 made += 1
+                equal += comparison.identical
                 fresh[:] = [] if comparison.identical else [comparison.id]
-            return made
+            return made, equal
         finally:
             self._idle.set()
 
-    def _made(self, made: int) -> None:
+    def _made(self, counts: tuple[int, int]) -> None:
         self._end()
-        self.notice(f"{made} pair{'' if made == 1 else 's'} of answers {'is' if made == 1 else 'are'} ready")
+        made, equal = counts
+        ready = f"{made} pair{'' if made == 1 else 's'} of answers {'is' if made == 1 else 'are'} ready"
+        self.notice(ready + (f"; {equal} with equal answers: ties without a vote" if equal else ""))
         self.tell(ComparisonsChanged())
         self.round_changed()
 

@@ -33,6 +33,7 @@ from workbench.tui.widgets.folding import Part, may_fold, parts_of
 
 TEXT_WIDTH = 100
 GUTTER = 2
+INDENT = "  "
 RENDERED_AT_FIRST = 24
 RENDERED_MORE = 24
 
@@ -64,7 +65,10 @@ class _Live:
 
 
 class Transcript(ScrollView, can_focus=True):
-    """Entries from top to bottom; keys move over them. ``follow`` keeps the end in sight while it grows."""
+    """Entries from top to bottom; keys move over them. ``follow`` keeps the end in sight while it grows.
+
+    ``bare`` gives the texts the whole width: no mark at the cursor, nothing indented.
+    """
 
     ALLOW_SELECT: ClassVar[bool] = False
     BINDINGS = [
@@ -115,9 +119,19 @@ class Transcript(ScrollView, can_focus=True):
             """The transcript."""
             return self.transcript
 
-    def __init__(self, *, follow: bool = True, folds: bool = False, empty: str = "", id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(
+        self,
+        *,
+        follow: bool = True,
+        folds: bool = False,
+        bare: bool = False,
+        empty: str = "",
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
         self.follow = follow
+        self._gutter_width, self._indent = (0, "") if bare else (GUTTER, INDENT)
         self.folds = folds
         self._unfolded: set[int] = set()
         self.empty = empty
@@ -181,7 +195,7 @@ class Transcript(ScrollView, can_focus=True):
             live.done = self._spaced(live.done, self._body("\n".join(raw[:start]), markdown=True))
             live.tail = "\n".join(raw[start:])
         body = self._spaced(live.done, self._body(live.tail, markdown=entry.markdown)) if live.tail else live.done
-        self._replace_last([self._heading(entry), *body])
+        self._replace_last(self._headed(entry, body))
 
     def _append_parts(self, live: _Live, entry: Entry) -> None:
         """What is over of thoughts and calls is final; the part that grows is rendered again."""
@@ -193,7 +207,7 @@ class Transcript(ScrollView, can_focus=True):
             live.done = self._spaced(live.done, self._part(entry, part))
         live.tail = last.source
         body = self._spaced(live.done, self._part(entry, last)) if live.tail else live.done
-        self._replace_last([self._heading(entry), *body])
+        self._replace_last(self._headed(entry, body))
 
     def fold(self) -> bool:
         """Show the thoughts and calls of the entry under the cursor, or fold them; False when it has none."""
@@ -232,7 +246,8 @@ class Transcript(ScrollView, can_focus=True):
     # --- rendering ---------------------------------------------------------------------------------------------
 
     def _text_width(self) -> int:
-        return max(8, min(TEXT_WIDTH, self.scrollable_content_region.width - GUTTER - 1))
+        spare = self._gutter_width + 1 if self._gutter_width else 0
+        return max(8, min(TEXT_WIDTH, self.scrollable_content_region.width - spare))
 
     def _rich_console(self) -> Console:
         if self._drawer is None:
@@ -243,10 +258,11 @@ class Transcript(ScrollView, can_focus=True):
 
     def _body(self, text: str, *, markdown: bool) -> list[Strip]:
         shown = clean(text)
-        console, width = self._rich_console(), self._text_width() - 2
+        indent = self._indent
+        console, width = self._rich_console(), self._text_width() - len(indent)
         as_markdown = markdown and len(shown) < PLAIN_ABOVE
         lines = markdown_lines(console, parse(shown), width) if as_markdown else plain_lines(console, shown, width)
-        return [Strip([Segment("  "), *line], width + 2) for line in lines]
+        return [Strip([Segment(indent), *line] if indent else line, width + len(indent)) for line in lines]
 
     def _aside(self, text: str) -> list[Strip]:
         style, width = self.get_component_rich_style("entry--fold", partial=True), self._text_width()
@@ -267,13 +283,14 @@ class Transcript(ScrollView, can_focus=True):
             return self._body(part.text, markdown=True)
         is_shown = entry.key in self._unfolded
         style, width = self.get_component_rich_style("entry--fold", partial=True), self._text_width()
-        label = cell(f"  {'▾' if is_shown else '▸'} {part.label}", width)
+        label = cell(f"{self._indent}{'▾' if is_shown else '▸'} {part.label}", width)
         head = Strip([Segment(label, style)]).adjust_cell_length(width)
         if not is_shown:
             return [head]
         console = self._rich_console()
         lines = plain_lines(console, clean(part.text), max(4, width - 4))
-        return [head, *(Strip([Segment("  │ ", style), *line], width).apply_style(style) for line in lines)]
+        bar = Segment(f"{self._indent}│ ", style)
+        return [head, *(Strip([bar, *line]).adjust_cell_length(width).apply_style(style) for line in lines)]
 
     def _spaced(self, above: list[Strip], below: list[Strip]) -> list[Strip]:
         return [*above, Strip.blank(self._text_width()), *below] if above and below else [*above, *below]
@@ -294,6 +311,9 @@ class Transcript(ScrollView, can_focus=True):
         body = self._entry_body(entry) if entry.text else []
         if entry.aside:
             body = self._spaced(self._aside(entry.aside), body)
+        return self._headed(entry, body)
+
+    def _headed(self, entry: Entry, body: list[Strip]) -> list[Strip]:
         return [self._heading(entry), *body] if entry.who or entry.meta else body
 
     def _join(self) -> None:
@@ -352,8 +372,8 @@ class Transcript(ScrollView, can_focus=True):
             meta = self.get_component_rich_style("entry--meta", partial=True)
             return Strip([Segment(cell(text, width), base + meta)]).adjust_cell_length(width, base)
         here = self._index_at(at) == self.cursor - self._first
-        line = self._lines[at].apply_style(base).crop_extend(0, max(0, width - GUTTER), base)
-        return Strip([self._gutter(here), *line], width)
+        line = self._lines[at].apply_style(base).crop_extend(0, max(0, width - self._gutter_width), base)
+        return Strip([self._gutter(here), *line], width) if self._gutter_width else line
 
     def _gutter(self, here: bool) -> Segment:
         if not here or not self.entries:
