@@ -172,9 +172,9 @@ def test_identical_answers_are_ties_that_nobody_is_asked_about(bench: Bench, eng
 def test_an_undone_vote_is_shown_again_and_not_counted(bench: Bench, engine: FakeEngine) -> None:
     made = one_pair(bench, engine)
     compare.rate(bench, made.id, Verdict.LEFT)
-    view = compare.undo_vote(bench)
-    assert view is not None
-    assert view.comparison_id == made.id
+    back = compare.undo_vote(bench)
+    assert back is not None
+    assert back.view.comparison_id == made.id
     assert compare.results(bench) == []
     assert compare.waiting(bench) == 1
     assert compare.undo_vote(bench) is None

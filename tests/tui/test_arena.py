@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 from textual import events
+from textual.widgets import Input
 
 from fakes import FakeEngine
 from pilots import app_at, screen_lines, screen_text, until, until_shown
 from samples import candidate, user
 from workbench.domain.chats import Sampling
-from workbench.domain.comparisons import Strength, Verdict
+from workbench.domain.comparisons import Strength, Verdict, VoteDetails
 from workbench.domain.examples import Kind, SourceKind
 from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
@@ -97,12 +98,15 @@ async def test_one_key_is_one_vote(models: Bench, key: str, verdict: Verdict) ->
 
 async def test_a_vote_can_be_taken_back_also_after_a_restart(models: Bench) -> None:
     pairs(models, 2)
-    models.store.comparisons.rate(1, Verdict.LEFT, rater="rater")
+    said = VoteDetails("as before", strength=Strength.MUCH)
+    models.store.comparisons.rate(1, Verdict.LEFT, rater="rater", details=said)
     app = app_at(models, "arena")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "question 1")
         await pilot.press("u")
         await until_shown(pilot, "question 0", "the last vote is taken back")
+        await until_shown(pilot, "you know the names, a new vote here does not count")
+        await until_shown(pilot, "strength much", "c comment: as before")
         assert votes(models) == []
         assert not any(name in screen_text(app) for name in NAMES)
         await pilot.press("t")
@@ -323,6 +327,19 @@ async def test_strength_comment_and_marks_go_with_the_vote_and_are_fresh_for_the
         assert "because" not in screen_text(app)
 
 
+async def test_what_is_typed_behind_enter_is_no_part_of_the_comment(models: Bench) -> None:
+    pairs(models, 1)
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "question 0")
+        await pilot.press("c", *"good")
+        field = app.screen.query_one(Input)
+        await field.action_submit()
+        field.value += "h"  # before the dialog hears of Enter, as on a slow line
+        await until_shown(pilot, "c comment: good")
+        assert app.query_one(ArenaPane).details.comment == "good"
+
+
 async def test_keys_beside_the_verdict_do_nothing_once_the_names_are_out(models: Bench) -> None:
     pairs(models, 1)
     app = app_at(models, "arena")
@@ -346,7 +363,8 @@ async def test_a_better_answer_can_be_written_right_after_the_vote(models: Bench
         await pilot.press("h")
         await until_shown(pilot, "e writes a better one")
         await pilot.press("e")
-        await until_shown(pilot, "A better answer than the one that lost")
+        won = models.store.comparisons.get(1).left.text
+        await until_shown(pilot, "A better answer than the one that lost", "you: question 0", f"that won: {won}")
         app.screen.query_one(Editor).write("the best answer")
         await pilot.press("ctrl+s")
         await until_shown(pilot, "the better answer is example")

@@ -50,7 +50,7 @@ async def test_standings_ranking_and_checks_stand_on_one_screen(voted: Bench) ->
         shown = screen_text(app)
         for part in (
             "2 to 8 in 10 decided votes ties 1 both bad 1",
-            "pip wins 20 % 95 % interval 6 to 51 % few votes: a rough figure",
+            "pip wins 20 % 95 % interval 6 to 51 % few votes: rough",
             "NOT DECIDED (e 2.07 of 20): about",
             "side left chosen",
             "length longer answer chosen",
@@ -186,6 +186,7 @@ async def test_votes_become_data_by_one_key_and_a_choice(voted: Bench) -> None:
         await pilot.press("D", *"pairs", "enter")
         await until_shown(pilot, "11 rows in votes; 2 comparisons make none")
         await pilot.press("D", *"evaluation", "enter")
+        await until_shown(pilot, "rows in vote-evaluation")
         await until(pilot, lambda: count(voted, "vote-evaluation") == 11)
 
 

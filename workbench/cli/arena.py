@@ -109,10 +109,11 @@ def rate(session: Session, args: argparse.Namespace) -> int:
         session.out.data(_blind_row(view), _blind_text(view))
         return 0
     if args.undo and args.verdict is None:
-        view = flow.undo_vote(session.bench)
-        if view is None:
+        back = flow.undo_vote(session.bench)
+        if back is None:
             raise NotFoundError("there is no vote to take back")
-        session.out.data({"undone": view.comparison_id}, f"the vote on {view.comparison_id} is taken back")
+        undone = back.view.comparison_id
+        session.out.data({"undone": undone}, f"the vote on {undone} is taken back; a new one on it does not count")
         return 0
     if args.id is None:
         from workbench.cli.system import open_tui

@@ -19,6 +19,7 @@ from workbench.domain.comparisons import (
     Comparison,
     Rating,
     Score,
+    Strength,
     Verdict,
     VoteDetails,
     blind,
@@ -48,12 +49,18 @@ REPEAT_GAP = 20
 
 @dataclass(frozen=True, slots=True)
 class Reveal:
-    """What is told after a vote: who stood where."""
+    """What is told after a vote: who stood where, what came of it, and why it does not count, if it does not."""
 
     rating: Rating
     left_model: str
     right_model: str
-    said: str
+    outcome: str
+    remark: str = ""
+
+    @property
+    def said(self) -> str:
+        """All of it."""
+        return f"{self.outcome} (left {self.left_model}, right {self.right_model}){self.remark}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +184,9 @@ def rate(
         check_marks(told.rubric, rubric(bench))
     rating = bench.store.comparisons.rate(comparison_id, vote, rater=bench.rater, details=told)
     left, right = comparison.left.model, comparison.right.model
-    known = "" if rating.blind else "; it does not count, because the names were known"
-    known += "" if comparison.repeat_of is None else "; a repeat with sides swapped, which counts for neither"
-    return Reveal(rating, left, right, f"{_outcome(comparison, vote)} (left {left}, right {right}){known}")
+    remark = "" if rating.blind else "; it does not count, because the names were known"
+    remark += "" if comparison.repeat_of is None else "; a repeat with sides swapped, which counts for neither"
+    return Reveal(rating, left, right, _outcome(comparison, vote), remark)
 
 
 def standing_vote(bench: Bench, comparison_id: int) -> Rating | None:
@@ -188,13 +195,24 @@ def standing_vote(bench: Bench, comparison_id: int) -> Rating | None:
     return next((vote for vote in votes if vote.rater == bench.rater and not vote.undone), None)
 
 
-def undo_vote(bench: Bench) -> BlindView | None:
-    """Take back this rater's last vote and show that pair again; None when there is no vote.
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """A vote that was taken back: its pair, and what had been said beside the verdict."""
+
+    view: BlindView
+    details: VoteDetails
+
+
+def undo_vote(bench: Bench) -> TakenBack | None:
+    """Take back this rater's last vote and give its pair again; None when there is no vote.
 
     A vote that it had changed stands again. A new vote on this pair is kept, but counts for nothing: the names are out.
     """
     rating = bench.store.comparisons.undo_rating(bench.rater)
-    return blind(bench.store.comparisons.get(rating.comparison_id)) if rating else None
+    if rating is None:
+        return None
+    said = VoteDetails(rating.comment, strength=rating.strength or Strength.CLEAR, rubric=rating.rubric)
+    return TakenBack(blind(bench.store.comparisons.get(rating.comparison_id)), said)
 
 
 def promote(bench: Bench, comparison_id: int, *, dataset: str = DATASET) -> Gesture:

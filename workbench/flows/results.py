@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 class Report:
     """All that the votes say. ``agreement`` is None while no two people voted on the same comparison.
 
-    ``comparisons`` counts what the votes are about, each two answers once, ``prompts`` the prompts they answer.
+    ``comparisons`` counts what the votes are about, each two answers once, ``equal`` those that are a tie without a
+    vote, ``prompts`` the prompts they answer.
     ``by_tag`` and ``matched`` (the share on answers of equal length) are by pair of models; ``tags`` and ``raters`` are
     those that can be chosen, whatever ``which`` chose.
     """
@@ -48,6 +49,7 @@ class Report:
     which: VoteFilter
     votes: int
     comparisons: int
+    equal: int
     prompts: int
     scores: tuple[Score, ...]
     ranking: tuple[Rank, ...]
@@ -72,6 +74,7 @@ class Report:
             ],
             "votes": self.votes,
             "comparisons": self.comparisons,
+            "equal_answers": self.equal,
             "prompts": self.prompts,
             "checks": {
                 "left_side": told.left.as_dict(),
@@ -117,6 +120,7 @@ def report(
         which=which,
         votes=len(votes),
         comparisons=len(trials),
+        equal=sum(not vote.rater for vote in trials),
         prompts=len({vote.prompt for vote in trials}),
         scores=tuple(found),
         ranking=tuple(ranking(trials, anchor=_anchor(bench, trials), seed=seed, resamples=resamples)),

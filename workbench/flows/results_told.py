@@ -39,8 +39,10 @@ def check_lines(report: Report) -> Iterator[str]:
     if checks.live:
         yield f"  live          {checks.live} votes on answers that were watched (kept; w hides them)"
     if report.prompts < report.comparisons:
-        yield f"  prompts       {report.comparisons:,} comparisons on {report.prompts:,} prompts: answers to one prompt"
-        yield "                are alike, and the standings are a little less sure than they look"
+        yield f"  prompts       {report.comparisons:,} comparisons on {report.prompts:,} prompts: answers to one"
+        yield "                prompt are alike, so this is less sure than it looks"
+    if report.equal:
+        yield f"  equal         {report.equal:,} of the ties are equal answers, without a vote"
     if agreement is not None:
         yield from agreement_lines(agreement)
 
@@ -49,7 +51,7 @@ def agreement_lines(agreement: Agreement) -> Iterator[str]:
     """How far raters agree: alpha over all, kappa of each two."""
     alpha = "-" if agreement.alpha is None else f"{agreement.alpha:.2f}"
     yield f"  raters        Krippendorff's alpha {alpha} ({words(agreement.alpha)}) on {agreement.units} shared pairs"
-    yield "                standings count a shared pair once, by majority; split votes are a tie"
+    yield "                a shared pair counts once, by majority; split votes are a tie"
     for pair in agreement.pairs:
         kappa = "-" if pair.kappa is None else f"{pair.kappa:.2f}"
         both = f"{cell(pair.a, 16)} and {cell(pair.b, 16)}"
@@ -68,7 +70,7 @@ def _p(share: Share) -> str:
     if not share.total:
         return ""
     low, high = share.interval
-    return f", p {share.p:.2g}  {'ok' if low <= 0.5 <= high else 'WARNING: more than chance'}"
+    return f", p {share.p:.2g}  {'ok' if low <= 0.5 <= high else 'WARNING'}"
 
 
 def _seconds(duration_ms: int | None) -> str:

@@ -41,7 +41,7 @@ from workbench.tui.widgets.dialogs import TextDialog
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
     from workbench.flows.chat import Gesture
-    from workbench.flows.compare import Reveal
+    from workbench.flows.compare import Reveal, TakenBack
     from workbench.tui.screens.arena_form import Plan
 
 _SIGNS = {
@@ -109,6 +109,7 @@ class ArenaPane(RoundPane):
         self.guard = PasteGuard(clock)
         self._busy = False
         self._waiting = 0
+        self._names_known = False
         self._order = "made"
         self._watched: set[int] = set()
         self.details = VoteDetails(strength=Strength.CLEAR)
@@ -179,8 +180,8 @@ class ArenaPane(RoundPane):
         self._busy = False
         self.workbench.report(error)
 
-    def _show_pair(self, view: BlindView | None, waiting: int) -> None:
-        self._view, self._waiting = view, waiting
+    def _show_pair(self, view: BlindView | None, waiting: int, *, names_known: bool = False) -> None:
+        self._view, self._waiting, self._names_known = view, waiting, names_known
         self._shown_at = self._clock()
         self.details = VoteDetails(strength=Strength.CLEAR)
         self.mode = "blind" if view else "empty"
@@ -199,6 +200,8 @@ class ArenaPane(RoundPane):
             return
         parts = [{"blind": "blind", "revealed": "voted", "live": "blind, watched live"}.get(self.mode, "")]
         parts.append("sides shuffled" if self.mode in {"blind", "live"} else "")
+        if self.mode == "blind" and self._names_known:
+            parts = ["taken back: you know the names, a new vote here does not count"]
         waits = f"{self._waiting} wait{'s' * (self._waiting == 1)} for you"
         parts += [waits if self._waiting else "", self.progress]
         parts.append(_ORDERS[self._order] if self._order != "made" else "")
@@ -271,9 +274,10 @@ class ArenaPane(RoundPane):
         self.query_one(Answers).set_titles(reveal.left_model, reveal.right_model, winner=winner)
         keep = "   S keeps it as a pair" if verdict.is_decided else ""
         fix = "   e writes a better one" if verdict.is_decided or verdict is Verdict.BOTH_BAD else ""
-        text = Text(f"{_SIGNS[verdict]}: {cell(reveal.said)}", "bold")
+        text = Text(f"{_SIGNS[verdict]}: {cell(reveal.outcome + reveal.remark)}", "bold")
         text.append(f"\nEnter goes on{keep}{fix}   u takes it back", "not bold")
         self.query_one("#arena-foot", Static).update(text)
+        self.notice("saved")
         self.tell(ComparisonsChanged())
 
     def action_go_on(self) -> None:
@@ -292,14 +296,16 @@ class ArenaPane(RoundPane):
         self._busy = True
         self.decide(partial(_undo, self.bench), self._undone)
 
-    def _undone(self, found: tuple[BlindView | None, int]) -> None:
+    def _undone(self, found: tuple[TakenBack | None, int]) -> None:
         self._busy = False
-        if found[0] is None:
+        back, waiting = found
+        if back is None:
             self.notice("there is no vote to take back")
             return
         self._last = None
-        self._show_pair(*found)
-        self.notice("the last vote is taken back; vote again")
+        self._show_pair(back.view, waiting, names_known=True)
+        self._tell(back.details)
+        self.notice("the last vote is taken back; its pair is here again, and ␣ goes on")
         self.tell(ComparisonsChanged())
 
     def action_promote(self) -> None:
@@ -440,7 +446,7 @@ def _next(bench: Bench, plan: Plan | None, order: str, comparison_id: int | None
     return view or flow.next_blind(bench, order=order), flow.waiting(bench)
 
 
-def _undo(bench: Bench) -> tuple[BlindView | None, int]:
+def _undo(bench: Bench) -> tuple[TakenBack | None, int]:
     return flow.undo_vote(bench), flow.waiting(bench)
 
 

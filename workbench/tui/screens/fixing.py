@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from workbench.domain.chats import Role
 from workbench.flows import fixes
 from workbench.tui.messages import ExamplesChanged
 from workbench.tui.pane import Pane
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from workbench.flows.fixes import ToFix
 
 _TITLES = {"lost": "A better answer than the one that lost", "both-bad": "A better answer than two bad ones"}
+_OTHERS = {"lost": "the answer that won", "both-bad": "the other bad answer"}
 
 
 async def write_better(pane: Pane, fix: ToFix, then: Callable[[], None] | None = None) -> None:
@@ -39,7 +41,14 @@ async def write_better(pane: Pane, fix: ToFix, then: Callable[[], None] | None =
 
     draft = await asyncio.to_thread(drafts.get, key)
     check = partial(fixes.check_fix, fix)
-    pane.app.push_screen(DraftedDialog(_TITLES[fix.why], value=fix.text, draft=draft, check=check, keep=keep), saved)
+    dialog = DraftedDialog(_TITLES[fix.why], value=fix.text, draft=draft, check=check, keep=keep, text=_told(fix))
+    pane.app.push_screen(dialog, saved)
+
+
+def _told(fix: ToFix) -> str:
+    """The question, and the answer that is not in the editor."""
+    asked = "\n".join(f"{'you' if turn.role == Role.USER else turn.role}: {turn.shown}" for turn in fix.prompt)
+    return f"{asked}\n\n{_OTHERS[fix.why]}: {fix.other}"
 
 
 def _mend(pane: Pane, fix: ToFix, text: str, key: str) -> Gesture:

@@ -418,7 +418,7 @@ def _vote_line(vote: Vote) -> tuple[str, str]:
 
 def _fix_line(one: fixes.ToFix) -> tuple[str, str]:
     question = " ".join(one.prompt[-1].content.split())
-    return f"#{one.comparison_id}  {one.why.replace('-', ' ')}  {cell(one.model, 20)}", cell(question, 60)
+    return f"#{one.comparison_id}  {one.why.replace('-', ' ')}  {cell(one.model, 14)}", cell(question, 36)
 
 
 def _whole(bench: Bench, comparison_id: int) -> str:

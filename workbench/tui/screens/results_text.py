@@ -58,7 +58,7 @@ def results_text(
         text.append("\n")
         _heading(text, "judges", "models that were asked; never counted above")
         text.append("\n".join(line for judge in judges for line in judge_lines(judge)) + "\n")
-    text.append("\nIntervals are Wilson's. The verdict holds however often you look: e of 20 decides.", "dim")
+    text.append("\nWilson's intervals. A verdict holds however often you look: e of 20 decides.", "dim")
     return text
 
 
@@ -98,7 +98,7 @@ def _standing(score: Score, width: int, metric: str, ascii_only: bool) -> Iterat
         return
     low, high = wilson_interval(wins, total)
     share = [round(100 * value) for value in (wins / total, low, high)]
-    few = "   few votes: a rough figure" if total < FEW else ""
+    few = "   few votes: rough" if total < FEW else ""
     yield f"  {cell(score.a, 40)} wins {share[0]} %   95 % interval {share[1]} to {share[2]} %{few}"
     yield f"  {interval_bar(low, wins / total, high, max(10, min(60, width - 12)), ascii_only)}"
 

@@ -139,9 +139,9 @@ class TextDialog(Dialog[str]):
             placeholder = safe_cell(self._placeholder).plain
             yield Input(self._value, placeholder=placeholder, select_on_focus=False, suggester=suggester)
 
-    def on_input_submitted(self) -> None:
-        """Enter in the one-line form."""
-        self.action_accept()
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter in the one-line form; what was typed behind it is not part of the text."""
+        self.dismiss(event.value)
 
     def action_accept(self) -> None:
         """Leave with the text as it stands."""

@@ -20,11 +20,15 @@ _GOES_ON = "This is your draft from before; ^r puts back the text as it is store
 class DraftedDialog(TextDialog):
     """A text to change. None means that it was left, or saved as it was.
 
-    ``check`` raises ``WorkbenchError`` for a text that cannot be saved, which is then said in the dialog. ``keep`` is
-    called with a draft every two seconds when there is a new one, and when the dialog is left; "" means that there is
-    nothing to keep.
+    ``text`` is what one must know to write it. ``check`` raises ``WorkbenchError`` for a text that cannot be saved,
+    which is then said in the dialog. ``keep`` is called with a draft every two seconds when there is a new one, and
+    when the dialog is left; "" means that there is nothing to keep.
     """
 
+    DEFAULT_CSS = """
+    DraftedDialog.-told .dialog--text { max-height: 35vh; }
+    DraftedDialog.-told Editor { height: 40vh; }
+    """
     BINDINGS = [Binding("ctrl+r", "original", "The stored text", id="edit.original", show=False, priority=True)]
 
     def __init__(
@@ -35,8 +39,11 @@ class DraftedDialog(TextDialog):
         draft: str,
         check: Callable[[str], None],
         keep: Callable[[str], None],
+        text: str = "",
     ) -> None:
-        super().__init__(title, value=draft or value, text=_GOES_ON if draft else "", lines=True)
+        said = "\n".join(part for part in (_GOES_ON if draft else "", text) if part)
+        super().__init__(title, value=draft or value, text=said, lines=True)
+        self.set_class(bool(text), "-told")
         self._original, self.kept = value, draft
         self._check, self._keep = check, keep
 
