@@ -189,6 +189,12 @@ def test_errors_are_the_clients_own(
     assert caught.value.code == code
 
 
+def test_an_address_that_is_not_there_is_told_in_the_clients_own_words(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="POST /v1/completions is not answered here") as caught:
+        client.completions.create(model="base", prompt="Hi")
+    assert caught.value.code == "unknown_url" and "/v1/chat/completions" in caught.value.body["hint"]  # type: ignore[index]
+
+
 def test_a_chat_that_is_too_long_loses_its_oldest_turns_when_asked_to_and_says_so(client: openai.OpenAI) -> None:
     chat = [{"role": ("user", "assistant")[i % 2], "content": f"{i} " + "x" * 60} for i in range(9)]
     given: Any = {"model": "base", "messages": chat, "max_tokens": 4, "temperature": 0}

@@ -9,7 +9,7 @@ import pytest
 
 from workbench.worker.engine.wire import Refusal, event, keep_alive, parse_request
 
-PLAIN = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+PLAIN: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 def test_what_is_not_said_has_the_protocols_defaults() -> None:
@@ -26,6 +26,18 @@ def test_text_parts_are_joined() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     asked = parse_request(PLAIN | {"messages": [{"role": "user", "content": parts, "name": "x"}]})
     assert asked.turns == ({"role": "user", "content": "ab"},)
+
+
+def test_what_clients_write_out_although_it_is_so_anyway_is_taken() -> None:
+    also = {"response_format": {"type": "text"}, "tools": [], "tool_choice": "none", "presence_penalty": 0, "user": "u"}
+    assert parse_request(PLAIN | {"seed": 1} | also) == parse_request(PLAIN | {"seed": 1})
+    with pytest.raises(Refusal, match="response_format"):
+        parse_request(PLAIN | {"response_format": {"type": "json_object"}})
+
+
+def test_a_developer_speaks_as_the_system() -> None:
+    asked = parse_request(PLAIN | {"messages": [{"role": "developer", "content": "Be brief."}, *PLAIN["messages"]]})
+    assert [turn["role"] for turn in asked.turns] == ["system", "user"]
 
 
 def test_the_newer_name_for_the_limit_wins() -> None:

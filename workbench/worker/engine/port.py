@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -56,7 +57,7 @@ class Port:
             Route("/v1/models/{name:path}", self.model),
             Route("/v1/chat/completions", self.complete, methods=["POST"]),
         ]
-        app: ASGIApp = Starlette(routes=routes, exception_handlers={Refusal: refused})
+        app: ASGIApp = Starlette(routes=routes, exception_handlers={Refusal: refused, HTTPException: not_here})
         app = Guard(app, self._spec, self._key)
         if self._spec.origins:
             app = CORSMiddleware(
@@ -181,6 +182,18 @@ def warm_up(desk: Desk, name: str) -> None:
     while not isinstance(heard := events.get(), Done):
         if isinstance(heard, Refusal):
             raise heard
+
+
+async def not_here(request: Request, error: Exception) -> Response:
+    """An address that this server does not have, in the form that clients of the protocol can read."""
+    assert isinstance(error, HTTPException)
+    refusal = Refusal(
+        f"{request.method} {request.url.path} is not answered here",
+        code="unknown_url" if error.status_code == 404 else "method_not_allowed",
+        status=error.status_code,
+        hint="this server has POST /v1/chat/completions and GET /v1/models",
+    )
+    return JSONResponse(refusal.body(), status_code=error.status_code, headers=error.headers)
 
 
 def listen(host: str, port: int) -> socket.socket:

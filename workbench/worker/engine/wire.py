@@ -70,7 +70,7 @@ class Asked:
 def parse_request(body: Mapping[str, Any]) -> Asked:
     """The request as asked; raises ``Refusal`` (400) naming the field that is wrong."""
     for field in UNSUPPORTED:
-        if body.get(field):
+        if body.get(field) and not _asks_for_nothing(field, body[field]):
             raise Refusal(f"{field!r} is not supported by this engine", code="unsupported_parameter")
     limit = body.get("max_completion_tokens")
     if limit is None:
@@ -90,6 +90,11 @@ def parse_request(body: Mapping[str, Any]) -> Asked:
         trim=body.get("truncation") == "auto",
         include_usage=_includes_usage(body.get("stream_options")),
     )
+
+
+def _asks_for_nothing(field: str, value: Any) -> bool:
+    """Clients write out what is so anyway: an answer is text."""
+    return field == "response_format" and isinstance(value, Mapping) and value.get("type") == "text"
 
 
 def _bad(message: str) -> Refusal:
@@ -163,7 +168,9 @@ def _turn(position: int, item: Any) -> dict[str, str]:
         content = "".join(str(part.get("text", "")) for part in content)
     if not isinstance(content, str):
         raise _bad(f"message {position}: 'content' must be text (this engine reads text only)")
-    return {"role": storable(item["role"]), "content": storable(content)}
+    # OpenAI's newer word for the same; templates that know it take "system" for it, and most know only that.
+    role = "system" if item["role"] == "developer" else item["role"]
+    return {"role": storable(role), "content": storable(content)}
 
 
 def event(data: Mapping[str, Any]) -> bytes:
