@@ -79,7 +79,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for weight in model.parameters():
-            weight += 0.1 * weight.std() * torch.randn(weight.shape, generator=noise)
+            weight += 0.3 * weight.std() * torch.randn(weight.shape, generator=noise)
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(BASE).save_pretrained(folder)
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 from dataclasses import replace
@@ -234,19 +235,62 @@ def test_starting_again_makes_a_fresh_trainer_of_the_same_process(
     assert closed == [3]
 
 
+COUNTING = """
+asked = []
+
+def reward(completions, **rest):
+    asked.append(1)
+    return [float(sum(map(ord, turns[0]["content"])) % 7 * len(asked)) for turns in completions]
+"""
+
+
+def other(base: Path, folder: Path) -> Path:
+    """The model with its layers' weights turned round."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    for weight in model.model.layers.parameters():
+        weight.data = -weight.data
+    model.save_pretrained(folder / "other")
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder / "other")
+    return folder / "other"
+
+
+def longest_prompt(directory: RunDirectory) -> int:
+    """Tokens of the longest prompt that is trained on."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(directory.spec().base_path)
+    prompts = [json.loads(line)["prompt"] for line in directory.train_file.read_text().splitlines()]
+    return max(
+        len(tokenizer.apply_chat_template(one, add_generation_prompt=True, return_dict=True)["input_ids"])
+        for one in prompts
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "sequences"),
+    [("sft", 8), ("reward", 16), ("orpo", 16), ("cpo", 16), ("rloo", 8), ("grpo", 8), ("distillation", 8)],
+)
 def test_the_rehearsal_leaves_no_trace_in_what_is_learnt(
-    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+    method: str, sequences: int, tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workbench.worker.trainer import rehearsal
 
-    knobs: dict[str, object] = {"max_steps": 4, "lora_dropout": 0.2, "weight_decay": 0.1}
-    rehearsed = make_run(tmp_path / "rehearsed", tiny_llama, **knobs)
-    assert train(rehearsed) == 0
+    knobs: dict[str, object] = {"max_steps": 3, "lora_dropout": 0.2, "weight_decay": 0.1}
+    knobs["per_device_train_batch_size"] = 8
+    if sequences == 8 and method != "sft":
+        knobs |= {"max_completion_length": 9, "gradient_accumulation_steps": 2}
+        knobs |= {"teacher_path": other(tiny_llama, tmp_path)} if method == "distillation" else {"source": COUNTING}
+    rehearsed = make_run(tmp_path / "rehearsed", tiny_llama, method, **knobs)
+    assert train(rehearsed) == 0, rehearsed.status()
     monkeypatch.setattr(rehearsal, "longest_batch", lambda trainer: [])
-    plain = make_run(tmp_path / "plain", tiny_llama, **knobs)
+    plain = make_run(tmp_path / "plain", tiny_llama, method, **knobs)
     assert train(plain) == 0
     (told,) = [e for e in rehearsed.events()[0] if e["event"] == "rehearsal"]
-    assert told["rows"] == 8 and told["peak_bytes"] > 0 and told["left_seconds"] > 0
+    assert told["rows"] == sequences and told["peak_bytes"] > 0 and told["left_seconds"] > 0
+    if "max_completion_length" in knobs:
+        assert told["tokens"] / told["rows"] == longest_prompt(rehearsed) + 9
     assert "rehearsal" not in [e["event"] for e in plain.events()[0]]
     weights = [run.adapter / "adapter_model.safetensors" for run in (rehearsed, plain)]
     assert weights[0].read_bytes() == weights[1].read_bytes()

@@ -67,7 +67,7 @@ METHOD = Method(
             ("gradient_accumulation_steps", 8, "thirty-two answers a step: single ones say little of what is likely"),
         ),
         _shared.tiny(
-            _shared.rate(1e-3, _shared.SLOW_TO_MOVE),
+            _shared.rate(5e-4, _shared.SLOW_TO_MOVE),
             _shared.epochs(3.0, "few prompts make few steps"),
             ("max_completion_length", 48, "tiny models say short things, and drawing is what takes the time"),
         ),
