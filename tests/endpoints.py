@@ -22,6 +22,7 @@ class FakeServer:
         self.replies: deque[Reply] = deque()
         self.default: Reply = says("Hello", " there.")
         self.models = ["base", "tuned"]
+        self.owner = ""
         self.gone = threading.Event()
         """Set when a client has closed its connection while it was being answered."""
         self.asked = threading.Event()
@@ -53,7 +54,8 @@ class FakeServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                refuses(200, {"object": "list", "data": [{"id": name} for name in server.models]})(self)
+                listed = [{"id": name, "owned_by": server.owner} for name in server.models]
+                refuses(200, {"object": "list", "data": listed})(self)
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))

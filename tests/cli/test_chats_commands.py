@@ -145,3 +145,18 @@ def test_a_batch_is_run_listed_and_gone_on_with(command: Command, tmp_path: Path
     assert sorted(texts) == ["I do not know.", "I do not know.", "one", "two"]
     assert command("batch", "resume", str(made["id"]))["done"] == 2
     assert command("batch", "stop", "99") == "not-found"
+
+
+def test_an_answer_is_gone_on_with_from_its_end_or_from_another_beginning(command: Command, engine: FakeEngine) -> None:
+    engine.enqueue("Boil", " them.", " for ten minutes.", "")
+    first = command("chat", "potatoes?")["message"]
+    gone_on = command("chat", "--continue", str(first))
+    assert (gone_on["text"], gone_on["edited_from"], gone_on["given"]) == ("Boil them.", first, 4)
+    begun = command("chat", "--continue", str(first), "Steam them")
+    assert (begun["text"], begun["given"]) == ("Steam them for ten minutes.", len("Steam them"))
+    assert [request.turns[-1].content for request in engine.requests[1:]] == ["Boil", "Steam them"]
+    rows = command("chats", "show", str(begun["chat"]))
+    assert [(row["edited_from"], row["given"]) for row in rows[2:]] == [(first, 4), (first, 10)]
+    assert command("examples", "list") == []
+    assert command("chat", "--continue", str(first)) == "refused"
+    assert command("chat", "--continue", str(first), "--n", "2") == "usage"

@@ -413,3 +413,107 @@ def test_what_the_engine_left_out_is_said_and_stored_with_the_answer(bench: Benc
     assert chat.AnswerNoted("the oldest 4 messages did not fit") in events
     made = bench.store.chats.tree(chat_id).path()[-1].generation
     assert made is not None and made.notice == "the oldest 4 messages did not fit"
+
+
+# Going on with an answer
+
+
+def go_on(bench: Bench, message: Message, **options: object) -> Message:
+    *_, last = chat.go_on(bench, message.id, cancelled=threading.Event(), **options)  # type: ignore[arg-type]
+    assert isinstance(last, chat.AnswerEnded)
+    return last.message
+
+
+def count(bench: Bench) -> int:
+    return bench.store.examples.count(parse_query(""))
+
+
+def test_a_model_goes_on_where_an_answer_was_stopped(
+    bench: Bench, engine: FakeEngine, opened: int, question: Message
+) -> None:
+    engine.enqueue("Ten", " minutes, then rest.")
+    stopped = ask(bench, opened, question.id)
+    whole = go_on(bench, stopped)
+    assert engine.requests[-1].go_on and texts(engine.requests[-1].turns)[-1] == ("assistant", "Ten")
+    assert whole.content == "Ten minutes, then rest."
+    assert (whole.parent_id, whole.edited_from) == (stopped.parent_id, stopped.id)
+    assert whole.generation is not None and whole.generation.given == len("Ten")
+    assert bench.store.chats.message(whole.id) == whole
+    assert bench.store.chats.message(stopped.id).content == "Ten"
+    assert bench.store.chats.get(opened).tip_id == whole.id
+    assert count(bench) == 0
+
+
+def test_a_model_goes_on_from_what_a_person_began_and_no_pair_says_that_the_person_wrote_it(
+    bench: Bench, engine: FakeEngine, opened: int, question: Message
+) -> None:
+    engine.enqueue("Ask somebody else.", " minutes.")
+    bad = ask(bench, opened, question.id)
+    better = go_on(bench, bad, text="Ten")
+    assert (better.content, better.edited_from) == ("Ten minutes.", bad.id)
+    assert better.generation is not None and better.content[: better.generation.given] == "Ten"
+    assert count(bench) == 0
+    (pair,) = chat.pick(bench, better.id).examples
+    source = bench.store.examples.source(pair.id)
+    assert source.kind is SourceKind.CHAT_PICK and (source.message_id, source.other_message_id) == (better.id, bad.id)
+
+
+def test_an_answer_that_two_models_wrote_names_both(
+    bench: Bench, engine: FakeEngine, opened: int, question: Message
+) -> None:
+    first = bench.store.models.default()
+    other = bench.store.models.add("other", first.kind, first.path)
+    engine.enqueue("Ten", " minutes.")
+    whole = go_on(bench, ask(bench, opened, question.id), model=other.name)
+    kept = chat.keep(bench, whole.id)
+    assert bench.store.examples.source(kept.examples[0].id).models == ("other", first.name)
+
+
+@pytest.mark.parametrize("text", [None, "Ten"])
+def test_nothing_is_stored_of_a_model_that_adds_nothing(
+    bench: Bench, engine: FakeEngine, opened: int, question: Message, text: str | None
+) -> None:
+    engine.enqueue("Ten minutes.", "")
+    said = ask(bench, opened, question.id)
+    with pytest.raises(RefusedError, match="adds nothing"):
+        go_on(bench, said, text=text)
+    assert bench.store.chats.tree(opened).siblings(said.id) == (said,)
+    assert bench.store.read().execute("SELECT count(*) FROM answers").fetchone()[0] == 0
+
+
+def test_what_came_before_the_engine_died_is_kept_behind_what_was_given(
+    bench: Bench, engine: FakeEngine, opened: int, question: Message
+) -> None:
+    engine.enqueue("Ten", " minutes and a half")
+    said = ask(bench, opened, question.id)
+    engine.die_after(2)
+    with pytest.raises(EngineError):
+        go_on(bench, said)
+    _, kept = bench.store.chats.tree(opened).siblings(said.id)
+    assert kept.content == "Ten minutes" and kept.edited_from == said.id
+    assert kept.generation is not None
+    assert (kept.generation.stop_reason, kept.generation.given) == (StopReason.ERROR, 3)
+
+
+def test_a_lost_bench_leaves_what_was_gone_on_with_and_where_it_came_from(
+    bench: Bench, opened: int, question: Message
+) -> None:
+    said = ask(bench, opened, question.id)
+    chats = bench.store.chats
+    pending = chats.begin_answer(opened, parent_id=question.id, model="m", sampling=PIP, edited_from=said.id, given=3)
+    chats.save_answer_text(pending, "Ten min")
+    with bench.store.write() as db:
+        db.execute("UPDATE answers SET owner_pid = 1, owner_started = 1.0")
+    assert recover_answers(bench.store) == 1
+    lost = chats.tree(opened).siblings(said.id)[-1]
+    assert (lost.content, lost.edited_from) == ("Ten min", said.id)
+    assert lost.generation is not None and lost.generation.given == 3
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_there_must_be_something_to_go_on_from(bench: Bench, opened: int, question: Message, text: str) -> None:
+    said = ask(bench, opened, question.id)
+    with pytest.raises(RefusedError, match="nothing to go on from"):
+        go_on(bench, said, text=text)
+    with pytest.raises(RefusedError, match="not an answer"):
+        go_on(bench, question)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from endpoints import FakeServer, chunk, refuses, streams
 from fakes import FakeEngine
 from samples import user
 from voting import pair, vote
 from workbench.domain.chats import StopReason
 from workbench.domain.comparisons import RaterKind, Verdict
 from workbench.domain.serving import AnswerEnd, AnswerEvent, ChatRequest, TextPiece
-from workbench.errors import NotFoundError
-from workbench.flows import compare, judging, results
+from workbench.errors import EngineError, NotFoundError
+from workbench.flows import compare, judging, registry, results
 from workbench.flows.bench import Bench
+from workbench.jobs.endpoint import EndpointClient, Patience, RoutedEngine
 
 Decide = Callable[[str, str], str]
 
@@ -137,6 +140,8 @@ def test_a_judge_that_is_stopped_keeps_what_it_said(bench: Bench) -> None:
         ("Answer A is not better.", False, ""), ("B was hardly any better", False, ""), ("A is no better", False, ""),
         ("Neither A nor B is better.", False, ""), ("Neither is perfect. B is better.", False, "right"),
         ("I cannot say", False, ""), ("", True, ""),
+        ("<think>\n[[A]]? no\n</think>\n\n[[B]]", False, "right"), ("<think>\nperhaps [[A]], but", False, ""),
+        ("<think>\n[[A]]\n</think>\n\nI cannot say", False, ""),
     ],
 )  # fmt: skip
 def test_the_last_mark_counts(text: str, exchanged: bool, verdict: str) -> None:
@@ -149,3 +154,70 @@ def test_no_answer_can_end_its_fence() -> None:
     fences = re.findall(r"<<<(?:end of )?answer [AB] (\w+)>>>", first)
     assert len(fences) == 4 and len({*fences}) == 1
     assert first != second, "the number is drawn for each request"
+
+
+# A judge on a server
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer().running() as running:
+        yield running
+
+
+def judge_there(bench: Bench, server: FakeServer, decide: Decide) -> None:
+    """Register a model on the server that thinks, gives its reasons and says what ``decide`` does of A and B."""
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        text = server.bodies[-1]["messages"][-1]["content"]
+        a, b = (re.split(f"<<<answer {name} \\w+>>>\n", text)[1].split("\n<<<end")[0] for name in "AB")
+        verdict = decide(a, b)
+        thought = chunk(reasoning_content="[[A]] or [[B]]?")
+        streams(thought, chunk("Reasons: "), chunk(verdict[:3]), chunk(verdict[3:]), chunk(finish="stop"), "[DONE]")(
+            handler
+        )
+
+    server.default = reply
+    bench.engine = RoutedEngine(FakeEngine(), EndpointClient(Patience(connect=5, silence=5, pause=0.001)))
+    registry.add_endpoint(bench, server.url, "m", name="far")
+
+
+@pytest.mark.parametrize(
+    ("decide", "agreed", "unstable", "is_heard"),
+    [(likes_fancy, 20, 0, True), (likes_the_first, 0, 20, False), (lambda a, b: "Both have merit.", 0, 0, False)],
+)
+def test_a_judge_on_a_server_is_heard_when_it_agrees_and_silent_when_it_looks_at_the_place_or_says_nothing(
+    bench: Bench, server: FakeServer, decide: Decide, agreed: int, unstable: int, is_heard: bool
+) -> None:
+    people_vote(bench, judging.FEWEST_SHARED, "tuned")
+    judge_there(bench, server, decide)
+    assert len(list(judging.judge(bench, "far"))) == judging.FEWEST_SHARED
+    assert len(server.bodies) == 2 * judging.FEWEST_SHARED
+    (one,) = judging.standings(bench)
+    assert (one.judge, one.agreement.hits, one.unstable) == ("far", agreed, unstable)
+    assert (one.scores is not None) is is_heard and bool(one.why) is not is_heard
+
+
+def test_a_pair_that_a_judge_cannot_be_asked_about_is_left_and_the_others_are_judged(
+    bench: Bench, server: FakeServer
+) -> None:
+    for number in range(6):
+        pair(bench, number)
+    judge_there(bench, server, likes_fancy)
+    server.replies += [refuses(400, {"error": {"message": "too long"}})]
+    asked = judging.judge(bench, "far")
+    with pytest.raises(EngineError, match=r"1 of 6 pairs: .*too long"):
+        list(asked)
+    assert len(bench.store.comparisons.votes(kind=RaterKind.JUDGE)) == 5
+    assert len(list(judging.judge(bench, "far"))) == 1
+
+
+def test_a_server_that_dies_is_not_asked_about_every_pair(bench: Bench, server: FakeServer) -> None:
+    for number in range(6):
+        pair(bench, number)
+    judge_there(bench, server, likes_fancy)
+    server.replies += [server.default, server.default, *[streams(chunk("Reas"))] * 3]
+    server.default = refuses(500, "gone")
+    with pytest.raises(EngineError, match="broke off in the middle"):
+        list(judging.judge(bench, "far"))
+    assert len(bench.store.comparisons.votes(kind=RaterKind.JUDGE)) == 1 and len(server.bodies) == 5

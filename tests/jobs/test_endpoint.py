@@ -492,3 +492,25 @@ def test_models_that_a_server_lists_are_known(server: FakeServer) -> None:
 def test_usage_in_the_last_chunk_counts_also_when_it_has_no_choices(server: FakeServer) -> None:
     server.default = streams(chunk("a"), chunk(finish="stop"), USAGE)
     assert ask(server)[1].tokens == 5
+
+
+@pytest.mark.parametrize("owner", ["vllm", "sglang", "workbench"])
+def test_a_server_that_can_is_asked_to_go_on_with_an_answer(server: FakeServer, owner: str) -> None:
+    server.owner = owner
+    begun = request_to(server)
+    begun = replace(begun, turns=(*begun.turns, Turn("assistant", "Hel")), go_on=True)
+    *_, end = EndpointClient(AT_ONCE).stream(begun, cancelled=threading.Event())
+    assert isinstance(end, AnswerEnd)
+    (body,) = server.bodies
+    assert body["messages"][-1] == {"role": "assistant", "content": "Hel"}
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+
+
+@pytest.mark.parametrize("owner", ["", "openai", "library"])
+def test_a_server_that_might_begin_anew_is_not_asked_to_go_on(server: FakeServer, owner: str) -> None:
+    server.owner = owner
+    begun = request_to(server)
+    begun = replace(begun, turns=(*begun.turns, Turn("assistant", "Hel")), go_on=True)
+    with pytest.raises(EngineError, match="go on") as caught:
+        list(EndpointClient(AT_ONCE).stream(begun, cancelled=threading.Event()))
+    assert "vLLM" in caught.value.hint and server.bodies == []

@@ -77,6 +77,9 @@ def _take_back_to_first_schema(path: Path) -> None:
     for table in ("removed_models", "round_pairs", "rounds", "undone_groups"):
         db.execute(f"DROP TABLE {table}")
     db.execute("DROP INDEX comparisons_repeats")
+    db.execute("DROP INDEX answers_edited_from")
+    for name in ("edited_from", "given"):
+        db.execute(f"ALTER TABLE answers DROP COLUMN {name}")
     for name in ("kind", "strength", "rubric", "live"):
         db.execute(f"ALTER TABLE ratings DROP COLUMN {name}")
     for name in ("a_identity", "b_identity", "example_id", "tags", "difference", "repeat_of", "repeat_for"):
@@ -250,3 +253,25 @@ def test_what_was_undone_before_the_step_can_be_done_again_after_it_and_no_more_
     assert store.examples.redo("goes-on") is None
     assert store.examples.redo("redoes") is not None and store.examples.get(made.id).note == "by redoes"
     assert store.examples.redo("redoes") is None
+
+
+def test_an_answer_in_the_making_of_the_schema_before_is_told_as_one_that_goes_on_from_nothing(
+    workspace: Workspace,
+) -> None:
+    store = Store.open(workspace)
+    chat = store.chats.create(title="t", system="", model="m", sampling=Sampling())
+    said = store.chats.add_message(chat.id, parent_id=None, role=Role.USER, content="hello")
+    store.chats.save_answer_text(
+        store.chats.begin_answer(chat.id, parent_id=said.id, model="m", sampling=Sampling()), "half"
+    )
+    store.close()
+    db = sqlite3.connect(workspace.database)
+    db.executescript(
+        "DROP INDEX answers_edited_from; ALTER TABLE answers DROP COLUMN edited_from;"
+        "ALTER TABLE answers DROP COLUMN given; UPDATE answers SET owner_pid = 1, owner_started = 1.0;"
+        "DELETE FROM _sqlite_migrations WHERE name = '0012_answers_that_go_on'"
+    )
+    db.close()
+    store = Store.open(workspace)
+    (lost,) = store.chats.lost_answers()
+    assert (lost.text, lost.edited_from, lost.given) == ("half", None, 0)

@@ -302,3 +302,54 @@ async def test_a_batch_that_was_left_behind_is_said_at_the_start(bench: Bench) -
     batch_flow.begin(bench, ["pip"], [(Turn("user", "q"),)], source="q.txt", sampling=Sampling())
     async with showing(bench) as (app, pilot):
         await until(pilot, lambda: "a batch waits, 0 of 1 answered" in said(app))
+
+
+async def test_c_has_the_model_go_on_where_an_answer_ends(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("half an", " answer")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q")
+        await pilot.press("escape", "c")
+        await until_text(pilot, "half an answer")
+        await until(pilot, lambda: len(bench_tree(app)) == 3 and not chat_pane(app).live)
+        assert "2/2  gone on with" in text_of(app)
+        assert examples(bench) == []
+        await pilot.press("left")
+        await until(pilot, lambda: "half an answer" not in text_of(app))
+
+
+async def test_c_on_a_question_says_that_models_go_on_with_answers(bench: Bench, engine: FakeEngine) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q")
+        await pilot.press("escape", "k", "c")
+        await until(pilot, lambda: "goes on with answers" in said(app))
+        assert len(bench_tree(app)) == 2
+
+
+async def test_from_the_editor_the_model_goes_on_with_what_a_person_began(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("wrong", " and so on")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q")
+        await pilot.press("escape", "e")
+        await until_text(pilot, "Edit this answer")
+        await pilot.press(*" but then", "ctrl+g")
+        await until_text(pilot, "wrong but then and so on")
+        await until(pilot, lambda: len(bench_tree(app)) == 3 and not chat_pane(app).live)
+        assert "begun by you" in text_of(app) and examples(bench) == []
+        message = bench.store.chats.tree(bench.store.chats.list()[0].id).path()[-1]
+        assert message.generation is not None and message.content[: message.generation.given] == "wrong but then"
+        key = f"edit:message:{message.edited_from}"
+        await until(pilot, lambda: bench.store.drafts.get(key) == "")
+
+
+async def test_what_a_person_began_stays_a_draft_when_the_model_cannot_go_on(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("wrong")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q")
+        engine.fail_to_start("no model here")
+        await pilot.press("escape", "e")
+        await until_text(pilot, "Edit this answer")
+        await pilot.press(*" but then", "ctrl+g")
+        await until(pilot, lambda: "no model here" in said(app))
+        assert len(bench_tree(app)) == 2 and "What you began is kept" in text_of(app)
+        await pilot.press("k", "e")
+        await until_text(pilot, "wrong but then")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from workbench.domain.chats import Message, Sampling
     from workbench.domain.examples import Example
     from workbench.domain.serving import EngineStatus
+    from workbench.flows.chat import AnswerNews
 
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -31,6 +34,13 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     ask.add_argument("--top-p", type=float, metavar="X")
     ask.add_argument("--max-tokens", type=positive, metavar="N")
     ask.add_argument("--regenerate", type=int, metavar="MESSAGE", help="another answer beside this one")
+    ask.add_argument(
+        "--continue",
+        type=int,
+        metavar="MESSAGE",
+        dest="goes_on",
+        help="have the model go on where this answer ends, or where TEXT in its place does",
+    )
     ask.add_argument("--n", type=positive, default=1, metavar="N", help="so many answers at once")
     ask.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file, put before the text")
     ask.add_argument("--preset", default="", metavar="P", help="system prompt and sampling of a new chat")
@@ -62,6 +72,8 @@ def chat(session: Session, args: argparse.Namespace) -> int:
             raise UsageError(f"message {args.regenerate} is not an answer", hint="see workbench chats show")
         _ask(session, message.chat_id, message.parent_id, args)
         return 0
+    if args.goes_on is not None:
+        return _go_on(session, args)
     _given_sampling(session.settings.chat.sampling, args)  # wrong values are refused before there is a chat
     attached = _attached(args.attach)
     chat_id = args.chat or _new_chat(session, args)
@@ -72,6 +84,26 @@ def chat(session: Session, args: argparse.Namespace) -> int:
         raise UsageError("there is nothing to say", hint="give a text, or pipe one in")
     said = flow.say(session.bench, chat_id, "\n\n".join([*attached, *filter(None, [text.rstrip("\n")])]))
     _ask(session, chat_id, said.id, args)
+    return 0
+
+
+def _go_on(session: Session, args: argparse.Namespace) -> int:
+    from workbench.flows import chat as flow
+
+    if args.n > 1 or args.attach or args.chat or args.system or args.preset:
+        raise UsageError("--continue takes a text, a model and sampling alone")
+    original = session.bench.store.chats.message(args.goes_on)
+    text = text_argument(args.text) if args.text else None
+    news = partial(
+        flow.go_on,
+        session.bench,
+        original.id,
+        text=text,
+        model=args.model or "",
+        sampling=_sampling(session, original.chat_id, args),
+    )
+    session.out.piece(original.content if text is None else text)
+    _follow(session, news)
     return 0
 
 
@@ -149,6 +181,21 @@ def _given_sampling(base: Sampling, args: argparse.Namespace) -> Sampling:
 def _answer(session: Session, chat_id: int, parent_id: int, args: argparse.Namespace) -> None:
     from workbench.flows import chat as flow
 
+    news = partial(
+        flow.answer,
+        session.bench,
+        chat_id,
+        parent_id=parent_id,
+        model=args.model or "",
+        sampling=_sampling(session, chat_id, args),
+    )
+    _follow(session, news)
+
+
+def _follow(session: Session, ask: Callable[..., Iterator[AnswerNews]]) -> None:
+    """Show an answer while it comes, and its figures at the end."""
+    from workbench.flows import chat as flow
+
     cancelled = threading.Event()
     message: Message | None = None
 
@@ -156,15 +203,7 @@ def _answer(session: Session, chat_id: int, parent_id: int, args: argparse.Names
         session.out.progress(status.detail)
 
     try:
-        for event in flow.answer(
-            session.bench,
-            chat_id,
-            parent_id=parent_id,
-            cancelled=cancelled,
-            model=args.model or "",
-            sampling=_sampling(session, chat_id, args),
-            on_status=show,
-        ):
+        for event in ask(cancelled=cancelled, on_status=show):
             match event:
                 case flow.AnswerNoted(text=notice):
                     session.out.end_progress()
@@ -199,6 +238,8 @@ def _print_answer(session: Session, message: Message) -> None:
             "stop_reason": generation.stop_reason.value,
             "seed": generation.sampling.seed,
             "notice": generation.notice,
+            "edited_from": message.edited_from,
+            "given": generation.given,
         }
     )
     session.out.say(f"message {message.id} in chat {message.chat_id}, {generation.model}, {generation.tokens} tokens")

@@ -125,6 +125,7 @@ def _message_row(message: Message) -> dict[str, object]:
         "model": message.generation.model if message.generation else None,
         "notice": message.generation.notice if message.generation else "",
         "edited_from": message.edited_from,
+        "given": message.generation.given if message.generation else 0,
         "created_utc": message.created_utc,
     }
 

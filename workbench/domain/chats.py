@@ -165,7 +165,8 @@ class Sampling:
 class Generation:
     """What was particular to one answer: model, sampling, timing (milliseconds) and why it ended.
 
-    ``notice`` is what the engine has to say of it, such as that the oldest turns did not fit.
+    ``notice`` is what the engine has to say of it, such as that the oldest turns did not fit. ``given`` counts the
+    characters at the beginning of the message that the model was given, and did not write now.
     """
 
     model: str
@@ -175,6 +176,7 @@ class Generation:
     duration_ms: int
     stop_reason: StopReason
     notice: str = ""
+    given: int = 0
 
     @property
     def tokens_per_second(self) -> float:
@@ -186,7 +188,8 @@ class Generation:
 class Message:
     """One node of a chat's tree. Never changed: an edit is a sibling with ``edited_from`` set.
 
-    ``generation`` is None for what a person wrote (user turns, and edited answers).
+    ``generation`` is None for what a person wrote (user turns, and edited answers). With both, a model went on from the
+    answer ``edited_from``, or from the beginning that a person made of it: the first ``generation.given`` characters.
     """
 
     id: int
@@ -335,6 +338,8 @@ class PendingAnswer:
     sampling: Sampling
     text: str
     created_utc: str
+    edited_from: int | None = None
+    given: int = 0
 
 
 def storable(text: str) -> str:

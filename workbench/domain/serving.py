@@ -13,6 +13,8 @@ from workbench.domain.endpoints import Endpoint
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16", "8bit", "4bit")
 MAX_TOP_LOGPROBS = 20
+# What a request for the rest of an answer says, by the names of vLLM and SGLang.
+GO_ON_FIELDS = {"continue_final_message": True, "add_generation_prompt": False}
 
 
 class EngineState(StrEnum):
@@ -68,6 +70,7 @@ class ChatRequest:
 
     With ``trim`` a chat that is longer than the model reads loses its oldest turns, which an ``AnswerNotice`` tells;
     without, it is refused. ``top_logprobs`` asks for each token's log-probability and that many others (0 to 20).
+    With ``go_on`` the last turn is the beginning of the answer: only what comes after it is made and given back.
     """
 
     model: ModelPlace
@@ -76,6 +79,7 @@ class ChatRequest:
     stop: tuple[str, ...] = field(default=())
     trim: bool = False
     top_logprobs: int | None = None
+    go_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)

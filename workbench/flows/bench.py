@@ -89,13 +89,14 @@ def recover_answers(store: Store) -> int:
         lost = store.chats.lost_answers()  # again, under the lock: another bench may have been first
         for answer in lost:
             if answer.text:
-                generation = Generation(answer.model, answer.sampling, 0, 0, 0, StopReason.LOST)
+                generation = Generation(answer.model, answer.sampling, 0, 0, 0, StopReason.LOST, given=answer.given)
                 store.chats.add_message(
                     answer.chat_id,
                     parent_id=answer.parent_id,
                     role=Role.ASSISTANT,
                     content=answer.text,
                     generation=generation,
+                    edited_from=answer.edited_from,
                 )
             store.chats.finish_answer(answer.id)
     return len(lost)

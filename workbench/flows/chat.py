@@ -22,6 +22,8 @@ from workbench.domain.chats import (
     Role,
     Sampling,
     StopReason,
+    Turn,
+    storable,
     title_from,
 )
 from workbench.domain.decisions import IN_CHAT, Action, Undone
@@ -145,9 +147,42 @@ def answer(
     if not turns or turns[-1].role != Role.USER.value:
         raise RefusedError("there is nothing to answer here", hint="an answer follows what a person said")
     where = place(bench, model or tree.chat.model)
-    asked = _with_seed(sampling or tree.chat.sampling)
-    keeper = _Keeper(bench, tree.chat, parent_id, where.name, asked)
-    yield AnswerStarted(keeper.answer_id, where.name, asked)
+    request = ChatRequest(where, turns, _with_seed(sampling or tree.chat.sampling), trim=True)
+    yield from _ask(bench, request, _Keeper(bench, tree.chat, parent_id, request), cancelled, on_status)
+
+
+def go_on(
+    bench: Bench,
+    message_id: int,
+    *,
+    cancelled: threading.Event,
+    text: str | None = None,
+    model: str = "",
+    sampling: Sampling | None = None,
+    on_status: OnStatus | None = None,
+) -> Iterator[AnswerNews]:
+    """Have the model go on where an answer ends, or where the person's ``text`` in its place does.
+
+    The whole becomes a sibling that tells where it came from and how much of it was given; it makes no example, for
+    nobody's whole answer stands against another's. Otherwise as ``answer``, but nothing is stored unless the model adds
+    something. Raises ``RefusedError`` when it does not.
+    """
+    tree, original = answer_in_tree(bench, message_id)
+    given = storable(original.content if text is None else text)
+    if not given.strip():
+        raise RefusedError("there is nothing to go on from", hint="ask for another answer instead")
+    where = place(bench, model or tree.chat.model)
+    turns = (*tree.prompt_for(message_id), Turn(Role.ASSISTANT.value, given))
+    request = ChatRequest(where, turns, _with_seed(sampling or tree.chat.sampling), trim=True, go_on=True)
+    keeper = _Keeper(bench, tree.chat, original.parent_id, request, original=original)
+    yield from _ask(bench, request, keeper, cancelled, on_status)
+
+
+def _ask(
+    bench: Bench, request: ChatRequest, keeper: _Keeper, cancelled: threading.Event, on_status: OnStatus | None
+) -> Iterator[AnswerNews]:
+    """What comes of one request, kept while it comes."""
+    yield AnswerStarted(keeper.answer_id, request.model.name, request.sampling)
 
     def heard(status: EngineStatus) -> None:
         keeper.save_if_due()  # the engine speaks several times a second also when no text comes
@@ -156,7 +191,6 @@ def answer(
 
     reason = StopReason.CANCELLED
     try:
-        request = ChatRequest(where, turns, asked, trim=True)
         for event in bench.engine.stream(request, cancelled=cancelled, on_status=heard):
             match event:
                 case AnswerNotice(text):
@@ -181,17 +215,26 @@ def _with_seed(sampling: Sampling) -> Sampling:
 class _Keeper:
     """Keeps the text of one answer in the store while it arrives, and makes the message at its end."""
 
-    def __init__(self, bench: Bench, chat: Chat, parent_id: int | None, model: str, sampling: Sampling) -> None:
+    def __init__(
+        self, bench: Bench, chat: Chat, parent_id: int | None, request: ChatRequest, *, original: Message | None = None
+    ) -> None:
         self._store = bench.store
         self._chat = chat
         self._parent_id = parent_id
-        self._model = model
-        self._sampling = sampling
+        self._model, self._sampling = request.model.name, request.sampling
         self.notice = ""
-        self._text = ""
+        self._text = self._given = request.turns[-1].content if request.go_on else ""
+        self._edited_from = original.id if original is not None else None
         self._began = self._saved = time.monotonic()
         self._is_dirty = self._is_over = False
-        self.answer_id = self._store.chats.begin_answer(chat.id, parent_id=parent_id, model=model, sampling=sampling)
+        self.answer_id = self._store.chats.begin_answer(
+            chat.id,
+            parent_id=parent_id,
+            model=self._model,
+            sampling=self._sampling,
+            edited_from=self._edited_from,
+            given=len(self._given),
+        )
 
     def add(self, text: str) -> None:
         """More text."""
@@ -206,7 +249,17 @@ class _Keeper:
             self._saved, self._is_dirty = time.monotonic(), False
 
     def finish(self, end: AnswerEnd) -> Message:
-        """The message, in one transaction with the end of the answer in the making."""
+        """The message, in one transaction with the end of the answer in the making.
+
+        Raises ``RefusedError``, and stores none, when nothing was added to what was given.
+        """
+        if self._given and self._text == self._given:
+            self.give_up(end.stop_reason)
+            if end.stop_reason is StopReason.CANCELLED:
+                raise RefusedError("stopped before a word was added", hint="nothing was stored")
+            raise RefusedError(
+                f"{self._model} adds nothing: to it, the answer ends here", hint="edit the end away, or ask anew"
+            )
         generation = Generation(
             model=self._model,
             sampling=self._sampling,
@@ -215,6 +268,7 @@ class _Keeper:
             duration_ms=end.duration_ms,
             stop_reason=end.stop_reason,
             notice=self.notice,
+            given=len(self._given),
         )
         chats = self._store.chats
         with self._store.write():
@@ -225,6 +279,7 @@ class _Keeper:
                 role=Role.ASSISTANT,
                 content=self._text,
                 generation=generation,
+                edited_from=self._edited_from,
             )
             if stood not in {self._chat.tip_id, self._parent_id}:  # the person went elsewhere meanwhile: stay there
                 chats.set_tip(self._chat.id, stood)
@@ -236,7 +291,7 @@ class _Keeper:
         """Store what had arrived of an answer that did not end as it should; nothing to do for one that did."""
         if self._is_over:
             return
-        if self._text:
+        if len(self._text) > len(self._given):
             elapsed_ms = round(1000 * (time.monotonic() - self._began))
             self.finish(AnswerEnd(reason, 0, 0, 0, elapsed_ms))
         else:
@@ -438,21 +493,24 @@ def _add(
 
 def source_of(tree: ChatTree, kind: SourceKind, message: Message, other: Message | None = None) -> Source:
     """Where an example made of ``message`` (over ``other``) comes from, with the models that wrote them."""
-    authors = [_author(tree, m) for m in (message, other) if m is not None]
+    authors = [author for m in (message, other) if m is not None for author in _authors(tree, m)]
     return Source(
         kind=kind,
         chat_id=message.chat_id,
         message_id=message.id,
         other_message_id=other.id if other else None,
-        models=tuple(dict.fromkeys(filter(None, authors))),
+        models=tuple(dict.fromkeys(authors)),
     )
 
 
-def _author(tree: ChatTree, message: Message) -> str:
-    """The model that wrote a message, or the text that a person made it from; empty for a person's own."""
-    while message.generation is None and message.edited_from is not None:
+def _authors(tree: ChatTree, message: Message) -> list[str]:
+    """The models that wrote a message, and the texts that it was made from; none for a person's own."""
+    models = [message.generation.model] if message.generation else []
+    while message.edited_from is not None:
         message = tree.messages[message.edited_from]
-    return message.generation.model if message.generation else ""
+        if message.generation:
+            models.append(message.generation.model)
+    return models
 
 
 def said_of(what: str, made: Sequence[tuple[Example, bool]], dataset: str) -> str:

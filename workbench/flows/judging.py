@@ -17,7 +17,7 @@ from workbench.domain.chats import Role, Sampling, Turn
 from workbench.domain.comparisons import Comparison, RaterKind, Rating, Score, Verdict, VoteDetails
 from workbench.domain.results import Share, counted, scores, standing
 from workbench.domain.serving import ChatRequest, ModelPlace, TextPiece
-from workbench.errors import NotFoundError
+from workbench.errors import EngineError, NotFoundError
 from workbench.flows.registry import place
 from workbench.flows.votes import majority
 
@@ -31,12 +31,16 @@ LEAST_AGREEMENT = 0.5
 """A judge stays silent unless Wilson's 95 % interval of its agreement with people lies above this."""
 
 ANSWER_TOKENS = 512
+MOST_FAILURES = 3
+"""After so many pairs in a row about which a judge could not be asked, it is left."""
+
 _PREFIX = "judge:"
 _MARK = re.compile(r"\[\[\s*(A|B|C|TIE)\s*\]\]", re.IGNORECASE)
 _WORD = re.compile(
     r"\b(?:answer|assistant|response)?\s*\b([AB])\b\s+(?:is|was)\s+(?!not\b|no\b|hardly\b|never\b)(?:\w+\s+)?better",
     re.IGNORECASE,
 )
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _NEITHER = re.compile(r"[^.!?\n]*\b(?:neither|nor)\b[^.!?\n]*", re.IGNORECASE)
 _ASKED = """\
 You compare two answers to the same conversation. Judge what a person would find more correct, more helpful and \
@@ -85,7 +89,9 @@ def judge(
     """Ask ``model`` about every pair that it has not judged yet; those that people voted on come first.
 
     Each pair is asked twice, with the answers exchanged. A verdict is kept when both times the same answer was better;
-    otherwise it is a tie, and the comment says what was answered each time. Raises ``EngineError``.
+    otherwise it is a tie, and the comment says what was answered each time. A pair about which it cannot be asked (too
+    long for it, say) is left and the others are judged; raises ``EngineError`` at the end then, and at once when that
+    happens to several one after another.
     """
     where = place(bench, model)
     rater = _PREFIX + where.name
@@ -93,16 +99,31 @@ def judge(
     if not waiting:
         raise NotFoundError(f"no pair waits for {where.name}", hint="workbench compare A B makes some")
     cancelled = cancelled or threading.Event()
+    failed: list[EngineError] = []
+    in_a_row = 0
     for done, comparison_id in enumerate(waiting, start=1):
         comparison = bench.store.comparisons.get(comparison_id)
-        found = _judged(bench, where, comparison, cancelled)
+        try:
+            found = _judged(bench, where, comparison, cancelled)
+        except EngineError as error:
+            failed.append(error)
+            in_a_row += 1
+            if in_a_row == MOST_FAILURES:
+                raise
+            continue
         if cancelled.is_set():
             return
+        in_a_row = 0
         yield bench.store.comparisons.rate(
             comparison_id, found[0], rater=rater, kind=RaterKind.JUDGE, details=VoteDetails(comment=found[1])
         )
         if on_progress is not None:
             on_progress(done, len(waiting))
+    if failed:
+        raise EngineError(
+            f"{where.name} could not be asked about {len(failed)} of {len(waiting)} pairs: {failed[0].message}",
+            hint="what it said of the others is kept; asking again begins with the pairs that are left",
+        )
 
 
 def _unjudged(bench: Bench, rater: str, models: Sequence[str]) -> list[int]:
@@ -145,7 +166,11 @@ def judge_prompt(prompt: tuple[Turn, ...], a: str, b: str) -> tuple[Turn, ...]:
 
 
 def read_verdict(text: str, *, exchanged: bool) -> str:
-    """``left``, ``right`` or ``tie`` of what a judge wrote; "" when it gave no verdict. The last mark counts."""
+    """``left``, ``right`` or ``tie`` of what a judge wrote; "" when it gave no verdict. The last mark counts.
+
+    What it thought before, or was still thinking when it was cut off, is no verdict.
+    """
+    text = _THOUGHT.sub("", text)
     marks = _MARK.findall(text) or _WORD.findall(_NEITHER.sub("", text))
     if not marks:
         return ""

@@ -25,6 +25,7 @@ from workbench.domain.chats import StopReason
 from workbench.domain.endpoints import KEYRING, Endpoint
 from workbench.domain.foreign_text import cell
 from workbench.domain.serving import (
+    GO_ON_FIELDS,
     AnswerEnd,
     AnswerEvent,
     ChatRequest,
@@ -51,6 +52,7 @@ LIST_BODY_BYTES = 4_000_000
 ERROR_BODY_BYTES = 65_536
 WHOLE_BODY_BYTES = 4 * LONGEST_CHARACTERS
 EVENT_CHARACTERS = 4 * LONGEST_CHARACTERS
+GOING_ON = {"vllm", "sglang", "workbench"}  # who these servers say owns their models
 _BUSY = {429, 502, 503, 529}
 _EVENT_END = re.compile(r"\n\n|\r\r|\r\n\r\n")
 
@@ -120,6 +122,8 @@ class EndpointClient:
         """
         endpoint = request.model.endpoint
         assert endpoint is not None
+        if request.go_on:
+            self._check_goes_on(endpoint)
         reading = _Reading(request, endpoint, key_of(endpoint), self._patience)
         reading.start()
         began, pieces = time.monotonic(), 0
@@ -147,6 +151,18 @@ class EndpointClient:
 
     def served(self, endpoint: Endpoint) -> list[str]:
         """The names that the server lists. Raises ``EngineError``."""
+        return [str(one["id"]) for one in self._listed(endpoint)]
+
+    def _check_goes_on(self, endpoint: Endpoint) -> None:
+        """Refuse a server that would begin a new answer instead: nothing in an answer tells that it did."""
+        owners = {str(one.get("owned_by")) for one in self._listed(endpoint)}
+        if not owners & GOING_ON:
+            raise EngineError(
+                f"{endpoint.host} does not say that it can go on with an answer",
+                hint="vLLM, SGLang and `workbench serve` can; elsewhere ask for another answer",
+            )
+
+    def _listed(self, endpoint: Endpoint) -> list[dict[str, Any]]:
         import httpx  # 80 ms
 
         headers = _headers(key_of(endpoint))
@@ -166,7 +182,8 @@ class EndpointClient:
         if answer.status_code != 200:
             raise refusal(endpoint, answer.status_code, bytes(body))
         try:
-            return [str(one["id"]) for one in json.loads(body)["data"]]
+            listed = json.loads(body)["data"]
+            return [{**one, "id": one["id"]} for one in listed]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise EngineError(f"{endpoint.host} does not list its models as OpenAI's API does") from None
 
@@ -410,6 +427,8 @@ class _Reading:
         }
         if request.stop:
             body["stop"] = list(request.stop)
+        if request.go_on:
+            body |= GO_ON_FIELDS
         for ours, theirs in self._renamed.items():
             value = body.pop(ours)
             if theirs:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from workbench.domain.chats import StopReason
 from workbench.domain.serving import (
+    GO_ON_FIELDS,
     AnswerEnd,
     AnswerEvent,
     AnswerNotice,
@@ -349,6 +350,8 @@ def _body(request: ChatRequest) -> dict[str, Any]:
     asked: dict[str, Any] = {} if top is None else {"logprobs": True, "top_logprobs": top}
     if request.trim:
         asked["truncation"] = "auto"
+    if request.go_on:
+        asked |= GO_ON_FIELDS
     return {
         "model": request.model.name,
         "messages": [turn.as_dict() for turn in request.turns],

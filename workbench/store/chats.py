@@ -245,13 +245,22 @@ class Chats:
             if not db.execute("DELETE FROM chats WHERE id = ?", [chat_id]).rowcount:
                 self.get(chat_id)
 
-    def begin_answer(self, chat_id: int, *, parent_id: int | None, model: str, sampling: Sampling) -> int:
+    def begin_answer(
+        self,
+        chat_id: int,
+        *,
+        parent_id: int | None,
+        model: str,
+        sampling: Sampling,
+        edited_from: int | None = None,
+        given: int = 0,
+    ) -> int:
         """The id under which this process will save an answer while it is being written."""
         with self._store.write() as db:
             self._check_in_chat(chat_id, parent_id)
             cursor = db.execute(
                 "INSERT INTO answers (chat_id, parent_id, model, sampling, text, owner_pid, owner_started, "
-                "created_utc) VALUES (?, ?, ?, ?, '', ?, ?, ?)",
+                "edited_from, given, created_utc) VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, ?)",
                 [
                     chat_id,
                     parent_id,
@@ -259,6 +268,8 @@ class Chats:
                     sampling_json(sampling),
                     os.getpid(),
                     process_started(os.getpid()),
+                    edited_from,
+                    given,
                     now_utc(),
                 ],
             )
@@ -334,4 +345,6 @@ def _pending(row: sqlite3.Row) -> PendingAnswer:
         sampling=sampling_from_json(row["sampling"]),
         text=row["text"],
         created_utc=row["created_utc"],
+        edited_from=row["edited_from"],
+        given=row["given"],
     )

@@ -566,3 +566,16 @@ INSERT INTO undone_groups SELECT DISTINCT rater, group_id FROM decisions WHERE s
 @MIGRATIONS(name="0011_undone_groups")
 def _undone_groups(db: Database) -> None:
     db.executescript(_UNDONE)
+
+
+# An answer in the making that goes on from another one: which, and how many characters of its text were given.
+_GOING_ON = """
+ALTER TABLE answers ADD COLUMN edited_from INTEGER REFERENCES messages(id) ON DELETE CASCADE;
+ALTER TABLE answers ADD COLUMN given INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX answers_edited_from ON answers(edited_from);
+"""
+
+
+@MIGRATIONS(name="0012_answers_that_go_on")
+def _answers_that_go_on(db: Database) -> None:
+    db.executescript(_GOING_ON)

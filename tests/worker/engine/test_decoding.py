@@ -10,7 +10,7 @@ import pytest
 
 from bare import TOKENS, Bare
 from workbench.domain.chats import StopReason
-from workbench.worker.engine.desk import Done
+from workbench.worker.engine.desk import Done, Notice
 from workbench.worker.engine.wire import Refusal
 
 pytestmark = pytest.mark.ml
@@ -310,3 +310,42 @@ def test_the_embedded_model_answers_as_it_does_under_bare_transformers(in_proces
     expected = tokenizer.decode(whole[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
     in_process.desk.register("pip", str(folder), None)
     assert in_process.ask("pip", turns[0]["content"], max_tokens=40).result()[0] == expected
+
+
+# Going on with an answer
+
+
+def test_the_rest_of_an_answer_is_what_would_have_come(in_process: Any) -> None:
+    from workbench.paths import shipped
+
+    in_process.desk.register("embedded", str(shipped("sample_data") / "model"), None)
+    question = {"role": "user", "content": "How do I cook potatoes?"}
+    whole, _ = in_process.ask("embedded", "", messages=[question], max_tokens=24).result()
+    begun = " ".join(whole.split(" ")[:4])
+    messages = [question, {"role": "assistant", "content": begun}]
+    going_on = {"continue_final_message": True, "add_generation_prompt": False}
+    rest, done = in_process.ask("embedded", "", messages=messages, max_tokens=8, **going_on).result()
+    assert rest.startswith(" ") and whole.startswith(begun + rest)
+    assert done.remembered_tokens == done.prompt_tokens - 1
+
+
+def test_a_chat_that_is_too_long_keeps_the_answer_that_is_gone_on_with(in_process: Any) -> None:
+    long = [{"role": ("user", "assistant")[n % 2], "content": f"{n} " + "x" * 60} for n in range(8)]
+    asked = in_process.ask("base", "", messages=long, continue_final_message=True, truncation="auto", max_tokens=4)
+    _, done = asked.result()
+    assert done.prompt_tokens < 256 and any(isinstance(event, Notice) for event in asked.heard)
+
+
+def test_a_template_that_changes_the_answer_is_told_of_instead_of_going_on(
+    in_process: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.engine.wire import Refusal
+
+    in_process.ask("base", "Hi").result()
+    tokenizer = in_process.scheduler._resident._base.speaker.tokenizer
+    changed = tokenizer.chat_template.replace("message['content']", "(message['content'] | upper)")
+    monkeypatch.setattr(tokenizer, "chat_template", changed)
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "well"}]
+    with pytest.raises(Refusal, match="template changes") as caught:
+        in_process.ask("base", "", messages=messages, continue_final_message=True).result()
+    assert "im_start" not in caught.value.message

@@ -122,3 +122,14 @@ def test_what_only_looked_like_a_stop_is_given_out_at_the_end() -> None:
     finder = StopFinder(["<end>"])
     assert finder.push("ab<en") == "ab"
     assert finder.flush() == "<en"
+
+
+def test_the_space_before_the_first_word_stays_when_it_goes_on_with_a_text() -> None:
+    words = {1: "Ten", 2: " minutes", 3: " more"}
+
+    def decode(tokens: Sequence[int]) -> str:
+        return "".join(words[token] for token in tokens).lstrip()  # as tokenizers of the sentencepiece kind do
+
+    assert Detokeniser(decode).push(2) == "minutes"
+    going_on = Detokeniser(decode, [1])
+    assert [going_on.push(token) for token in (2, 3)] == [" minutes", " more"]

@@ -93,3 +93,17 @@ def test_no_text_of_a_model_can_break_the_framing() -> None:
     assert sent.count(b"\n") == 2
     assert json.loads(sent.removeprefix(b"data: ")) == {"text": hostile}
     assert keep_alive("loading", hostile, base="").count(b"\n") == 2
+
+
+def test_only_an_answer_that_was_begun_is_gone_on_with() -> None:
+    question, begun = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well"}
+    fields = {"continue_final_message": True, "add_generation_prompt": False}
+    assert parse_request({"model": "m", "messages": [question, begun], **fields}).go_on
+    assert not parse_request({"model": "m", "messages": [question, begun]}).go_on
+    for wrong in (
+        {"messages": [question], **fields},
+        {"messages": [question, begun | {"content": " "}], **fields},
+        {"messages": [question, begun], **fields, "add_generation_prompt": True},
+    ):
+        with pytest.raises(Refusal, match="continue_final_message"):
+            parse_request({"model": "m", **wrong})

@@ -18,6 +18,7 @@ from workbench.domain.chats import ChatTree, Hit, Message, OutlineRow, Role
 from workbench.errors import DataError, WorkbenchError
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, Dialog
 from workbench.tui.widgets.drafted import DraftedDialog
+from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.folding import said_line
 from workbench.tui.widgets.rows import Column, RowTable
 from workbench.tui.widgets.transcript import Entry, Transcript
@@ -26,7 +27,12 @@ _SIGNS = {Role.USER: "you", Role.ASSISTANT: "", Role.SYSTEM: "system", Role.TOOL
 
 
 class CorrectionDialog(DraftedDialog):
-    """A better text in the place of an answer, and below it what was wrong with the answer."""
+    """A better text in the place of an answer, and below it what was wrong with the answer.
+
+    ``goes_on`` is True when the text is a beginning, from which the model is to go on.
+    """
+
+    BINDINGS = [Binding("ctrl+g", "go_on", "The model goes on", id="edit.go_on", show=False, priority=True)]
 
     DEFAULT_CSS = """
     CorrectionDialog Editor { height: 50vh; }
@@ -34,13 +40,25 @@ class CorrectionDialog(DraftedDialog):
 
     def __init__(self, title: str, *, value: str, draft: str, keep: Callable[[str], None], notes: bool) -> None:
         super().__init__(title, value=value, draft=draft, check=_check_text, keep=keep)
-        self.note, self._notes = "", notes
+        self.note, self._notes, self.goes_on = "", notes, False
+        if notes:
+            self._keys = "^s saves a pair · ^g the model goes on · ^x ^e $EDITOR · Esc cancels"
 
     def compose_body(self) -> ComposeResult:
         """The editor, and a line for the note."""
         yield from super().compose_body()
         if self._notes:
             yield Input(placeholder="what was wrong (optional; stored with the pair)", id="correction-note")
+
+    def action_go_on(self) -> None:
+        """Leave with what stands here as the beginning of an answer."""
+        text = self.query_one(Editor).written
+        if not self._notes or not text.strip():
+            self.show_problem("the model goes on from the beginning of an answer: there is none")
+            return
+        self.keep_draft()
+        self.goes_on = True
+        self.dismiss(text)
 
     def action_accept(self) -> None:
         """The note goes with the text."""

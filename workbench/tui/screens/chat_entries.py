@@ -30,10 +30,20 @@ def _entry(tree: ChatTree, message: Message, mark: str) -> Entry:
     if message.role is Role.USER:
         return Entry(message.id, "you", message.content, _joined(place, message.created_utc[11:16]), "user")
     who = message.generation.model if message.generation else tree.chat.model or "answer"
-    edited = "edited by you" if message.edited_from is not None else ""
+    edited = _made_from(tree, message)
     notice = f"⚠ {message.generation.notice}" if message.generation and message.generation.notice else ""
     meta = _joined(mark, place, edited, timing(message))
     return Entry(message.id, who, message.content, meta, "answer", aside=notice)
+
+
+def _made_from(tree: ChatTree, message: Message) -> str:
+    """Whose words an answer begins with, when they are not all its model's; "" when they are."""
+    if message.edited_from is None:
+        return ""
+    if message.generation is None:
+        return "edited by you"
+    begun = message.content[: message.generation.given] != tree.messages[message.edited_from].content
+    return "begun by you" if begun else "gone on with"
 
 
 def timing(message: Message) -> str:
@@ -128,7 +138,10 @@ def facts_of(tree: ChatTree, message: Message, setup: Setup) -> str:
         ]
         lines += [f"note      {made.notice}"] if made.notice else []
     if message.edited_from is not None:
-        lines.append(f"edited    from message {message.edited_from}")
+        lines.append(f"{'goes on' if made else 'edited':<9} from message {message.edited_from}")
+    if made and made.given:
+        begun = "your words" if _made_from(tree, message) == "begun by you" else "as it was"
+        lines.append(f"given     {made.given} characters, {begun}")
     siblings = tree.siblings(message.id)
     if len(siblings) > 1:
         lines += ["", f"ALTERNATIVES  ← → walk, p picks ({len(siblings)})"]

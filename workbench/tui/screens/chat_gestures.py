@@ -53,6 +53,8 @@ class ChatGestures:
             pane.notice("move to a message first (j, k)")
         elif name == "edit":
             await self._edit(message)
+        elif name == "go_on":
+            self._go_on(message)
         elif name == "external":
             self._edit_externally(message)
         elif name == "rank":
@@ -101,7 +103,9 @@ class ChatGestures:
 
         def edited(text: str | None) -> None:
             self._open = None
-            if text is not None:
+            if text is not None and dialog.goes_on:  # the draft stays until there is more than it
+                pane.talk.go_on(message, text, lambda: keep(""))
+            elif text is not None:
                 self.gesture(lambda: save(text), message, "")
             elif dialog.kept:
                 pane.notice(f"not saved: e goes on with your draft of this {_named(message)}")
@@ -111,6 +115,12 @@ class ChatGestures:
         )
         self._open = (key, dialog)
         pane.app.push_screen(dialog, edited)
+
+    def _go_on(self, message: Message) -> None:
+        if message.role is not Role.ASSISTANT:
+            self._pane.notice("the model goes on with answers; this is a message", "warning")
+            return
+        self._pane.talk.go_on(message, message.content)
 
     def closing(self) -> Sequence[Callable[[], object]]:
         """Keep what stands in the editor when the app is left."""

@@ -13,6 +13,7 @@ KEYS = [
         tooltip="Stop the answer; else to and from the transcript",
     ),
     Binding("e", "gesture('edit')", "Edit", id="chat.edit", tooltip="Edit; the original stays, a pair is made"),
+    Binding("c", "gesture('go_on')", "Continue", id="chat.go_on", tooltip="The model goes on where this answer ends"),
     Binding("s", "gesture('keep')", "Save", id="chat.keep", tooltip="Save as a demonstration"),
     Binding("plus", "gesture('up')", "Good", id="chat.up", tooltip="Thumbs up: a judgement, true"),
     Binding("minus", "gesture('down')", "Bad", id="chat.down", tooltip="Thumbs down: a judgement, false"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from textual.message import Message as TextualMessage
@@ -45,15 +45,27 @@ class AnswerOver(TextualMessage):
 class LiveAnswer:
     """An answer that is being made for one chat. ``show`` is called in the event loop with text as it comes.
 
-    Of several (``count``) the text is that of the first, the others are counted as they end.
+    Of several (``count``) the text is that of the first, the others are counted as they end. ``goes_on`` names the
+    answer that is gone on from, and the text that stands for it: the text begins with that.
     """
 
-    def __init__(self, chat_id: int, parent_id: int | None, model: str, show: Show, *, count: int = 1) -> None:
+    def __init__(
+        self,
+        chat_id: int,
+        parent_id: int | None,
+        model: str,
+        show: Show,
+        *,
+        count: int = 1,
+        goes_on: tuple[int, str] | None = None,
+    ) -> None:
         self.chat_id, self.parent_id, self.model, self.count = chat_id, parent_id, model, count
+        self._goes_on = goes_on
         self.done = 0
+        self.when_stored: Callable[[], object] | None = None
         self.cancelled = threading.Event()
         self.over = threading.Event()
-        self.text = ""
+        self.text = goes_on[1] if goes_on else ""
         self.notice = ""
         self.waits_for = "asking"
         self._show = show
@@ -87,15 +99,7 @@ class LiveAnswer:
             post(EngineSpoke(status))
 
         try:
-            for one in several.answers(
-                bench,
-                self.chat_id,
-                parent_id=self.parent_id,
-                count=self.count,
-                cancelled=self.cancelled,
-                model=self.model,
-                on_status=heard,
-            ):
+            for one in self._asked(bench, heard):
                 match one.news:
                     case flow.AnswerText(text=text) if one.number == 0:
                         pump.feed(self, text)
@@ -111,6 +115,24 @@ class LiveAnswer:
         finally:
             self.over.set()
             post(AnswerOver(self, message, failure))
+
+    def _asked(self, bench: Bench, heard: flow.OnStatus) -> Iterator[several.OneOf]:
+        if self._goes_on is not None:
+            message_id, text = self._goes_on
+            for news in flow.go_on(
+                bench, message_id, cancelled=self.cancelled, text=text, model=self.model, on_status=heard
+            ):
+                yield several.OneOf(0, news)
+            return
+        yield from several.answers(
+            bench,
+            self.chat_id,
+            parent_id=self.parent_id,
+            count=self.count,
+            cancelled=self.cancelled,
+            model=self.model,
+            on_status=heard,
+        )
 
 
 def status_text(status: EngineStatus) -> str:

@@ -80,14 +80,31 @@ class ChatTalk:
 
         pane.run_flow(lambda: pane.bench.store.chats.tree(question.chat_id), ask, group="chat", exclusive=True)
 
-    def ask(self, chat_id: int, parent_id: int | None, model: str, *, count: int = 1) -> None:
+    def go_on(self, message: Message, text: str, done: Callable[[], object] | None = None) -> None:
+        """Have the model go on from ``text``, in the place of an answer; ``done`` is called once there is more."""
+        pane = self._pane
+        model = pane.setup.model if pane.setup else ""
+        self.ask(message.chat_id, message.parent_id, model, goes_on=(message.id, text), done=done)
+
+    def ask(
+        self,
+        chat_id: int,
+        parent_id: int | None,
+        model: str,
+        *,
+        count: int = 1,
+        goes_on: tuple[int, str] | None = None,
+        done: Callable[[], object] | None = None,
+    ) -> None:
         """Ask in a chat that need not be the shown one; ``model`` is that chat's, "" the default."""
         pane = self._pane
         if chat_id in self.live:
             pane.notice(_ON_ITS_WAY)
             return
         name = model or pane.default_model
-        live = self.live[chat_id] = LiveAnswer(chat_id, parent_id, name, self._show_piece, count=count)
+        live = LiveAnswer(chat_id, parent_id, name, self._show_piece, count=count, goes_on=goes_on)
+        live.when_stored = done
+        self.live[chat_id] = live
         pane.trouble = None
         if pane.shows(chat_id) and pane.chat_tree is not None:
             pane.transcript.set_entries(entries_of(pane.chat_tree, parent_id, pane.marks))
@@ -122,8 +139,12 @@ class ChatTalk:
         if not self.live:
             pane.workbench.pump.stop()
         self.poll_engine()
+        if event.message is not None and live.when_stored is not None:
+            live.when_stored()
         if event.error is not None:
             head, text = failure_text(event.error)
+            if live.when_stored is not None:
+                text += " What you began is kept: e on the answer shows it."
             pane.trouble = Entry(NOTICE_KEY, head, text, tone="bad", markdown=False)
             pane.notice(event.error.message, "warning")
         elif live.notice:  # it stands with the answer, too

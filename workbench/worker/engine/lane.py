@@ -34,7 +34,7 @@ class Lane:
         if context_tokens is not None:
             self.limit = min(self.limit, context_tokens - len(self.prompt))
         self._generator = torch.Generator().manual_seed(row.asked.seed)
-        self._text = Detokeniser(loaded.speaker.decode)
+        self._text = Detokeniser(loaded.speaker.decode, prompt if row.asked.go_on else ())
         self._stop = StopFinder(row.asked.stop)
         self._given = 0  # characters given out
         self._chances: list[tuple[int, TokenChance]] = []  # not given out yet, with where their text begins

@@ -135,8 +135,9 @@ class Scheduler:
         if context is not None:
             context -= loaded.virtual.tokens
         if row.asked.trim and context is not None:
-            return fitted(loaded.speaker, row.asked.turns, context, row.asked.max_tokens, row.place.name)
-        prompt = loaded.speaker.encode(row.asked.turns)
+            asked = row.asked
+            return fitted(loaded.speaker, asked.turns, context, asked.max_tokens, row.place.name, go_on=asked.go_on)
+        prompt = loaded.speaker.encode(row.asked.turns, go_on=row.asked.go_on)
         if context is not None and len(prompt) > context - 1:
             raise too_long(row.place.name, len(prompt), context)
         return prompt, ""

@@ -18,15 +18,25 @@ class Speaker:
     tokenizer: Any
     end_ids: frozenset[int]
 
-    def encode(self, turns: Sequence[dict[str, str]]) -> list[int]:
-        """The prompt's token ids, ready for the answer; raises ``Refusal`` when the chat template says no."""
+    def encode(self, turns: Sequence[dict[str, str]], *, go_on: bool = False) -> list[int]:
+        """The prompt's token ids, ready for the answer, or with ``go_on`` for the rest of the last turn.
+
+        Raises ``Refusal`` when the chat template says no.
+        """
         if not self.tokenizer.chat_template:
             hint = "use a chat model, or give its folder a chat_template.jinja"
             raise Refusal("this model has no chat template", code="no_chat_template", hint=hint)
         try:
-            text = self.tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
+            text = self.tokenizer.apply_chat_template(
+                list(turns), add_generation_prompt=not go_on, continue_final_message=go_on, tokenize=False
+            )
         except TemplateError as error:
             raise Refusal(f"the model's chat template refused: {error}", code="chat_template_error") from None
+        except ValueError:  # its words have the whole chat in them
+            if not go_on:
+                raise
+            message = "this answer cannot be gone on with: the model's chat template changes what it says"
+            raise Refusal(message, code="cannot_go_on", hint="ask for another answer instead") from None
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, tokens: Sequence[int]) -> str:

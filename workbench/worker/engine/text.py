@@ -19,12 +19,13 @@ class Detokeniser:
 
     Decodes a short window of the last tokens again at each push (tokens join into characters and words), and gives out
     what is new in it. Text that ends in replacement characters may be a character cut in half: it waits.
+    ``before`` are tokens of a text that these go on with: at the beginning of a text some tokenizers drop a space.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+    def __init__(self, decode: Callable[[Sequence[int]], str], before: Sequence[int] = ()) -> None:
         self._decode = decode
-        self._window: list[int] = []
-        self._given = 0
+        self._window = list(before[-CONTEXT_TOKENS:])
+        self._given = len(decode(self._window)) if self._window else 0
 
     def push(self, token: int) -> str:
         """The text that has become certain with this token, often empty."""

@@ -15,13 +15,15 @@ ANSWER_SHARE = 4  # of the context is kept free for the answer, if it may be as 
 Turns = Sequence[dict[str, str]]
 
 
-def fitted(speaker: Speaker, turns: Turns, context: int, max_tokens: int, name: str) -> tuple[list[int], str]:
+def fitted(
+    speaker: Speaker, turns: Turns, context: int, max_tokens: int, name: str, *, go_on: bool = False
+) -> tuple[list[int], str]:
     """The prompt without its oldest turns, so that it fits, and the notice to show; an empty one if nothing went.
 
     The system prompt and the last question always stay, and take from the room for the answer when they need it.
     Raises ``Refusal`` when they alone are longer than the model reads.
     """
-    ids = speaker.encode(turns)
+    ids = speaker.encode(turns, go_on=go_on)
     whole = len(ids)
     room = context - max(1, min(max_tokens, context // ANSWER_SHARE))
     if whole <= room:
@@ -29,7 +31,7 @@ def fitted(speaker: Speaker, turns: Turns, context: int, max_tokens: int, name: 
     kept_first = 1 if turns and turns[0]["role"] == "system" else 0
     begin = kept_first
     for begin in _beginnings(speaker, turns, kept_first, context // STEP_SHARE):
-        ids = speaker.encode([*turns[:kept_first], *turns[begin:]])
+        ids = speaker.encode([*turns[:kept_first], *turns[begin:]], go_on=go_on)
         if len(ids) <= room:
             break
     if len(ids) >= context:

@@ -46,7 +46,8 @@ class Asked:
     """One checked request. ``temperature`` 0 is greedy; ``seed`` is always set.
 
     ``n`` answers are asked for, of which this is one. ``top_logprobs`` None means no log-probabilities at all. With
-    ``trim`` the oldest turns of what is longer than the model reads are left out.
+    ``trim`` the oldest turns of what is longer than the model reads are left out. With ``go_on`` the last turn is the
+    beginning of the answer.
     """
 
     model: str
@@ -61,6 +62,7 @@ class Asked:
     top_logprobs: int | None = None
     trim: bool = False
     include_usage: bool = False
+    go_on: bool = False
 
     def one(self, index: int) -> Asked:
         """The request for one of its answers: as if it had been asked for alone, with the seed after the last one's."""
@@ -76,9 +78,10 @@ def parse_request(body: Mapping[str, Any]) -> Asked:
     if limit is None:
         limit = body.get("max_tokens")
     seed = _number(body, "seed", None, whole=True)
+    turns = _turns(body.get("messages"))
     return Asked(
         model=_text(body, "model"),
-        turns=_turns(body.get("messages")),
+        turns=turns,
         temperature=_within("temperature", _number(body, "temperature", 1.0), 0.0, 5.0),
         top_p=_within("top_p", _number(body, "top_p", 1.0), 1e-6, 1.0),
         max_tokens=_whole("max_tokens", DEFAULT_MAX_TOKENS if limit is None else limit),
@@ -89,6 +92,7 @@ def parse_request(body: Mapping[str, Any]) -> Asked:
         top_logprobs=_top_logprobs(body),
         trim=body.get("truncation") == "auto",
         include_usage=_includes_usage(body.get("stream_options")),
+        go_on=_goes_on(body, turns),
     )
 
 
@@ -128,6 +132,16 @@ def _whole(field: str, value: Any, *, least: int = 1, most: int | None = None) -
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise _bad(f"{field!r} must be a whole number {bounds}")
     return value
+
+
+def _goes_on(body: Mapping[str, Any], turns: Sequence[Mapping[str, str]]) -> bool:
+    if not body.get("continue_final_message"):
+        return False
+    if body.get("add_generation_prompt"):
+        raise _bad("'continue_final_message' and 'add_generation_prompt' cannot both be true")
+    if turns[-1]["role"] != "assistant" or not turns[-1]["content"].strip():
+        raise _bad("'continue_final_message' needs a last message by the assistant with some text")
+    return True
 
 
 def _includes_usage(options: Any) -> bool:
