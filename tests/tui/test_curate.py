@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from showing import said, showing, text_of, until, until_text
 from textual import events
 
-from workbench.domain.chats import Turn, turn_from_dict
+from workbench.domain.chats import Turn
 from workbench.domain.decisions import Action
 from workbench.domain.examples import (
     NewExample,
@@ -34,7 +34,6 @@ from workbench.tui.app import WorkbenchApp
 from workbench.tui.paste_guard import PASTE_GUARD_S
 from workbench.tui.screens.curate import CuratePane
 from workbench.tui.screens.curate_entries import Pace, session_line
-from workbench.tui.widgets.editor import Editor
 
 SOURCE = Source(SourceKind.IMPORT, file="rows.jsonl", line=1)
 
@@ -552,46 +551,3 @@ async def test_a_gesture_on_many_rows_asks_first_and_is_one_undo(
         await until_text(pilot, "Undo accepting 7 examples?")
         await pilot.press("y")
         await until(pilot, lambda: {status(bench, row) for row in rows} == {Status.PENDING})
-
-
-@pytest.fixture
-def calling(bench: Bench) -> int:
-    """A question that is answered by a tool call."""
-    call = {"type": "function", "function": {"name": "search", "arguments": {"query": "tea"}}}
-    answer = turn_from_dict({"role": "assistant", "content": None, "tool_calls": [call]})
-    tools = '[{"type":"function","function":{"name":"search"}}]'
-    content = replace(demonstration([Turn("user", "which tea?")], "x"), chosen=(answer,), tools=tools)
-    return bench.store.examples.add("data", content, source=SOURCE, status=Status.PENDING, rater="importer")[0].id
-
-
-async def test_tool_calls_are_edited_as_json_and_a_mistake_keeps_the_editor_open(bench: Bench, calling: int) -> None:
-    async with showing(bench, "curate") as (app, pilot):
-        await opened(app, pilot, 1)
-        await pilot.press("e")
-        await until_text(pilot, "the tools that are offered")
-        await pilot.press(*"calls", "enter")
-        await until_text(pilot, '"query": "tea"')
-        editor = app.screen.query_one(Editor)
-        editor.write(editor.written.replace('"tea"', '"tea'))
-        await pilot.press("ctrl+s")
-        await until_text(pilot, "column")
-        editor.write('[{"function": {"name": "search", "arguments": {"query": "oolong"}}}]')
-        await pilot.press("ctrl+s")
-        await until(pilot, lambda: "oolong" in bench.store.examples.get(calling).answer_text)
-        await until_text(pilot, 'search({"query": "oolong"})')
-        await pilot.press("u")
-        await until(pilot, lambda: '"tea"' in bench.store.examples.get(calling).answer_text)
-
-
-async def test_the_tools_that_are_offered_are_shown_and_edited(bench: Bench, calling: int) -> None:
-    async with showing(bench, "curate") as (app, pilot):
-        await opened(app, pilot, 1)
-        await until_text(pilot, "TOOLS")
-        await pilot.press("enter", "j", "e")
-        await until_text(pilot, "the tools that are offered of")
-        editor = app.screen.query_one(Editor)
-        editor.write(editor.written.replace("search", "look_up"))
-        await pilot.press("ctrl+s")
-        await until(pilot, lambda: "look_up" in bench.store.examples.get(calling).content.tools)
-        await pilot.press("h")
-        await until_text(pilot, "tools")

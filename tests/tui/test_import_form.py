@@ -119,7 +119,7 @@ async def test_columns_that_no_format_knows_are_chosen_and_the_rows_follow(bench
         await pilot.press("a")
         await until_text(pilot, "answer assistant: that")
         await pilot.press("ctrl+s")
-        await until_text(pilot, "imported    1 rows into a")
+        await until_text(pilot, "imported    1 row into a")
         assert "completion=antwort" in unwrapped(text_of(app))
     found = bench.store.examples.list(parse_query(""))[0].content
     assert (found.prompt[0].content, found.chosen[0].content) == ("what", "that")
@@ -134,7 +134,7 @@ async def test_a_column_that_was_guessed_can_be_left_out(bench: Bench, tmp_path:
         await pilot.press("enter", *"-", "enter")
         await until_text(pilot, "row 1: demonstration")
         await pilot.press("ctrl+s")
-        await until_text(pilot, "imported    1 rows")
+        await until_text(pilot, "imported    1 row")
     assert bench.store.examples.list(parse_query(""))[0].content.kind is Kind.DEMONSTRATION
 
 
@@ -285,7 +285,7 @@ async def test_what_a_format_cannot_hold_is_counted_and_left_out_only_when_asked
         app.screen.query_one("#export-path", Input).value = str(target)
         app.screen.query_one("#export-format", Picker).focus()
         await pilot.press("enter", *"table", "enter")
-        await until_text(pilot, "1 rows have more than table can hold, which is refused")
+        await until_text(pilot, "1 row with more than table can hold, which is refused")
         assert "csv, packed by gzip" in text_of(app)
         await pilot.press("ctrl+s")
         await until_text(pilot, "cannot hold")
@@ -304,4 +304,4 @@ async def test_only_what_the_query_finds_is_counted(bench: Bench, rows: list[int
         await pilot.press("slash", *"second", "enter")
         await until(pilot, lambda: len(pane(app).rows.ids) == 1)
         await pilot.press("X")
-        await until_text(pilot, "1 rows (second) as trl")
+        await until_text(pilot, "1 row (second) as trl")

@@ -182,9 +182,9 @@ async def test_a_recipe_file_is_checked_shown_and_queued(data: Bench, tmp_path: 
         await pilot.press("p")
         await until_shown(pilot, "Queue a recipe")
         await pilot.press(*str(file), "enter")
-        await until_shown(pilot, "Queue 1 runs?", "company-one: sft, 28 rows")
+        await until_shown(pilot, "Queue 1 run?", "company-one: sft, 28 rows")
         await pilot.press("y")
-        await until_shown(pilot, "queued 1 runs of company", "company-one")
+        await until_shown(pilot, "queued 1 run of company", "company-one")
         assert [run.group for run in data.store.runs.list()] == ["company"]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add, positive
 from workbench.cli.session import Session, text_argument
+from workbench.domain.counting import counted
 from workbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -242,7 +243,9 @@ def _print_answer(session: Session, message: Message) -> None:
             "given": generation.given,
         }
     )
-    session.out.say(f"message {message.id} in chat {message.chat_id}, {generation.model}, {generation.tokens} tokens")
+    session.out.say(
+        f"message {message.id} in chat {message.chat_id}, {generation.model}, {counted(generation.tokens, 'tokens')}"
+    )
 
 
 def keep(session: Session, args: argparse.Namespace) -> None:

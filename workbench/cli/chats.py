@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add, add_group, positive
 from workbench.cli.session import Session, existing_file
+from workbench.domain.counting import counted
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -194,8 +195,8 @@ def chats_import(session: Session, args: argparse.Namespace) -> None:
         "reasons": list(made.reasons),
     }
     if made.skipped:
-        session.out.say(f"{made.skipped:,} rows made no chat: {'; '.join(made.reasons)}")
-    session.out.data(document, f"{len(made.chats):,} chats from {args.file} ({made.format})")
+        session.out.say(f"{counted(made.skipped, 'rows')} made no chat: {'; '.join(made.reasons)}")
+    session.out.data(document, f"{counted(len(made.chats), 'chats')} from {args.file} ({made.format})")
 
 
 def presets_list(session: Session, args: argparse.Namespace) -> None:

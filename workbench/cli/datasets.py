@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add, add_group, positive
+from workbench.domain.counting import counted
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def delete(session: Session, args: argparse.Namespace) -> int:
     found = session.bench.store.datasets.get(args.name)
     locked = session.bench.store.examples.count(parse_query("split:test"), found.name)
     test = f", {locked:,} of them in the locked test split" if locked else ""
-    if not session.confirm(f"delete {found.name} with its {found.total:,} rows{test}?"):
+    if not session.confirm(f"delete {found.name} with its {counted(found.total, 'rows')}{test}?"):
         session.out.say("nothing was deleted")
         return 1
     done = datasets.delete(session.bench, found.name)

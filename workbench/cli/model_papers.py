@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add
 from workbench.cli.session import Session
+from workbench.domain.counting import counted
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
@@ -83,7 +84,7 @@ def models_push(session: Session, args: argparse.Namespace) -> int:
     who = "everybody can read it" if args.public else "private, unless the repository is there already"
     size = sum(path.stat().st_size for path in files)
     names = ", ".join(path.name for path in files)
-    session.out.say(f"{len(files)} files, {size / 1e6:.1f} MB: {names}")
+    session.out.say(f"{counted(len(files), 'files')}, {size / 1e6:.1f} MB: {names}")
     if not session.confirm(f"put {args.name} into {args.repo} on the Hugging Face hub ({who})?"):
         return 1
     made = publishing.push(session.bench, args.name, args.repo, private=not args.public)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add, add_group, positive
 from workbench.cli.session import Session, existing_file
+from workbench.domain.counting import counted
 from workbench.domain.sweeps import GRID, SEARCHES
 from workbench.errors import UsageError
 
@@ -113,16 +114,19 @@ def _planned(session: Session, plans: Sequence[RunPlan], preflights: Sequence[di
         {"run": plan.spec.name, "after": plan.after or None, "command": plan.command, "preflight": preflight}
         for plan, preflight in zip(plans, preflights, strict=True)
     ]
-    lines = [f"{p.spec.name}: {p.spec.train_rows} rows" + (f", after {p.after}" if p.after else "") for p in plans]
+    lines = [
+        f"{p.spec.name}: {counted(p.spec.train_rows, 'rows')}" + (f", after {p.after}" if p.after else "")
+        for p in plans
+    ]
     document = {"runs": runs, "status": "planned", "group": plans[0].spec.group}
-    session.out.data(document, "\n".join([*lines, f"{len(plans)} runs; nothing was started"]))
+    session.out.data(document, "\n".join([*lines, f"{counted(len(plans), 'runs')}; nothing was started"]))
     return 0
 
 
 def _queued(session: Session, args: argparse.Namespace, runs: Sequence[Run], group: str) -> int:
     from workbench.cli.training import follow, run_row
 
-    session.out.say(f"queued {len(runs)} runs of {group}; they go on when this terminal is gone")
+    session.out.say(f"queued {counted(len(runs), 'runs')} of {group}; they go on when this terminal is gone")
     if args.wait:
         runs = [follow(session, run) for run in runs]
     rows = [run_row(run) | {"run": run.name} for run in runs]
@@ -210,4 +214,4 @@ def sweep_ask(session: Session, args: argparse.Namespace) -> None:
                 time.sleep(ASK_SECONDS)
     except Timeout:
         session.out.say(f"somebody asks for {args.sweep} already")
-    session.out.data({"sweep": args.sweep, "asked": asked}, f"queued {asked} runs of {args.sweep}")
+    session.out.data({"sweep": args.sweep, "asked": asked}, f"queued {counted(asked, 'runs')} of {args.sweep}")

@@ -14,11 +14,12 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 from workbench.domain.chats import Turn
 from workbench.domain.checks import TokenCount
+from workbench.domain.counting import counted
 from workbench.domain.examples import Example, Kind, Split, Status
 from workbench.domain.methods import KnobValue
 
@@ -125,8 +126,8 @@ class Measuring:
     _prompt_words: array[int] = field(default_factory=lambda: array("q"))
     _answer_words: array[int] = field(default_factory=lambda: array("q"))
     _sample: list[tuple[int, int, str]] = field(default_factory=list)
-    _seen: set[int] = field(default_factory=set)
-    _prompts: Counter[int] = field(default_factory=Counter)
+    _seen: array[int] = field(default_factory=lambda: array("q"))  # hashes: 8 bytes a row, a set has 60
+    _prompts: array[int] = field(default_factory=lambda: array("q"))
     _measured: int = 0
     _longer: int = 0
     _pairs: int = 0
@@ -158,9 +159,9 @@ class Measuring:
             self._pairs += 1
             self._longer += chosen_words > rejected_words
         asked = hash(prompt)
-        self._seen.add(hash((content.kind, content.label, asked, chosen, rejected)))
+        self._seen.append(hash((content.kind, content.label, asked, chosen, rejected)))
         if content.prompt:
-            self._prompts[asked] += 1
+            self._prompts.append(asked)
         self._draw(example)
 
     def _draw(self, example: Example) -> None:
@@ -195,8 +196,8 @@ class Measuring:
             compared=len(compared),
             labels={name: self.labels[name] for name in ("up", "down")} if self.labels else {},
             chosen_longer=self._longer / self._pairs if self._pairs else None,
-            duplicates=self._measured - len(self._seen),
-            repeated_prompts=sum(count - 1 for count in self._prompts.values()),
+            duplicates=self._measured - _different(self._seen),
+            repeated_prompts=len(self._prompts) - _different(self._prompts),
             estimate=estimate,
             tokens=tokens,
         )
@@ -267,7 +268,9 @@ def meanings(found: Statistics) -> dict[str, str]:
         told["prompt_words"] = "Prompts much unlike these in length are new to the tuned model."
     if found.answer_words is not None:
         middle = found.answer_words.median
-        told["answer_words"] = f"The tuned model will answer about as long as these: {middle:,} words in the middle."
+        told["answer_words"] = (
+            f"The tuned model will answer about as long as these: {counted(middle, 'words')} in the middle."
+        )
     told |= _diversity_meanings(found) | _balance_meanings(found)
     if found.estimate is not None:
         told["estimate"] = (
@@ -319,6 +322,10 @@ def _plain(turns: Sequence[Turn]) -> tuple[tuple[str, ...], int]:
         said += (turn.role, " ".join(words))
         count += len(words)
     return tuple(said), count
+
+
+def _different(hashes: Iterable[int]) -> int:
+    return sum(1 for _ in groupby(sorted(hashes)))
 
 
 def _drawn(example_id: int) -> int:

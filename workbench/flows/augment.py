@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from workbench.errors import DataError, NotFoundError, RefusedError, UsageError
 from workbench.flows.check import look_at
 from workbench.flows.gate import counted, stream
 from workbench.flows.registry import place
+from workbench.store.bulk import in_pieces
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -33,6 +34,7 @@ REQUEST = (
     "Answer with the new question only.\n\n{prompt}"
 )
 _LONGEST_TOKENS = 256
+_AT_ONCE = 50  # rows in one transaction, to begin with
 _QUOTES = re.compile(r"^[\"'“„»«]+|[\"'”“«»]+$")
 
 OnProgress = Callable[[int, int], None]
@@ -72,9 +74,17 @@ def by_templates(bench: Bench, dataset: str, file: Path, *, limit: int = 0) -> A
     seeds = _seeds(bench, name)
     made = [(seed, template) for seed in seeds for template in templates]
     made = made[:limit] if limit else made
-    rows = [_from_template(seed, template, file) for seed, template in made]
-    added, duplicates = bench.store.examples.add_many(name, rows, rater=bench.rater, status=Status.PENDING)
-    return Augmented(name, len({seed.id for seed, _ in made}), added, duplicates)
+    examples, group, counts = bench.store.examples, 0, [0, 0]
+
+    def write(_: object, places: Sequence[int]) -> None:
+        nonlocal group
+        group = group or examples.new_group(bench.rater)
+        rows = [_from_template(*made[at], file) for at in places]
+        done = examples.add_many(name, rows, rater=bench.rater, status=Status.PENDING, group=group)
+        counts[:] = [before + now for before, now in zip(counts, done, strict=True)]
+
+    in_pieces(bench.store, range(len(made)), write, first=_AT_ONCE)
+    return Augmented(name, len({seed.id for seed, _ in made}), *counts)
 
 
 def by_paraphrase(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench import __version__
+from workbench.domain.counting import counted
 from workbench.domain.examples import Example
 from workbench.domain.foreign_text import clean
 from workbench.errors import RefusedError
@@ -54,7 +55,10 @@ def card_text(name: str, tally: Tally, *, format: str, container: str, query: st
     lines = ["---", "configs:", "- config_name: default", "  data_files:"]
     lines += [f"  - split: train\n    path: {json.dumps(file)}" for file in files]
     lines += ["---", "", MARKER, f"# {_plain(name)}", ""]
-    lines += [f"{tally.rows:,} rows, {tally.words:,} words, exported by workbench {__version__}.", ""]
+    lines += [
+        f"{counted(tally.rows, 'rows')}, {counted(tally.words, 'words')}, exported by workbench {__version__}.",
+        "",
+    ]
     lines += [f"- format: {format}", f"- container: {container}", f"- query: `{_plain(query)}`", ""]
     for what, found in tally.counts.items():
         if found:

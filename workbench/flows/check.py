@@ -137,6 +137,18 @@ def run(
     return Report(len(looking.ids), left, skipped, len(fixed.mended), len(fixed.rejected))
 
 
+def summary(
+    bench: Bench,
+    *,
+    dataset: str = "",
+    on_progress: OnProgress | None = None,
+    cancelled: threading.Event | None = None,
+) -> tuple[str, int]:
+    """``run`` on a dataset, with only what a status line says of it: the sentence, and how many checks did not run."""
+    report = run(bench, dataset=dataset, on_progress=on_progress, cancelled=cancelled)
+    return report.sentence(), len(report.skipped)
+
+
 def look_at(content: Content) -> list[Finding]:
     """What the cheap checks find in one content: microseconds, for rows on their way in."""
     return checks.look(content, checks.row_checks(cheap=True))

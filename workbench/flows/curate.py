@@ -46,6 +46,8 @@ _LONGEST_TAG = 64
 _AT_ONCE = 50  # rows of which the text is written anew in one transaction, to begin with
 SYSTEM = "system"
 """The system turn as a part: it may be written where there is none, and be taken away."""
+BY_NUMBER = ("id", "-id")
+"""The orders in which a list stands without being sorted."""
 TOOLS = "tools"
 """The tools that are offered as a part: a JSON list."""
 

@@ -384,6 +384,11 @@ def delete(bench: Bench, name: str) -> Done:
     return Done(f"deleted {dataset.name} ({counted(len(ids))}); `workbench examples undo` brings it back", group)
 
 
+def count(bench: Bench, dataset: str = "", query: str = "") -> int:
+    """How many rows a dataset has, or what a query finds in it; "" means all."""
+    return bench.store.examples.count(parse_query(query), dataset or None)
+
+
 def shown(bench: Bench) -> list[Dataset]:
     """The datasets that have rows."""
     return [dataset for dataset in bench.store.datasets.list() if dataset.total]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import checks
+from workbench.domain import counting
 from workbench.domain.checks import (
     Finding,
     HeldOutRow,
@@ -138,7 +139,7 @@ def stream(bench: Bench, query: Query, dataset: str) -> Iterator[Example]:
 
 def counted(count: int) -> str:
     """``1 row``, ``2,000 rows``."""
-    return f"{count:,} {'row' if count == 1 else 'rows'}"
+    return counting.counted(count, "rows")
 
 
 def _in_split(bench: Bench, split: Split, *, strict: bool) -> Iterator[HeldOutRow]:

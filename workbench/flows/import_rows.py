@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import checks, formats
+from workbench.domain import counting
 from workbench.domain.chats import storable
 from workbench.domain.checks import Severity
 from workbench.domain.examples import Content, Kind, NewExample, Source, SourceKind
@@ -256,7 +257,7 @@ class RowReader:
             yield f"columns not taken: {', '.join(sorted(self._ignored))}"
 
     def _left_out(self) -> Iterator[str]:
-        return (f"left out {number:,} {reason}" for reason, number in sorted(self.left_out.items()))
+        return (f"left out {counting.counted(number, reason)}" for reason, number in sorted(self.left_out.items()))
 
     def _lines(self) -> Iterator[Line]:
         """The lines, mapped, after the first ones have told the format."""

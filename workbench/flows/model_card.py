@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import __version__
+from workbench.domain.counting import counted
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.pages import Table, plain, table_lines
 from workbench.errors import NotFoundError, RefusedError, RunError
@@ -99,12 +100,15 @@ def _origin(model: Model, base: Model | None, facts: RunFacts | None) -> Iterato
     if facts is None:
         return
     spec = facts.spec
-    yield "run", f"{spec.name}: {spec.method}, preset {spec.preset}, seed {spec.seed}, {facts.status.step} steps"
+    yield (
+        "run",
+        f"{spec.name}: {spec.method}, preset {spec.preset}, seed {spec.seed}, {counted(facts.status.step, 'steps')}",
+    )
     for name, rows, path in (
         ("trained on", spec.train_rows, facts.directory.train_file),
         ("measured on", spec.eval_rows, facts.directory.eval_file),
     ):
-        yield name, f"{rows:,} rows of {spec.dataset}, SHA-256 {file_hash(path)}"
+        yield name, f"{counted(rows, 'rows')} of {spec.dataset}, SHA-256 {file_hash(path)}"
     versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
     yield "versions", versions
 

@@ -27,7 +27,7 @@ def _score(row: Row) -> int:
 
 def _read(row: Row) -> Sequence[Part]:
     if row.get("model_type") != "task_run":
-        return [LeftOut(f"Kiln records of the type {row.get('model_type')}")]
+        return [LeftOut(f"records of Kiln's type {row.get('model_type')}")]
     output = row.get("output")
     if not isinstance(output, Mapping):
         raise DataError("'output' is not an object")

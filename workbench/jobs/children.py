@@ -60,7 +60,7 @@ def converse(
                 raise _failure(module, code, said.read().decode("utf-8", "replace"))
         finally:
             stopped.set()
-            process.kill()
+            _kill(process)
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
@@ -80,8 +80,24 @@ def _feed(process: subprocess.Popen[str], lines: Iterable[str], stopped: threadi
 def _end_when(cancelled: threading.Event, process: subprocess.Popen[str], stopped: threading.Event) -> None:
     while not stopped.wait(_WATCH_S):
         if cancelled.is_set():
-            process.kill()
+            _kill(process)
             return
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """The child, and what it has started itself: that would work on for nobody."""
+    if process.poll() is not None:
+        return
+    import psutil  # 15 ms
+
+    try:
+        started = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        started = []
+    process.kill()
+    for child in started:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _failure(module: str, code: int, said: str) -> WorkbenchError:

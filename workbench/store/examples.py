@@ -121,12 +121,17 @@ class Examples:
         with self._store.write():
             return self._decisions.begin(rater)
 
-    def add_many(self, dataset: str, rows: Iterable[NewExample], *, rater: str, status: Status) -> tuple[int, int]:
-        """How many were new and how many the dataset had already; all in one transaction, undone by one undo."""
+    def add_many(
+        self, dataset: str, rows: Iterable[NewExample], *, rater: str, status: Status, group: int | None = None
+    ) -> tuple[int, int]:
+        """How many were new and how many the dataset had already; all in one transaction, undone by one undo.
+
+        ``group`` as for ``add``.
+        """
         counts = {_INSERTED: 0, _REVIVED: 0, _PRESENT: 0}
         with self._store.write() as db:
             dataset_id = self._store.datasets.ensure_id(dataset)
-            group = self._decisions.begin(rater)
+            group = group or self._decisions.begin(rater)
             last = db.execute("SELECT coalesce(max(id), 0) FROM examples").fetchone()[0]
             for new in rows:
                 new = new if new.status else replace(new, status=status)
@@ -516,14 +521,18 @@ def _example(row: sqlite3.Row) -> Example:
         source=source_of(row["source"]),
         status=Status(row["status"]),
         split=Split(row["split"]),
-        tags=tuple(json.loads(row["tags"])),
+        tags=_names(row["tags"]),
         note=row["note"],
         rating=row["rating"],
         rater=row["rater"],
         created_utc=row["created_utc"],
         updated_utc=row["updated_utc"],
-        flags=tuple(json.loads(row["flags"])),
+        flags=_names(row["flags"]),
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text)) if text != "[]" else ()  # as for most rows
 
 
 def _short(row: sqlite3.Row) -> ExampleRow:
@@ -536,8 +545,8 @@ def _short(row: sqlite3.Row) -> ExampleRow:
         prompt=row["prompt"],
         answer=row["answer"],
         source=SourceKind(row["source_kind"]),
-        tags=tuple(json.loads(row["tags"])),
-        flags=tuple(json.loads(row["flags"])),
+        tags=_names(row["tags"]),
+        flags=_names(row["flags"]),
         note=row["note"],
     )
 

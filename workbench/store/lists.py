@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.domain.examples import Kind, Status
 from workbench.domain.queries import Filter, Query
@@ -30,6 +30,9 @@ _FEW = 2000
 # SQLite asks this often (in steps of its machine) whether it should go on: every few milliseconds.
 _STEPS = 200_000
 _BY_ID = {"id": "", "-id": " DESC"}
+# Columns of the narrow index that have few values. Rows without one come last, in the order of their ids.
+_BY_FACT = {"words": "e.words", "status": "e.status", "rating": "e.rating"}
+_IDS_FORWARD = {"-rating"}
 Span = tuple[int, int]
 _EVERYWHERE: Span = (0, 2**63 - 1)
 _NOWHERE: Span = (1, 0)
@@ -91,6 +94,8 @@ class Lists:
         with _interrupted_by(self._store.read(), cancelled):
             if order in _BY_ID:
                 yield from self._by_id(read, span, order)
+            elif order.removeprefix("-") in _BY_FACT:
+                yield self._by_fact(read, span, order)
             else:
                 yield from self._sorted(read, span, order)
 
@@ -202,6 +207,34 @@ class Lists:
             if len(piece.ids) < PIECE:
                 return
             low, high = (piece.ids[-1] + 1, high) if order == "id" else (low, piece.ids[-1] - 1)
+
+    def _by_fact(self, read: Reading, span: Span, order: str) -> Piece:
+        """All of a list in the order of a column with few values: the ids come in order, and are laid on the heap of
+        their value. SQLite would sort a million pairs, and hand them over one by one."""
+        column, counts = _BY_FACT[order.removeprefix("-")], dict.fromkeys(Status, 0)
+        heaps: dict[Any, array[int]] = {}
+        low, high = span
+        while True:
+            inside = _inside(read, (low, high))
+            sql = (
+                f"SELECT json_group_array(id), json_group_array(value), {_TALLY} FROM (SELECT {read.id} AS id, "
+                f"e.status AS status, {column} AS value FROM {read.source} WHERE {inside.sql} "
+                f"ORDER BY {read.id} LIMIT {PIECE}) e"
+            )
+            found, values, *tally = self._store.read().execute(sql, inside.values).fetchone()
+            ids = json.loads(found)
+            for example_id, value in zip(ids, json.loads(values), strict=True):
+                if (heap := heaps.get(value)) is None:
+                    heap = heaps[value] = array("q")
+                heap.append(example_id)
+            counts = {status: counts[status] + n for status, n in _tally(tally).items()}
+            if len(ids) < PIECE:
+                break
+            low = ids[-1] + 1
+        whole, is_back = array("q"), order.startswith("-")
+        for value in sorted((value for value in heaps if value is not None), reverse=is_back):
+            whole.extend(heaps[value][::-1] if is_back and order not in _IDS_FORWARD else heaps[value])
+        return Piece(whole + heaps.get(None, array("q")), counts)
 
     def _sorted(self, read: Reading, span: Span, order: str) -> Iterator[Piece]:
         inside = _inside(read, span)

@@ -32,7 +32,7 @@ def _turn_json(turn: Turn) -> str:
 
 def turns_from_json(text: str) -> tuple[Turn, ...]:
     """The turns of a column."""
-    return tuple(Turn(*fields) for fields in json.loads(text))
+    return tuple([Turn(*fields) for fields in json.loads(text)]) if text != "[]" else ()
 
 
 def sampling_json(sampling: Sampling) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from workbench.domain.counting import counted
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.serving import EngineState, EngineStatus
 from workbench.errors import NotFoundError, RunError, WorkbenchError
@@ -161,8 +162,10 @@ def _way(model: Model, origin: Lineage) -> list[tuple[str, str]]:
     run, spec = origin.run, origin.spec
     if run is not None:
         gain = held_out_gain(run)
-        lines.append(("made by", f"run {run.name}: {run.method}, {run.step} steps" + (f", {gain}" if gain else "")))
-        examples = f", {len(set(spec.example_ids)):,} examples" if spec else ""
+        lines.append(
+            ("made by", f"run {run.name}: {run.method}, {counted(run.step, 'steps')}" + (f", {gain}" if gain else ""))
+        )
+        examples = f", {counted(len(set(spec.example_ids)), 'examples')}" if spec else ""
         lines.append(("trained on", f"{run.dataset}{examples}"))
         if spec and spec.adapter:
             lines.append(("went on from", spec.adapter))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from textual.timer import Timer
 
 from workbench.domain.batches import Batch, BatchState
+from workbench.domain.counting import counted
 from workbench.errors import UsageError, WorkbenchError
 from workbench.flows import batch as flow
 from workbench.flows.prompts import prompt_rows
@@ -100,7 +101,7 @@ class ChatBatches:
                 pane.workbench.report(error)
 
         def begun(batch: Batch) -> None:
-            pane.notice(f"batch {batch.id}: {batch.total:,} prompts are being asked, also when you quit")
+            pane.notice(f"batch {batch.id}: asking {counted(batch.total, 'prompts')}, also when you quit")
             self._watch(batch.id)
 
         pane.run_flow(begin, begun, group="batches", failed=failed)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.domain.counting import counted
 from workbench.errors import DataError
 from workbench.flows import chats as flow
 from workbench.tui.messages import ChatsChanged
@@ -80,7 +81,7 @@ class ChatMenu:
         pane = self._pane
 
         def taken(made: flow.ImportedChats) -> None:
-            others = f"; {made.skipped:,} rows made none: {made.reasons[0]}" if made.skipped else ""
+            others = f"; {counted(made.skipped, 'rows')} made none: {made.reasons[0]}" if made.skipped else ""
             count = len(made.chats)
             pane.notice(f"{count:,} chat{'' if count == 1 else 's'} from {made.format}{others}")
             pane.tell(ChatsChanged())

@@ -147,7 +147,7 @@ class CuratePane(Pane):
             rows=len(rows.ids),
             row=rows.cursor + 1,
             marked=rows.marked_count,
-            is_reading=self.list.is_reading,
+            reading="sorting…" if self.list.is_sorting else "reading…" if self.list.is_reading else "",
         )
         self.query_one("#curate-headline", Static).update(cell(head, width))
         line = session_line(self.list.counts, self.pace, self._last)
@@ -508,9 +508,12 @@ class CuratePane(Pane):
         self.action_reload()
 
     def show_order(self, order: str) -> None:
-        """Show the rows in this order."""
+        """Show the rows in this order: by number around the one under the cursor, else from the first on."""
         self.order = order
-        self.action_reload()
+        if order in flow.BY_NUMBER:
+            self.action_reload()
+        else:
+            self.list.read(from_top=True)
 
     def action_copy(self) -> None:
         """``y``"""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from workbench import checks
+from workbench.domain.counting import counted
 from workbench.domain.examples import Split
 from workbench.domain.queries import View
 from workbench.flows import curate as flow
@@ -88,7 +89,7 @@ class CurateAsks:
 
         def read() -> list[Choice]:
             found = datasets.shown(pane.bench)  # not those whose rows are all deleted
-            named = [Choice(d.name, d.name, f"{d.total:,} rows, {d.pending:,} pending") for d in found]
+            named = [Choice(d.name, d.name, f"{counted(d.total, 'rows')}, {d.pending:,} pending") for d in found]
             return [Choice("", "all datasets"), *named]
 
         def chosen(name: str | None) -> None:

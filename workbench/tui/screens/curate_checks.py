@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
+from workbench.domain.counting import counted
 from workbench.errors import WorkbenchError
-from workbench.flows import check
+from workbench.flows import apart, check, datasets
 from workbench.flows import curate as flow
 from workbench.tui.screens.curate_entries import finding_of
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog
@@ -46,7 +47,7 @@ class CurateChecks:
         choices = [Choice(_STOP, "stop the checks")] if self._running else [Choice(_RUN, f"run the checks on {where}")]
         if found:
             choices.append(Choice(_ANY, "show every row with a finding", _ANY))
-        choices += [Choice(f"check:{name}", f"show {name}", f"{n:,} row{'s' * (n != 1)}") for name, n in found.items()]
+        choices += [Choice(f"check:{name}", f"show {name}", counted(n, "rows")) for name, n in found.items()]
 
         def chosen(value: str | None) -> None:
             if value == _RUN:
@@ -67,16 +68,17 @@ class CurateChecks:
         def told(title: str, seen: int, total: int) -> None:
             pane.post_message(CheckProgress(f"checks: {title} {seen:,}/{total:,}"))
 
-        def look() -> check.Report:
-            return check.run(bench, dataset=dataset, on_progress=told, cancelled=cancelled)
+        def look() -> tuple[str, int]:
+            how: dict[str, Any] = {"rows": datasets.count(bench, dataset), "on_progress": told, "cancelled": cancelled}
+            return apart.call(check.summary, bench, dataset=dataset, **how)
 
         pane.run_flow(look, self._done, group="checks", failed=self._failed)
 
-    def _done(self, report: check.Report) -> None:
+    def _done(self, said: tuple[str, int]) -> None:
         pane = self._pane
         self._ended()
-        skipped = f"; {len(report.skipped)} not run, they need a model" if report.skipped else ""
-        pane.notice(f"{report.sentence()}{skipped}; C shows the rows")
+        sentence, skipped = said
+        pane.notice(sentence + (f"; {skipped} not run, they need a model" if skipped else "") + "; C shows the rows")
         pane.reread()
 
     def _failed(self, error: BaseException) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from workbench.domain.chats import Turn
 from workbench.domain.checks import Finding, Severity
+from workbench.domain.counting import counted
 from workbench.domain.decisions import Decision
 from workbench.domain.examples import Example, ExampleRow, Kind, Source, Status
 from workbench.domain.runs import ExampleScore
@@ -161,7 +162,14 @@ def _turn(key: int, turn: Turn, part: str, tone: str) -> Entry:
     if part == "PROMPT" and turn.role == "user":
         name = "PROMPT"
     words = len(turn.shown.split())
-    return Entry(key, name, turn.shown, f"{len(turn.shown):,} characters, {words:,} words", tone, markdown=False)
+    return Entry(
+        key,
+        name,
+        turn.shown,
+        f"{counted(len(turn.shown), 'characters')}, {counted(words, 'words')}",
+        tone,
+        markdown=False,
+    )
 
 
 def _decision(decision: Decision) -> str:
@@ -199,11 +207,9 @@ class Pace:
         return 60 * (len(self.moments) - 1) / (self.moments[-1] - self.moments[0])
 
 
-def headline(
-    dataset: str | None, filter: str, order: str, *, rows: int, row: int, marked: int, is_reading: bool
-) -> str:
-    """What is listed, how much of it, and where one is; while it is being read the number is the one so far."""
-    parts = [dataset or "all datasets", f"{rows:,}+ rows, reading…" if is_reading else f"{rows:,} rows"]
+def headline(dataset: str | None, filter: str, order: str, *, rows: int, row: int, marked: int, reading: str) -> str:
+    """What is listed, how much of it, and where one is; ``reading`` says why the number is only the one so far."""
+    parts = [dataset or "all datasets", f"{rows:,}+ rows, {reading}" if reading else counted(rows, "rows")]
     parts += [f"row {row:,}"] if rows else []
     parts += [f"{marked:,} marked"] if marked else []
     parts += [f"by {order}"] if order != "id" else []

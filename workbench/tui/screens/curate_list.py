@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # The counts are read again at most this often, and never for more than a tenth of the time.
 COUNT_EVERY_S = 0.3
 REMEMBER_AFTER_S = 0.5
+REST_AFTER_S = 0.05
 
 
 class CurateList:
@@ -36,6 +37,7 @@ class CurateList:
         self._count_missed = False
         self.counts: dict[Status, int] = {}
         self.is_reading = True
+        self.is_sorting = False  # what stands in the list is still what was there before
 
     def closing(self) -> Sequence[Callable[[], object]]:
         """Read no further; what is given back keeps the place."""
@@ -45,13 +47,18 @@ class CurateList:
 
     # --- reading -----------------------------------------------------------------------------------------------
 
-    def read(self, keep: int | None = None) -> None:
-        """Show the rows around ``keep``, or the first ones, then all of them; what was being read is dropped."""
+    def read(self, keep: int | None = None, *, from_top: bool = False) -> None:
+        """Show the rows around ``keep``, or the first ones, then all of them; what was being read is dropped.
+
+        ``from_top`` puts the cursor on the first row.
+        """
         pane = self._pane
         bench, text, dataset, order = pane.bench, pane.filter, pane.dataset, pane.order
         self._cancelled.set()
         self._cancelled = cancelled = threading.Event()
-        self.is_reading = True
+        self.is_reading, self.is_sorting = True, order not in flow.BY_NUMBER
+        if self.is_sorting:
+            pane.show_lines()
         if self._counting is not None:  # the counts come with the list
             self._counting.stop()
             self._counting = None
@@ -60,12 +67,15 @@ class CurateList:
             if cancelled.is_set():
                 return
             if len(window.ids) or window.is_all:
+                self.is_sorting = False
                 pane.rows.set_ids(window.ids, keep=keep, partial=not window.is_all)
+                if from_top:
+                    pane.rows.cursor = 0
             if window.is_all:
                 self.is_reading = False
                 self.count_soon()
-            else:  # paint first: the rest takes a core of its own for a while
-                pane.call_after_refresh(rest)
+            else:  # paint first: the rest takes a core of its own for a while, and slows the painting down
+                pane.set_timer(REST_AFTER_S, rest)
             pane.show_lines()
 
         def rest() -> None:
@@ -78,7 +88,7 @@ class CurateList:
         def show_all(listed: Piece) -> None:
             if not cancelled.is_set():
                 pane.rows.set_ids(listed.ids, keep=pane.rows.current_id if pane.rows.is_partial else keep)
-                self.is_reading, self.counts = False, listed.counts
+                self.is_reading, self.is_sorting, self.counts = False, False, listed.counts
                 if self._count_missed:  # somebody decided while it was read
                     self.count_soon()
                 pane.show_lines()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -18,10 +18,11 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
+from workbench.domain.counting import counted
 from workbench.domain.datasets import Dataset
 from workbench.domain.decisions import Action, Newest, Undone
 from workbench.errors import WorkbenchError
-from workbench.flows import curate
+from workbench.flows import apart, curate
 from workbench.flows import datasets as flow
 from workbench.tui.safety import cell, safe
 from workbench.tui.screens.dataset_entries import figures_content, readiness_content
@@ -121,15 +122,10 @@ class DatasetDialog(Dialog[str]):
         bench, dataset = self.bench, self.dataset
         model = self.model or await asyncio.to_thread(_default_model, bench)
         try:
-            found = await asyncio.to_thread(
-                flow.statistics,
-                bench,
-                dataset,
-                query=self.query_text,
-                model=model if self._wants_tokens else "",
-                on_progress=self._hear,
-                cancelled=cancelled,
-            )
+            rows = await asyncio.to_thread(flow.count, bench, dataset, self.query_text)
+            hearing: dict[str, Any] = {"rows": rows, "on_progress": self._hear, "cancelled": cancelled}
+            asked: dict[str, Any] = {"query": self.query_text, "model": model if self._wants_tokens else ""}
+            found = await asyncio.to_thread(lambda: apart.call(flow.statistics, bench, dataset, **hearing, **asked))
             self._put("#dataset-numbers", figures_content(found, self._width))
             if not dataset:
                 self._put("#dataset-verdict", safe("Readiness is told for one dataset: choose one (D)."))
@@ -137,7 +133,7 @@ class DatasetDialog(Dialog[str]):
                 self._put("#dataset-verdict", safe("There is no model here to be ready for: F8 adds one."))
             else:
                 verdict = await asyncio.to_thread(
-                    flow.ready, bench, dataset, model=model, on_progress=self._hear, cancelled=cancelled
+                    lambda: apart.call(flow.ready, bench, dataset, model=model, **hearing)
                 )
                 self._put("#dataset-verdict", readiness_content(verdict, dataset, model))
         except WorkbenchError as error:
@@ -307,7 +303,7 @@ class DatasetDialog(Dialog[str]):
 
 
 def _counts(dataset: Dataset) -> str:
-    return f"{dataset.total:,} rows, {dataset.pending:,} pending"
+    return f"{counted(dataset.total, 'rows')}, {dataset.pending:,} pending"
 
 
 def _default_model(bench: Bench) -> str:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.domain.counting import counted
 from workbench.domain.datasets import Dataset, Shares
 from workbench.domain.mixing import Part
 from workbench.domain.queries import parse_query
 from workbench.errors import UsageError
-from workbench.flows import augment
+from workbench.flows import apart, augment
 from workbench.flows import datasets as flow
 from workbench.tui.widgets.dialogs import ConfirmDialog
 from workbench.tui.widgets.forms import Line, LineForm
@@ -41,7 +42,8 @@ def split_form(bench: Bench, dataset: str) -> LineForm[Outcome]:
         validation, test = _number("validation", values), _number("test", values)
         by = values["by"] if values["by"] != NOT_STRATIFIED else ""
         shares = Shares(1.0 - validation - test, validation, test)
-        done = flow.deal_splits(bench, dataset, seed=int(_number("seed", values)), shares=shares, by=by)
+        rows, seed = flow.count(bench, dataset), int(_number("seed", values))
+        done = apart.call(flow.deal_splits, bench, dataset, rows=rows, seed=seed, shares=shares, by=by)
         return Outcome(done.sentence(), dataset)
 
     lines = [
@@ -64,7 +66,9 @@ def merge_form(bench: Bench, datasets: Sequence[Dataset], dataset: str) -> LineF
         names = [one.name for one in datasets if values[f"take {one.name}"] == TAKE]
         if not names or not values["into"]:
             raise UsageError("name where the rows go, and take at least one dataset")
-        return Outcome(flow.merge(bench, names, into=values["into"]).sentence(), values["into"])
+        rows = sum(one.total for one in datasets if one.name in names)
+        done = apart.call(flow.merge, bench, names, rows=rows, into=values["into"])
+        return Outcome(done.sentence(), values["into"])
 
     lines = [Line("into", "into", help="a new dataset, or one that is there")]
     lines += [
@@ -72,7 +76,7 @@ def merge_form(bench: Bench, datasets: Sequence[Dataset], dataset: str) -> LineF
             f"take {one.name}",
             one.name,
             TAKE if one.name == dataset else LEAVE,
-            f"{one.total:,} rows, {one.accepted:,} accepted",
+            f"{counted(one.total, 'rows')}, {one.accepted:,} accepted",
             (LEAVE, TAKE),
         )
         for one in datasets
@@ -98,7 +102,9 @@ def mix_form(bench: Bench, datasets: Sequence[Dataset], dataset: str) -> LineFor
         if not values["into"]:
             raise UsageError("name the new dataset")
         cap, seed = int(_number("cap", values)), int(_number("seed", values))
-        return Outcome(flow.mix(bench, values["into"], parts, cap=cap, seed=seed).sentence(), values["into"])
+        rows = sum(one.accepted for one in datasets if values[f"weight {one.name}"])
+        done = apart.call(flow.mix, bench, values["into"], parts, rows=rows, cap=cap, seed=seed)
+        return Outcome(done.sentence(), values["into"])
 
     lines = [
         Line("into", "into", help="a new dataset"),
@@ -128,7 +134,10 @@ def augment_form(bench: Bench, dataset: str) -> LineForm[Outcome]:
         if not values["file"]:
             raise UsageError("name a file of templates", hint="a line for each way of asking, with {prompt} in it")
         file, limit = Path(values["file"]).expanduser(), int(_number("limit", values))
-        return Outcome(augment.by_templates(bench, dataset, file, limit=limit).sentence(), dataset)
+        rows = flow.count(bench, dataset)
+        return Outcome(
+            apart.call(augment.by_templates, bench, dataset, file, rows=rows, limit=limit).sentence(), dataset
+        )
 
     lines = [
         Line("file", "file of templates", is_path=True),
@@ -147,7 +156,9 @@ def delete_dialog(bench: Bench, name: str) -> ConfirmDialog:
     dataset = bench.store.datasets.get(name)
     locked = bench.store.examples.count(parse_query("split:test"), dataset.name)
     test = f" {locked:,} of them are in the locked test split." if locked else ""
-    text = f"Its {dataset.total:,} rows are hidden.{test} Chats, runs and exports keep what they have; u undoes it."
+    text = (
+        f"Hides its {counted(dataset.total, 'rows')}.{test} Chats, runs and exports keep what they have; u undoes it."
+    )
     return ConfirmDialog(f"Delete {dataset.name}?", text=text, typed=dataset.name)
 
 

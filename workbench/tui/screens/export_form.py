@@ -22,6 +22,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
 from workbench import formats
+from workbench.domain.counting import counted
 from workbench.errors import WorkbenchError
 from workbench.flows import exchange as flow
 from workbench.tui.safety import cell, safe, safe_cell
@@ -279,7 +280,7 @@ def _head_parts(asked: ExportAsked, count: int) -> list[Part]:
     container = flow.container_of(asked.target)
     which = cell(asked.query or "status:accepted", 60)
     return [
-        (f"{count:,} rows ({which}) as {asked.format} in {container}\n", "bold"),
+        (f"{counted(count, 'rows')} ({which}) as {asked.format} in {container}\n", "bold"),
         (formats.get(asked.format).summary + "\n", "$text-muted"),
     ]
 
@@ -291,14 +292,20 @@ def _look_content(asked: ExportAsked, found: flow.ExportLook) -> Content:
 def _look(asked: ExportAsked, found: flow.ExportLook) -> Iterator[Part]:
     yield ", ".join(f"{count:,} {kind}" for kind, count in found.kinds.items()) or "nothing matches", ""
     for kind, count in found.homeless.items():
-        yield f"\n{asked.format} has no form for a {kind} ({count:,} rows): add -kind:{kind}", "bold $text-error"
+        yield (
+            f"\n{asked.format} has no form for a {kind} ({counted(count, 'rows')}): add -kind:{kind}",
+            "bold $text-error",
+        )
     if found.held_back:
         yield f"\n{cell(flow.held_back_said(found.held_back))}", "$text-warning"
     lost = sum(found.lost.values())
     if lost:
         what = "will be left out" if asked.flatten else "is refused, unless what it cannot hold is left out"
         tone = "bold $text-warning" if asked.flatten else "bold $text-error"
-        yield f"\n{lost:,} rows have more than {asked.format} can hold, which {what}:", tone
+        yield (
+            f"\n{counted(lost, 'rows')} with more than {asked.format} can hold, which {what}:",
+            tone,
+        )
         for reason, count in found.lost.items():
             yield f"\n  {count:,} {cell(reason)}", tone
     elif found.rows and not found.homeless:

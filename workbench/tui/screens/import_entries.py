@@ -8,6 +8,7 @@ from itertools import chain
 from textual.content import Content
 
 from workbench.domain.chats import Turn
+from workbench.domain.counting import counted
 from workbench.domain.examples import Content as Example
 from workbench.errors import WorkbenchError
 from workbench.flows.exchange import BadLines, ImportReport, LineError, Preview
@@ -39,18 +40,26 @@ def _preview(seen: Preview, width: int) -> Iterator[Sequence[Part]]:
         yield [(f"bad lines so far: {len(seen.bad):,} of {seen.looked_at:,}\n", "bold $text-error")]
         yield list(_errors(seen.bad[:5], width))
     for reason, count in (seen.left_out or {}).items():
-        yield [(cell(f"left out: {count:,} {reason}", width) + "\n", "$text-muted")]
+        yield [(cell(f"left out: {counted(count, reason)}", width) + "\n", "$text-muted")]
     for number, row in enumerate(seen.rows, start=1):
         yield list(_row(number, row, width))
 
 
 def _guess(seen: Preview) -> str:
     what = f"{seen.format} in {seen.container}" if seen.format else f"no format yet, in {seen.container}"
-    rows = "" if seen.about is None else f", {seen.about:,} rows" if seen.is_whole else f", about {seen.about:,} rows"
+    rows = (
+        ""
+        if seen.about is None
+        else f", {counted(seen.about, 'rows')}"
+        if seen.is_whole
+        else f", about {counted(seen.about, 'rows')}"
+    )
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in seen.kinds.items())
     others = [name for name in seen.formats if name != seen.format][:4]
     also = f"; it could be {', '.join(others)} too" if others else ""
-    return cell(f"{what}{rows}" + (f": {kinds} in the first {seen.looked_at:,} lines" if kinds else "") + also)
+    return cell(
+        f"{what}{rows}" + (f": {kinds} in the first {counted(seen.looked_at, 'lines')}" if kinds else "") + also
+    )
 
 
 def _row(number: int, row: Example, width: int) -> Iterator[Part]:
@@ -83,12 +92,12 @@ def report_content(reports: Sequence[ImportReport], command: str, width: int) ->
 
 def _report(report: ImportReport, width: int) -> Iterator[Part]:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.kinds.items() if count)
-    yield f"imported    {report.imported:,} rows into {cell(report.dataset)}", "bold $text-success"
+    yield f"imported    {counted(report.imported, 'rows')} into {cell(report.dataset)}", "bold $text-success"
     yield f"  ({cell(report.format)} in {cell(report.container)}: {kinds})\n", ""
     yield f"duplicates  {report.duplicates:,} were there already, and add nothing\n", ""
     if report.skipped:
         kept = f", kept in {cell(report.skipped_file)}" if report.skipped_file else ""
-        yield f"refused     {report.skipped:,} lines{kept}\n", "bold $text-error"
+        yield f"refused     {counted(report.skipped, 'lines')}{kept}\n", "bold $text-error"
         yield from _errors(report.errors[:SHOWN_ERRORS], width)
         if (rest := report.skipped - len(report.errors[:SHOWN_ERRORS])) > 0:
             yield f"  … and {rest:,} more\n", "$text-error"

@@ -23,6 +23,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from workbench.domain.comparisons import Score, Vote
+from workbench.domain.counting import counted
 from workbench.domain.results import VoteFilter
 from workbench.domain.statistics import verdict, win_rate
 from workbench.flows import fixes, judging, votes
@@ -193,7 +194,7 @@ class ResultsPane(Pane):
         raters = self._shown.report.raters if self._shown else {}
         self._choose(
             "Whose votes?",
-            [(name, f"{n:,} votes") for name, n in raters.items()],
+            [(name, counted(n, "votes")) for name, n in raters.items()],
             self.which.rater,
             lambda name: replace(self.which, rater=name),
         )
@@ -259,7 +260,7 @@ class ResultsPane(Pane):
             if comparison_id is not None:
                 self.run_flow(partial(_whole, self.bench, int(comparison_id)), self._read_vote, group="vote")
 
-        title = f"{len(found):,} votes on {score.a} and {score.b}"
+        title = f"{counted(len(found), 'votes')} on {score.a} and {score.b}"
         self.app.push_screen(ChooseDialog(title, choices), chosen)
 
     def _read_vote(self, told: str) -> None:
@@ -288,7 +289,7 @@ class ResultsPane(Pane):
             if key is not None:
                 self.run_worker(write(key), group="fix", exit_on_error=False)
 
-        self.app.push_screen(ChooseDialog(f"{len(found):,} answers to fix", choices), chosen)
+        self.app.push_screen(ChooseDialog(f"{counted(len(found), 'answers')} to fix", choices), chosen)
 
     def action_data(self) -> None:
         """Choose what the votes become."""
@@ -395,8 +396,8 @@ def _look(bench: Bench, which: VoteFilter, seed: int) -> Shown:
 
 def _counted(report: flow.Report) -> str:
     """``40 votes``, or ``40 votes on 25 pairs`` when some are on the same two answers."""
-    return f"{report.votes:,} votes" + (
-        f" on {report.comparisons:,} pairs" if report.comparisons < report.votes else ""
+    return counted(report.votes, "votes") + (
+        f" on {counted(report.comparisons, 'pairs')}" if report.comparisons < report.votes else ""
     )
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.domain.counting import counted
 from workbench.domain.methods import knob_text
 from workbench.domain.queues import AUTO, CPU, Gpu
 from workbench.domain.runs import Run, RunState
@@ -152,13 +153,13 @@ class RunQueueing(Pane):
     def _confirm(self, planned: tuple[Sequence[RunPlan], Callable[[], Sequence[Run]]]) -> None:
         plans, launch = planned
         lines = [
-            f"{plan.spec.name}: {plan.spec.method}, {plan.spec.train_rows} rows"
+            f"{plan.spec.name}: {plan.spec.method}, {counted(plan.spec.train_rows, 'rows')}"
             + (f", after {plan.after}" if plan.after else "")
             for plan in plans
         ]
 
         def launched(runs: Sequence[Run]) -> None:
-            self.notice(f"queued {len(runs)} runs of {runs[0].group}; they go on when you leave")
+            self.notice(f"queued {counted(len(runs), 'runs')} of {runs[0].group}; they go on when you leave")
             self.tell(RunsChanged(tuple(run.id for run in runs)))
             self.look_now()
 
@@ -166,7 +167,7 @@ class RunQueueing(Pane):
             if yes:
                 self.run_flow(launch, launched, group="launch")
 
-        self.app.push_screen(ConfirmDialog(f"Queue {len(plans)} runs?", text="\n".join(lines)), answered)
+        self.app.push_screen(ConfirmDialog(f"Queue {counted(len(plans), 'runs')}?", text="\n".join(lines)), answered)
 
 
 def values_of(run: Run) -> FormValues:

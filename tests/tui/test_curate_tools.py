@@ -1,0 +1,107 @@
+"""Curate: tool calls and tools edited as JSON, and lists that are sorted."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from showing import showing, until, until_text
+
+from workbench.domain.chats import Turn, turn_from_dict
+from workbench.domain.examples import Source, SourceKind, Status, demonstration
+from workbench.flows import curate as flow
+from workbench.flows.bench import Bench
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.screens.curate import CuratePane
+from workbench.tui.widgets.editor import Editor
+
+SOURCE = Source(SourceKind.IMPORT, file="rows.jsonl", line=1)
+
+
+async def opened(app: WorkbenchApp, pilot: object, count: int) -> CuratePane:
+    """The pane once it shows its rows and the example under the cursor."""
+    pane = app.query_one(CuratePane)
+    await until(pilot, lambda: len(pane.rows.ids) == count and pane.example is not None)  # type: ignore[arg-type]
+    return pane
+
+
+@pytest.fixture
+def calling(bench: Bench) -> int:
+    """A question that is answered by a tool call."""
+    call = {"type": "function", "function": {"name": "search", "arguments": {"query": "tea"}}}
+    answer = turn_from_dict({"role": "assistant", "content": None, "tool_calls": [call]})
+    tools = '[{"type":"function","function":{"name":"search"}}]'
+    content = replace(demonstration([Turn("user", "which tea?")], "x"), chosen=(answer,), tools=tools)
+    return bench.store.examples.add("data", content, source=SOURCE, status=Status.PENDING, rater="importer")[0].id
+
+
+async def test_tool_calls_are_edited_as_json_and_a_mistake_keeps_the_editor_open(bench: Bench, calling: int) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 1)
+        await pilot.press("e")
+        await until_text(pilot, "the tools that are offered")
+        await pilot.press(*"calls", "enter")
+        await until_text(pilot, '"query": "tea"')
+        editor = app.screen.query_one(Editor)
+        editor.write(editor.written.replace('"tea"', '"tea'))
+        await pilot.press("ctrl+s")
+        await until_text(pilot, "column")
+        editor.write('[{"function": {"name": "search", "arguments": {"query": "oolong"}}}]')
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "oolong" in bench.store.examples.get(calling).answer_text)
+        await until_text(pilot, 'search({"query": "oolong"})')
+        await pilot.press("u")
+        await until(pilot, lambda: '"tea"' in bench.store.examples.get(calling).answer_text)
+
+
+async def test_the_tools_that_are_offered_are_shown_and_edited(bench: Bench, calling: int) -> None:
+    async with showing(bench, "curate") as (app, pilot):
+        await opened(app, pilot, 1)
+        await until_text(pilot, "TOOLS")
+        await pilot.press("enter", "j", "e")
+        await until_text(pilot, "the tools that are offered of")
+        editor = app.screen.query_one(Editor)
+        editor.write(editor.written.replace("search", "look_up"))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "look_up" in bench.store.examples.get(calling).content.tools)
+        await pilot.press("h")
+        await until_text(pilot, "tools")
+
+
+@pytest.fixture
+def rows(bench: Bench) -> list[int]:
+    """Seven rows; the last has the most words."""
+    contents = [demonstration((Turn("user", "question"),), f"answer {n}") for n in range(6)]
+    contents.append(demonstration((Turn("user", "question"),), "a longer answer"))
+    return [
+        bench.store.examples.add("data", content, source=SOURCE, status=Status.PENDING, rater="importer")[0].id
+        for content in contents
+    ]
+
+
+async def test_a_sorted_list_begins_at_its_first_row_and_says_so_while_it_is_sorted(
+    bench: Bench, rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, sort = threading.Event(), flow.window
+
+    def slow(*given: object, **named: object) -> object:
+        waiting.wait(30)
+        return sort(*given, **named)  # type: ignore[arg-type]
+
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 7)
+        await pilot.press("G")
+        monkeypatch.setattr(flow, "window", slow)
+        curate.show_order("-words")
+        await until_text(pilot, "sorting…")
+        await pilot.press("k", "a")  # the rows that stand there can be worked on
+        await until(pilot, lambda: bench.store.examples.get(rows[5]).status is Status.ACCEPTED)
+        waiting.set()
+        await until(pilot, lambda: list(curate.rows.ids) == [rows[6], *rows[5::-1]] and curate.rows.cursor == 0)
+        await until_text(pilot, "7 rows  row 1  by -words")

@@ -1,0 +1,13 @@
+"""How many of what, in words: ``1 row``, ``2,000 rows``."""
+
+from __future__ import annotations
+
+_SINGULAR = {"batches": "batch", "entries": "entry", "matches": "match", "replies": "reply"}
+
+
+def counted(number: int, what: str) -> str:
+    """The number and ``what``, which begins with a plural: of one thing, its first word is in the singular."""
+    if number != 1:
+        return f"{number:,} {what}"
+    first, space, rest = what.partition(" ")
+    return f"1 {_SINGULAR.get(first, first.removesuffix('s'))}{space}{rest}"
