@@ -34,7 +34,7 @@ from workbench.paths import shipped
 RESULTS = Path(__file__).parent / "results" / "training.md"
 BASE = shipped("sample_data") / "model"
 WARM_UP = 5
-OURS, BARE, DEFAULTS = "ours", "bare", "defaults"
+OURS, BARE, DEFAULTS, ALONE = "ours", "bare", "defaults", "alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,8 @@ def side(which: str, root: Path, take: int, give: int, steps: int, answer: Path)
     def tokens() -> float:
         return float(trainers[0]._total_train_tokens)
 
-    events = Spent()
-    if which == OURS:
+    events = Spent(lambda: baton.counted > 0)
+    if which in {OURS, ALONE}:
         _train_ours(root, baton, trainers, tokens, events)
     else:
         _train_bare(root, baton, trainers, tokens, as_it_comes=which == DEFAULTS)
@@ -124,10 +124,14 @@ def side(which: str, root: Path, take: int, give: int, steps: int, answer: Path)
 
 
 class Spent:
-    """The seconds that wrapped functions took, in whatever thread."""
+    """The seconds that wrapped functions took the training thread, and those of a processor that they took others.
 
-    def __init__(self) -> None:
+    Counted from the moment on that ``counts`` says so.
+    """
+
+    def __init__(self, counts: Callable[[], bool] = lambda: True) -> None:
         self.seconds = 0.0
+        self._counts = counts
         self._within = threading.local()
 
     def on(self, owner: Any, name: str) -> None:
@@ -138,12 +142,14 @@ class Spent:
             if getattr(self._within, "one", False):  # an event of a counted callback is in it already
                 return inner(*args, **kwargs)
             self._within.one = True
-            started = time.perf_counter()
+            is_training = threading.current_thread() is threading.main_thread()
+            clock = time.perf_counter if is_training else time.thread_time
+            started = clock()
             try:
                 return inner(*args, **kwargs)
             finally:
                 self._within.one = False
-                self.seconds += time.perf_counter() - started
+                self.seconds += (clock() - started) * self._counts()
 
         setattr(owner, name, counted)
 
@@ -231,6 +237,18 @@ def in_turns(first: tuple[str, Path], second: tuple[str, Path], steps: int) -> t
             raise SystemExit(f"{which} failed:\n{(root / f'{which}.txt').read_text()[-3000:]}")
     one, two = (Turns(*json.loads(answer.read_text())) for answer in answers)
     return one, two
+
+
+def events_share(root: Path, steps: int) -> float:
+    """The share of a run's time that its events take, of one that trains alone: what is written goes by the clock."""
+    take, give = os.pipe()
+    os.write(give, b"." * (2 * steps))
+    answer = root / f"{ALONE}.json"
+    command = [sys.executable, __file__, "--side", ALONE, str(root), str(take), str(give), str(steps), str(answer)]
+    environment = child_environment({"OMP_NUM_THREADS": "1"})
+    subprocess.run(command, check=True, pass_fds=(take, give), capture_output=True, env=environment)
+    told = Turns(*json.loads(answer.read_text()))
+    return told.events_seconds / told.seconds
 
 
 def instruction_rows(count: int, rng: random.Random) -> list[str]:
@@ -352,7 +370,8 @@ def measure(folder: Path, steps: int, launches: int) -> list[str]:
         from_trainer.append(alone)
         from_trl.append(launch_trl(folder, rows))
         print(f"launch: {whole:.1f} (trainer {alone:.1f}) and {from_trl[-1]:.1f} s", flush=True)
-    events = 100 * ours.events_seconds / ours.seconds
+    alone = run_of(folder, "alone", lines, steps, train_sampling_strategy="random", logging_steps=1)
+    events = 100 * events_share(alone.root, steps)
     return [
         _row("the same settings, tokens/s", ours.speed, bare.speed, ours.speed / bare.speed, "≥ 0.99"),
         _row("each as it comes, tokens/s", ours_own.speed, defaults.speed, ours_own.speed / defaults.speed, "> 1.5"),
@@ -386,6 +405,8 @@ def page(table: Sequence[str], load: tuple[float, float], steps: int, launches: 
         "the time of a side's own turns, with everything between its steps. “The same settings”: a bare `SFTTrainer`",
         "with all of this run's arguments; “as it comes”: TRL's own defaults against this program's.",
         f"Launch: median of {launches}, in turns; `trl sft --use_peft` on the same rows, both to the first step's end.",
+        "Events: of a run alone, what they keep its training thread from going on, and the processor's time of the",
+        "thread that watches.",
         "The ratio is above 1 where this program is faster. A CPU machine; on a GPU none of this was measured.",
         "",
         "| | workbench | TRL | ratio | wanted |",

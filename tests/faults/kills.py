@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import secrets
 import signal
 import sqlite3
 import sys
@@ -239,18 +240,23 @@ def main() -> int:
     parser.add_argument("moments", type=int, nargs="?", default=10, help="random moments of each fault")
     parser.add_argument("names", nargs="*", choices=[*every, []], metavar="NAME", help=", ".join(every))
     parser.add_argument("--write", action="store_true", help=f"also write {table.RESULTS.name}")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="add the moments to FILE; the page then has all")
     arguments = parser.parse_args()
-    seed = int(time.time())
-    rng = random.Random(seed)
-    moments: list[table.Moment] = []
+    moments = table.recorded(arguments.record) if arguments.record else []
+    before = len(moments)
     # Round by round, so that a run that is cut short has some moments of each.
     for _ in range(arguments.moments):
         for name in arguments.names or every:
-            moments.append(table.moment(name, every[name], rng))
+            moments.append(table.moment(name, every[name], secrets.randbelow(10**6)))
+            if arguments.record:
+                table.record(moments[-1], arguments.record)
             if arguments.write:
-                table.write(moments, seed)
-    failed = sum(bool(one.failure) for one in moments)
-    print(f"{len(moments)} faults, {failed} failed" + ("" if failed else ": no committed row lost, nothing stuck"))
+                table.write(moments)
+    failed = sum(bool(one.failure) for one in moments[before:])
+    print(
+        f"{len(moments) - before} faults, {failed} failed"
+        + ("" if failed else ": no committed row lost, nothing stuck")
+    )
     return 1 if failed else 0
 
 

@@ -89,3 +89,25 @@ def test_a_run_that_is_stopped_on_a_full_disk_ends_as_stopped_with_its_last_chec
     directory.enqueue()
     assert train(directory) == 0
     assert status(directory).state is RunState.FINISHED
+
+
+@pytest.mark.parametrize("left", [0, 10_000, 150_000])
+def test_what_torch_says_of_a_disk_that_fills_within_a_file_is_told_as_a_full_disk(
+    disk: Path, tiny_llama: Path, left: int
+) -> None:
+    import torch
+
+    from workbench.worker.trainer.room import _tried
+
+    directory = make_run(disk / "run", tiny_llama)
+    weights = {"weights": torch.zeros(100_000)}
+    (directory.checkpoints / "checkpoint-2").mkdir()
+    fill(disk)
+    with (disk / "ballast").open("rb+") as ballast:
+        ballast.truncate((disk / "ballast").stat().st_size - left)
+    to = directory.checkpoints / "checkpoint-2" / "optimizer.pt"
+    assert _tried(directory, lambda: torch.save(weights, to), lambda: None) > 0
+    (disk / "ballast").unlink()
+    assert _tried(directory, lambda: torch.save(weights, to), lambda: None) == 0
+    with pytest.raises(RuntimeError, match="Parent directory"):
+        _tried(directory, lambda: torch.save(weights, to / "no folder" / "optimizer.pt"), lambda: None)

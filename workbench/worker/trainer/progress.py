@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from workbench.domain.runs import RunState
 from workbench.worker.trainer import ranks
 from workbench.worker.trainer.failures import Stopped
-from workbench.worker.trainer.reporting import Reporter, say
+from workbench.worker.trainer.reporting import Reporter, next_at, say
 
 SHORTEST_INTERVAL_SECONDS = 0.25
 SAY_SECONDS = 10.0
@@ -28,7 +28,7 @@ class Progress(TrainerCallback):
         self._measure_held_out = measure_held_out
         self._pending: list[dict[str, float]] = []
         self._losses: list[tuple[int, float]] = []
-        self._written_at = 0.0
+        self._next_at = 0.0
         self._step_began = 0.0
         self._seconds = 0.0
         self._steps = 0
@@ -77,7 +77,7 @@ class Progress(TrainerCallback):
             return
         self._pending.append(logs)
         self._losses.append((state.global_step, float(logs["loss"])))
-        if time.monotonic() - self._written_at >= SHORTEST_INTERVAL_SECONDS:
+        if time.monotonic() >= self._next_at:
             self._flush(state.global_step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -97,7 +97,7 @@ class Progress(TrainerCallback):
     def _flush(self, step: int) -> None:
         if not self._pending:
             return
-        latest = self._pending[-1]
+        began, latest = time.monotonic(), self._pending[-1]
         values = {name: float(value) for name, value in latest.items() if name not in _MEASURED}
         values["loss"] = sum(logs["loss"] for logs in self._pending) / len(self._pending)
         values["epoch"] = float(latest.get("epoch", 0.0))
@@ -113,4 +113,4 @@ class Progress(TrainerCallback):
             self._said_at = time.monotonic()
         self._tokens, self._seconds, self._steps, self._pending = tokens, 0.0, 0, []
         self._losses = []
-        self._written_at = time.monotonic()
+        self._next_at = next_at(began, least=SHORTEST_INTERVAL_SECONDS)

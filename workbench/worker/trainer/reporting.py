@@ -29,6 +29,7 @@ BEAT_SECONDS = 1.0
 DISK_SECONDS = 0.5
 HURRIED_TRIES = 10
 DEVICE_EVERY_BEATS = 2
+TIMES_ITS_OWN, LONGEST_INTERVAL_SECONDS = 300, 10.0
 FULL_HINT = "free some space: it goes on by itself; stopped, it can be resumed from its last checkpoint"
 
 
@@ -67,7 +68,7 @@ class Reporter:
             _end_torn_line(directory)
         # No buffer: what a full disk did not take must not linger in one and come twice.
         self._events = (directory.events_file if speaks else Path(os.devnull)).open("ab", buffering=0)
-        self._written_at = 0.0
+        self._next_at = 0.0
         # No event runs ahead of the state: a reader who takes the step from either never sees it go back.
         self._written_step = self._status.step
 
@@ -124,14 +125,14 @@ class Reporter:
         self.note(f"there is room on the disk again: went on from step {self.step}")
 
     def progress(self, step: int, total_steps: int, *, write: bool = False) -> None:
-        """Note how far the run is; written at most once a second unless ``write`` says now.
+        """Note how far the run is; written at most once a second, on a slow disk less often, unless ``write`` says now.
 
         Raises ``FolderGone`` when the run's folder is not there any more.
         """
         self.check_folder()
         with self._lock:
             self._status = replace(self._status, step=step, total_steps=total_steps)
-        if write or time.monotonic() - self._written_at >= BEAT_SECONDS:
+        if write or time.monotonic() >= self._next_at:
             self._when_there_is_room(self._write_status)
 
     def check_folder(self) -> None:
@@ -234,10 +235,12 @@ class Reporter:
             self.state(RunState.STOPPING)
 
     def _write_status(self) -> None:
+        began = time.monotonic()
         if self._speaks:
             self._status = self.directory.write_status(self._status)
         self._written_step = self._status.step
-        self._written_at = time.monotonic()
+        # Twice as late as the figures of a log line are, which bring the step with them.
+        self._next_at = 2 * next_at(began, least=BEAT_SECONDS) - began
 
 
 class DeviceFigures:
@@ -277,6 +280,14 @@ class DeviceFigures:
             figures["gpu_celsius"] = float(pynvml.nvmlDeviceGetTemperature(self._gpu, pynvml.NVML_TEMPERATURE_GPU))
             figures["gpu_watts"] = pynvml.nvmlDeviceGetPowerUsage(self._gpu) / 1000
         return figures
+
+
+def next_at(began: float, *, least: float) -> float:
+    """When to write again after a writing that began then and ends now: ``least`` seconds on, and on a slow disk so
+    much later that writing takes but a 300th of the time. Moments are those of the monotonic clock.
+    """
+    ended = time.monotonic()
+    return ended + max(least, min(LONGEST_INTERVAL_SECONDS, (ended - began) * TIMES_ITS_OWN))
 
 
 def say(text: str) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from workbench import methods
 from workbench.domain.placement import BATCH, PASSES, shared
 from workbench.domain.runs import RunSpec, smaller_batch
-from workbench.errors import is_disk_full
-from workbench.jobs.reserve import free_bytes
+from workbench.errors import is_disk_full, says
+from workbench.jobs.reserve import AMPLE_BYTES, free_bytes
 from workbench.jobs.run_directory import RunDirectory, step_of
 from workbench.worker.trainer import ranks
 from workbench.worker.trainer.failures import Stopped
@@ -24,6 +24,7 @@ from workbench.worker.trainer.reporting import Reporter
 
 AGAIN = 75
 """The trainer's exit code for: start me again, with what was noted. The value is the system's EX_TEMPFAIL."""
+_TORCH_SIGNS = ("inline_container", "pytorchstreamwriter")
 SHORTEST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 60.0
 
@@ -110,12 +111,13 @@ def _tried(directory: RunDirectory, save: Callable[[], object], mark: Callable[[
         save()
         mark()
     except Exception as error:
-        if not is_disk_full(error):
+        needed = max(1, *(_size(folder) for folder in directory.checkpoint_folders()), 1)
+        # torch's own writer of files names no cause: "unexpected pos 8448 vs 8342".
+        is_torch = says(error, _TORCH_SIGNS) and free_bytes(directory.root) < max(needed, AMPLE_BYTES)
+        if not (is_torch or is_disk_full(error)):
             raise
-    else:
-        return 0
-    torn = [p for p in directory.checkpoint_folders() if p not in directory.complete_checkpoints()]
-    return max(1, *(_size(folder) for folder in [*torn, *directory.complete_checkpoints()]), 1)
+        return needed
+    return 0
 
 
 def _made_room(reporter: Reporter) -> bool:
