@@ -80,6 +80,18 @@ def test_several_models_take_turns(command: Command, tmp_path: Path, engine: Fak
     assert sorted(request.model.name for request in engine.requests) == sorted(["pip", "tuned", "third"] * 2)
 
 
+def test_prompts_are_chosen_where_the_models_differ(command: Command, tmp_path: Path, engine: FakeEngine) -> None:
+    chosen = ("--limit", "2", "--choose", "differing", "--seed", "1")
+    code, made = command("compare", "pip", "tuned", "--prompts", str(tmp_path / "p.txt"), *chosen)
+    assert (code, made["generated"]) == (0, 2)
+    assert len([request for request in engine.requests if request.sampling.temperature == 0.0]) == 4, "drafts of two"
+    for number in made["comparisons"]:
+        command("rate", str(number), "left")
+    _, told = command("results")
+    assert [pair["a_wins"] + pair["b_wins"] for pair in told["pairs"]] == [1], "the rate rests on the random prompt"
+    assert [pair["a_wins"] + pair["b_wins"] for pair in told["on_chosen_prompts"]] == [1]
+
+
 def test_a_round_is_resumed_only_when_one_was_left_behind(command: Command) -> None:
     code, error = command("compare", "--resume")
     assert code == 4 and "left behind" in error["error"]["message"]

@@ -114,6 +114,7 @@ def test_the_report_is_json_with_the_fields_that_scripts_read(voted: Bench) -> N
         "comparisons",
         "prompts",
         "equal_answers",
+        "on_chosen_prompts",
     } == told.keys()
     assert {"model", "rating", "low", "high", "votes", "group"} == told["ranking"][0].keys()
     assert told["checks"]["left_side"]["total"] == 10 and told["checks"]["fast_votes"] == 1

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from samples import candidate, user
 from workbench.domain.chats import Role, Sampling, Turn
+from workbench.domain.comparisons import Verdict
 from workbench.domain.decisions import Action
 from workbench.domain.examples import (
     Content,
@@ -82,7 +84,7 @@ def _take_back_to_first_schema(path: Path) -> None:
         db.execute(f"ALTER TABLE answers DROP COLUMN {name}")
     for name in ("kind", "strength", "rubric", "live"):
         db.execute(f"ALTER TABLE ratings DROP COLUMN {name}")
-    for name in ("a_identity", "b_identity", "example_id", "tags", "difference", "repeat_of", "repeat_for"):
+    for name in ("a_identity", "b_identity", "example_id", "tags", "difference", "repeat_of", "repeat_for", "chosen"):
         db.execute(f"ALTER TABLE comparisons DROP COLUMN {name}")
     for table, column in (("chats", "archived_utc"), ("chats", "deleted_utc"), ("models", "key_source")):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
@@ -275,3 +277,20 @@ def test_an_answer_in_the_making_of_the_schema_before_is_told_as_one_that_goes_o
     store = Store.open(workspace)
     (lost,) = store.chats.lost_answers()
     assert (lost.text, lost.edited_from, lost.given) == ("half", None, 0)
+
+
+def test_comparisons_from_before_prompts_were_chosen_count_as_they_did(workspace: Workspace) -> None:
+    store = Store.open(workspace)
+    sides = candidate("pip", "x"), candidate("tuned", "y")
+    made = store.comparisons.add(user("why?"), *sides, draw_seed=1, chosen="differing")
+    assert store.comparisons.get(made.id).chosen == "differing"
+    store.comparisons.rate(made.id, Verdict.LEFT, rater="r")
+    store.close()
+    db = sqlite3.connect(workspace.database)
+    for table in ("comparisons", "round_pairs"):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN chosen")
+    db.execute("DELETE FROM _sqlite_migrations WHERE name = '0013_chosen_prompts'")
+    db.commit()
+    db.close()
+    (vote,) = Store.open(workspace).comparisons.votes()
+    assert (vote.comparison_id, vote.chosen) == (made.id, "")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from textual import events
+from textual.pilot import Pilot
 from textual.widgets import Input
 
 from fakes import FakeEngine
@@ -24,7 +26,7 @@ from workbench.flows.bench import Bench
 from workbench.tui.messages import ComparisonsChanged, ExamplesChanged, News
 from workbench.tui.paste_guard import BURST_KEYS
 from workbench.tui.screens.arena import ArenaPane
-from workbench.tui.screens.arena_form import LIVE, SAMPLES, TYPED, ArenaForm, Plan, default_pair
+from workbench.tui.screens.arena_form import LIVE, SAMPLES, TOGETHER, TYPED, ArenaForm, Plan, default_pair
 from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.picker import Picker
 
@@ -47,6 +49,17 @@ def votes(bench: Bench) -> list[Verdict]:
     """The standing votes, in the order of the pairs."""
     found = reversed(bench.store.comparisons.list())
     return [r.verdict for c in found for r in bench.store.comparisons.ratings(c.id) if not r.undone]
+
+
+async def ask(pilot: Pilot[int], limit: int, *, live: bool = False, **picked: str) -> None:
+    """``n``: a round of so many prompts, with what is picked in the form by the names of its fields."""
+    await pilot.press("n")
+    await until_shown(pilot, "Ask models the same", "both at once")
+    form = pilot.app.screen
+    for name, value in {"show": LIVE if live else TOGETHER, **picked}.items():
+        form.query_one(f"#round-{name}", Picker).choose(value)
+    form.query_one("#round-limit", Input).value = str(limit)
+    await pilot.press("ctrl+s")
 
 
 async def test_before_the_vote_no_model_is_named_anywhere(models: Bench) -> None:
@@ -224,10 +237,7 @@ async def test_an_engine_that_fails_is_said_and_the_pane_goes_on(models: Bench, 
     app = app_at(models, "arena")
     async with app.run_test(size=(100, 24)) as pilot:
         await until_shown(pilot, "No pair waits")
-        await pilot.press("n")
-        await until_shown(pilot, SAMPLES)
-        app.screen.query_one("#round-limit").value = "1"  # type: ignore[attr-defined]
-        await pilot.press("ctrl+s")
+        await ask(pilot, 1)
         await until_shown(pilot, "no memory is left")
         await until_shown(pilot, "No pair waits for a vote")
         assert models.store.comparisons.list() == []
@@ -394,17 +404,25 @@ async def test_three_models_take_turns_and_none_is_named(models: Bench, engine: 
     app = app_at(models, "arena")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No pair waits")
-        await pilot.press("n")
-        await until_shown(pilot, "a third ‹ - ›")
-        app.screen.query_one("#round-a", Picker).choose("pip")
-        app.screen.query_one("#round-b", Picker).choose("tuned")
-        app.screen.query_one("#round-c", Picker).choose("third")
-        app.screen.query_one("#round-limit").value = "6"  # type: ignore[attr-defined]
-        await pilot.press("ctrl+s")
+        await ask(pilot, 6, a="pip", b="tuned", c="third")
         await until_shown(pilot, "6 pairs of answers are ready")
         met = [frozenset((c.a.model, c.b.model)) for c in models.store.comparisons.list()]
         assert sorted(met.count(two) for two in set(met)) == [2, 2, 2]
         assert len({c.prompt for c in models.store.comparisons.list()}) == 6
+
+
+async def test_prompts_are_chosen_where_the_models_differ_when_it_is_wished(models: Bench, engine: FakeEngine) -> None:
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        engine.hold()
+        await ask(pilot, 2, which="half where they differ")
+        await until(pilot, engine.waiting.is_set)
+        app.query_one(ArenaPane).post_message(ArenaPane.Drafted(3, 8))
+        await until_shown(pilot, "choosing: 3 of 8 drafts")
+        engine.release()
+        await until(pilot, lambda: len(models.store.comparisons.list()) == 2)
+        assert sorted(made.chosen for made in models.store.comparisons.list()) == ["differing", "random"]
 
 
 async def test_answers_can_be_watched_and_the_vote_opens_when_both_are_there(models: Bench, engine: FakeEngine) -> None:
@@ -414,12 +432,8 @@ async def test_answers_can_be_watched_and_the_vote_opens_when_both_are_there(mod
     app = app_at(models, "arena")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No pair waits")
-        await pilot.press("n")
-        await until_shown(pilot, "both at once")
-        app.screen.query_one("#round-show", Picker).choose(LIVE)
-        app.screen.query_one("#round-limit").value = "2"  # type: ignore[attr-defined]
         engine.hold()
-        await pilot.press("ctrl+s")
+        await ask(pilot, 2, live=True)
         await until_shown(pilot, "watched live", "The vote opens when both answers are written")
         await pilot.press("h")
         assert votes(models) == []
@@ -449,11 +463,7 @@ async def test_a_watched_answer_keeps_its_end_in_sight_and_the_vote_opens_at_its
             pane.hear_piece("left", f"plain {n}.\n\n")
         await until_shown(pilot, "plain 39.")
         pane.round_changed()
-        await pilot.press("n")
-        await until_shown(pilot, "both at once")
-        app.screen.query_one("#round-show", Picker).choose(LIVE)
-        app.screen.query_one("#round-limit").value = "1"  # type: ignore[attr-defined]
-        await pilot.press("ctrl+s")
+        await ask(pilot, 1, live=True)
         await until_shown(pilot, "plain 0.", "▸ thought, 2 words", "other words", "← h left")
         assert "plain 39." not in screen_text(app) and "well well" not in screen_text(app)
         await pilot.press("z")
@@ -483,11 +493,7 @@ async def test_a_watched_prompt_without_a_pair_leaves_the_last_vote_and_the_next
     app = app_at(models, "arena")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No pair waits")
-        await pilot.press("n")
-        await until_shown(pilot, "both at once")
-        app.screen.query_one("#round-show", Picker).choose(LIVE)
-        app.screen.query_one("#round-limit").value = "3"  # type: ignore[attr-defined]
-        await pilot.press("ctrl+s")
+        await ask(pilot, 3, live=True)
         await until_shown(pilot, "plain words 0", "other words 0", "← h left")
         await pilot.press("h")
         await until_shown(pilot, "goes on")
@@ -508,12 +514,8 @@ async def test_a_vote_is_not_taken_back_into_answers_that_are_being_written(mode
         await until_shown(pilot, "question 0")
         await pilot.press("h")
         await until_shown(pilot, "goes on")
-        await pilot.press("n")
-        await until_shown(pilot, "both at once")
-        app.screen.query_one("#round-show", Picker).choose(LIVE)
-        app.screen.query_one("#round-limit").value = "1"  # type: ignore[attr-defined]
         engine.hold()
-        await pilot.press("ctrl+s")
+        await ask(pilot, 1, live=True)
         await until(pilot, lambda: app.query_one(ArenaPane).watching is not None)
         await pilot.press("enter")
         await until_shown(pilot, "watched live")
@@ -542,7 +544,7 @@ async def test_a_round_that_is_stopped_before_it_is_written_down_stays_stopped(m
     app = app_at(models, "arena")
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No pair waits")
-        assert app.query_one(ArenaPane)._make(lambda: plan.begin(models), stopped, None) == (0, 0)
+        assert app.query_one(ArenaPane)._make(partial(plan.begin, models), stopped, None) == (0, 0)
         with models.store.write() as db:
             db.execute("UPDATE rounds SET owner_pid = 999999999")
         assert models.store.rounds.get(1).done == 0 and models.store.rounds.adopt() is None

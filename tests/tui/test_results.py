@@ -12,6 +12,7 @@ from textual.widgets import Input
 
 from fakes import FakeEngine
 from pilots import app_at, screen_text, until, until_shown
+from samples import candidate, user
 from voting import pair, vote
 from workbench.domain.agreement import Agreement, RaterPair
 from workbench.domain.comparisons import Score, VoteDetails
@@ -177,6 +178,15 @@ async def test_a_fix_that_is_left_keeps_its_draft(voted: Bench) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: voted.store.drafts.get("fix:9") == "half a thought")
         assert voted.store.examples.count(parse_query("source:vote-fix")) == 0
+
+
+async def test_prompts_that_were_chosen_are_told_apart(voted: Bench) -> None:
+    sides = candidate("pip", "x"), candidate("tuned", "y")
+    made = voted.store.comparisons.add(user("chosen"), *sides, draw_seed=1, chosen="differing")
+    vote(voted, made, "tuned")
+    app = app_at(voted, "results")
+    async with app.run_test(size=(100, 40)) as pilot:
+        await until_shown(pilot, "14 votes", "where they differ most, not counted above: 0% [0, 79] of 1")
 
 
 async def test_votes_become_data_by_one_key_and_a_choice(voted: Bench) -> None:

@@ -24,6 +24,13 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--prompts", default="", metavar="FILE|DATASET", help=source)
     one.add_argument("--resume", action="store_true", help="go on with a round whose process was killed")
     one.add_argument("--limit", type=positive, default=20, metavar="N")
+    one.add_argument(
+        "--choose",
+        choices=["first", "random", "differing"],
+        default="first",
+        help="of more prompts than --limit: the first, some at random, or half at random and half where short greedy "
+        "drafts of the models differ most (only the random half counts for the rate)",
+    )
     one.add_argument("--seed", type=int, metavar="N")
     one.add_argument("--temperature", type=float, default=None, metavar="X")
     one.add_argument("--max-tokens", type=positive, default=None, metavar="N")
@@ -87,14 +94,21 @@ def _begin(session: Session, args: argparse.Namespace) -> Round:
     import secrets
     from dataclasses import replace
 
-    from workbench.flows import prompts, rounds
+    from workbench.domain.rounds import Choosing
+    from workbench.flows import choosing, prompts, rounds
 
     if len(args.models) < 2:
         raise UsageError("which models?", hint="workbench compare A B, or more for a round-robin")
-    rows = prompts.prompt_rows(session.bench, prompts.source_named(args.prompts))[: args.limit]
+    rows = prompts.prompt_rows(session.bench, prompts.source_named(args.prompts))
     given = {"temperature": args.temperature, "max_tokens": args.max_tokens}
     sampling = replace(session.settings.chat.sampling, **{k: v for k, v in given.items() if v is not None})
     seed = secrets.randbelow(2**31) if args.seed is None else args.seed
+
+    def drafted(done: int, total: int) -> None:
+        session.out.progress(f"{done} of {total} drafts")
+
+    how, limit = Choosing(args.choose), args.limit
+    rows = choosing.choose(session.bench, args.models, rows, how, limit=limit, seed=seed, on_draft=drafted)
     return rounds.begin(session.bench, args.models, rows, sampling=sampling, seed=seed)
 
 
@@ -180,10 +194,11 @@ def results(session: Session, args: argparse.Namespace) -> None:
     """The standings, the ranking and the checks."""
     from dataclasses import asdict
 
+    from workbench.domain.foreign_text import cell
     from workbench.domain.results import VoteFilter, standing
     from workbench.flows import compare, judging
     from workbench.flows import results as flow
-    from workbench.flows.results_told import check_lines, judge_lines, verdict_line
+    from workbench.flows.results_told import check_lines, chosen_line, judge_lines, verdict_line
 
     a, b = (compare.compared_model(session.bench, name) for name in (args.a, args.b))
     which = VoteFilter(args.by, args.tag, args.hide_fast, args.hide_live)
@@ -197,6 +212,9 @@ def results(session: Session, args: argparse.Namespace) -> None:
     if len(report.ranking) > 2:
         session.out.table([asdict(rank) for rank in report.ranking], ["model", "rating", "low", "high", "votes"])
     lines = [f"  {verdict_line(score)}" for score in report.scores]
+    lines += [
+        f"  {cell(score.a, 40)} against {cell(score.b, 40)}{chosen_line(score)}" for score in report.on_chosen.values()
+    ]
     lines += check_lines(report)
     lines += [line for one in judges for line in judge_lines(one)]
     session.out.data({}, "\n".join(lines))

@@ -81,7 +81,8 @@ class Candidate:
 class Comparison:
     """Two answers to one prompt, ``a`` and ``b`` in the order of asking; ``left_is_a`` was drawn with ``draw_seed``.
 
-    ``example_id`` is the row of a dataset that the prompt came from, with its ``tags``. ``difference`` is 0 for equal
+    ``example_id`` is the row of a dataset that the prompt came from, with its ``tags``; ``chosen`` says why it was
+    asked (see ``rounds.PromptRow``). ``difference`` is 0 for equal
     answers and 1 for answers without a word in common, None when nobody measured it. ``repeat_of`` is set for a pair
     that one rater is shown again with its sides swapped: it tells how far a rater agrees with himself, and counts for
     no model.
@@ -96,6 +97,7 @@ class Comparison:
     created_utc: str = ""
     example_id: int | None = None
     tags: tuple[str, ...] = ()
+    chosen: str = ""
     difference: float | None = None
     repeat_of: int | None = None
 
@@ -192,6 +194,7 @@ class Vote:
     tags: tuple[str, ...] = ()
     repeat_of: int | None = None
     answers: str = ""
+    chosen: str = ""
 
     @property
     def side(self) -> str:

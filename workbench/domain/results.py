@@ -12,6 +12,7 @@ from statistics import mean, median, stdev
 
 from workbench.domain.comparisons import Score, Vote
 from workbench.domain.preferences import FAST_MS
+from workbench.domain.rounds import Choosing
 from workbench.domain.statistics import binomial_p, e_value, verdict, votes_to_decide, wilson_interval, win_rate
 
 FEW = 20
@@ -124,6 +125,15 @@ def of_comparisons(votes: Iterable[Vote]) -> list[Vote]:
     for vote in votes:
         said.setdefault(vote.answers or str(vote.comparison_id), {}).setdefault(vote.rater, vote)
     return [_majority([*by_rater.values()]) for by_rater in said.values()]
+
+
+def of_random_prompts(votes: Iterable[Vote]) -> list[Vote]:
+    """The votes that a rate may rest on: not those on prompts that were asked because the models differ on them.
+
+    Whoever wins there may lose on the prompts where both say much the same, so that a rate of such prompts is not the
+    rate of prompts as they come.
+    """
+    return [vote for vote in votes if vote.chosen != Choosing.DIFFERING]
 
 
 def _majority(votes: Sequence[Vote]) -> Vote:

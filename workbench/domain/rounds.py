@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from itertools import combinations
 
 from workbench.domain.chats import Generation, Sampling, Turn
 from workbench.errors import UsageError
 
+RANDOM_SHARE = 0.5
+"""Of the prompts of a round that asks where models differ, so many are drawn at random: the rate rests on these."""
+
+CANDIDATES = 4
+"""Drafts are written for at most so many prompts for each one that is chosen by them."""
+
+
+class Choosing(StrEnum):
+    """Which prompts are asked when more are there than wanted."""
+
+    FIRST = "first"
+    RANDOM = "random"
+    DIFFERING = "differing"
+
 
 @dataclass(frozen=True, slots=True)
 class PromptRow:
-    """A prompt to be answered, with the row of a dataset that it came from and its tags."""
+    """A prompt to be answered, with the row of a dataset that it came from and its tags.
+
+    ``chosen`` says why it is asked: ``random`` was drawn, ``differing`` because short drafts of the models differ most,
+    "" because all were asked, or the first ones.
+    """
 
     turns: tuple[Turn, ...]
     example_id: int | None = None
     tags: tuple[str, ...] = ()
+    chosen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +74,32 @@ class Round:
     total: int
     done: int
     created_utc: str = ""
+
+
+def drawn(rows: Sequence[PromptRow], limit: int, *, seed: int) -> list[PromptRow]:
+    """So many of the prompts at random, in random order."""
+    shuffled = random.Random(seed).sample(rows, len(rows))
+    return [replace(row, chosen=Choosing.RANDOM.value) for row in shuffled[:limit]]
+
+
+def candidates(rows: Sequence[PromptRow], limit: int, *, seed: int) -> tuple[list[PromptRow], list[PromptRow]]:
+    """The prompts drawn at random for the rate, and those among which drafts choose the rest: others, also drawn."""
+    by_chance = min(limit, max(1, round(RANDOM_SHARE * limit)))
+    every = drawn(rows, by_chance + CANDIDATES * (limit - by_chance), seed=seed)
+    return every[:by_chance], every[by_chance:]
+
+
+def most_differing(
+    by_chance: Sequence[PromptRow], among: Sequence[PromptRow], differences: Sequence[float], limit: int, *, seed: int
+) -> list[PromptRow]:
+    """The prompts drawn at random with those of the greatest differences, mixed, so that no vote tells which is which.
+
+    Of equal differences the prompt that was drawn earlier is taken.
+    """
+    order = sorted(range(len(among)), key=lambda at: -differences[at])[: limit - len(by_chance)]
+    chosen = [replace(among[at], chosen=Choosing.DIFFERING.value) for at in order]
+    every = [*by_chance, *chosen]
+    return random.Random(seed + 1).sample(every, len(every))
 
 
 def pairings(models: Sequence[str], prompts: Sequence[PromptRow], *, seed: int) -> list[RoundPair]:

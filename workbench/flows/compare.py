@@ -28,7 +28,7 @@ from workbench.domain.comparisons import (
     winner,
 )
 from workbench.domain.examples import Source, SourceKind, Status
-from workbench.domain.results import counted, of_comparisons, scores, seen_from
+from workbench.domain.results import counted, of_comparisons, of_random_prompts, scores, seen_from
 from workbench.domain.rounds import PromptRow
 from workbench.domain.rubrics import Criterion, check_marks, rubric_in
 from workbench.domain.statistics import WinRate, verdict, votes_to_decide, win_rate
@@ -142,6 +142,7 @@ def repeat(bench: Bench, *, gap: int = REPEAT_GAP) -> Comparison | None:
         draw_seed=swapped,
         example_id=seen.example_id,
         tags=seen.tags,
+        chosen=seen.chosen,
         difference=seen.difference,
         repeat_of=seen.id,
         repeat_for=bench.rater,
@@ -245,7 +246,7 @@ def promote(bench: Bench, comparison_id: int, *, dataset: str = DATASET) -> Gest
 def results(bench: Bench, a: str = "", b: str = "") -> list[Result]:
     """The standing of every pair of models, of those with ``a``, or of ``a`` against ``b``."""
     wanted = {name for name in (a, b) if name}
-    found = scores(of_comparisons(counted(bench.store.comparisons.votes())))
+    found = scores(of_random_prompts(of_comparisons(counted(bench.store.comparisons.votes()))))
     among = [seen_from(a, s) if a in {s.a, s.b} else s for s in found if wanted <= {s.a, s.b}]
     return [Result(score, win_rate(score), verdict(score), votes_to_decide(score)) for score in among]
 

@@ -25,11 +25,13 @@ from workbench.domain.results import (
     length_matched,
     marks,
     of_comparisons,
+    of_random_prompts,
     scores,
     seen_from,
     self_agreement,
     standing,
 )
+from workbench.domain.rounds import Choosing
 from workbench.jobs.agreement import agreement
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ class Report:
     """All that the votes say. ``agreement`` is None while no two people voted on the same comparison.
 
     ``comparisons`` counts what the votes are about, each two answers once, ``equal`` those that are a tie without a
-    vote, ``prompts`` the prompts they answer.
+    vote, ``prompts`` the prompts they answer. ``on_chosen`` are the standings on prompts that were chosen because the
+    models differ on them, which count for nothing else here.
     ``by_tag`` and ``matched`` (the share on answers of equal length) are by pair of models; ``tags`` and ``raters`` are
     those that can be chosen, whatever ``which`` chose.
     """
@@ -52,6 +55,7 @@ class Report:
     equal: int
     prompts: int
     scores: tuple[Score, ...]
+    on_chosen: dict[tuple[str, str], Score]
     ranking: tuple[Rank, ...]
     checks: Checks
     agreement: Agreement | None
@@ -61,6 +65,11 @@ class Report:
     tags: tuple[str, ...]
     raters: dict[str, int]
 
+    def chosen_between(self, a: str, b: str) -> Score | None:
+        """The standing on chosen prompts, from the side of ``a``; None when there is none."""
+        found = self.on_chosen.get((a, b)) or self.on_chosen.get((b, a))
+        return seen_from(a, found) if found else None
+
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         told = self.checks
@@ -68,6 +77,7 @@ class Report:
             "pairs": [
                 standing(score) | {"length_matched": self.matched[score.a, score.b].as_dict()} for score in self.scores
             ],
+            "on_chosen_prompts": [standing(score) for score in self.on_chosen.values()],
             "ranking": [
                 {"model": r.model, "rating": r.rating, "low": r.low, "high": r.high, "votes": r.votes, "group": r.group}
                 for r in self.ranking
@@ -114,15 +124,18 @@ def report(
     which = which or VoteFilter()
     every = bench.store.comparisons.votes()
     votes = counted(every, which)
-    trials = of_comparisons(votes)
-    found = _of(scores(trials), a, b)
+    every_trial = of_comparisons(votes)
+    trials = of_random_prompts(every_trial)
+    of_chosen = [vote for vote in every_trial if vote.chosen == Choosing.DIFFERING]
+    found = _of(_with_all_pairs(scores(trials), of_chosen), a, b)
     return Report(
         which=which,
         votes=len(votes),
-        comparisons=len(trials),
+        comparisons=len(every_trial),
         equal=sum(not vote.rater for vote in trials),
-        prompts=len({vote.prompt for vote in trials}),
+        prompts=len({vote.prompt for vote in every_trial}),
         scores=tuple(found),
+        on_chosen={(score.a, score.b): score for score in _of(scores(of_chosen), a, b)},
         ranking=tuple(ranking(trials, anchor=_anchor(bench, trials), seed=seed, resamples=resamples)),
         checks=checks(_among(votes, a, b), self_agreement(v for v in every if which.takes(v))),
         agreement=agreement_on(bench, which.tag) if with_agreement else None,
@@ -148,6 +161,13 @@ def votes_between(bench: Bench, a: str, b: str, which: VoteFilter | None = None)
 def _of(found: Sequence[Score], a: str, b: str) -> list[Score]:
     wanted = {name for name in (a, b) if name}
     return [seen_from(a, score) if a else score for score in found if wanted <= {score.a, score.b}]
+
+
+def _with_all_pairs(found: list[Score], of_chosen: Sequence[Vote]) -> list[Score]:
+    """Also the pairs of models that only have votes on chosen prompts: with nothing that counts."""
+    known = {frozenset((score.a, score.b)) for score in found}
+    others = [score for score in scores(of_chosen) if frozenset((score.a, score.b)) not in known]
+    return [*found, *(Score(score.a, score.b, 0, 0, 0, 0) for score in others)]
 
 
 def _among(votes: Sequence[Vote], a: str, b: str) -> list[Vote]:

@@ -25,6 +25,12 @@ def verdict_line(score: Score) -> str:
     return f"NOT DECIDED ({evidence}): {more}"
 
 
+def chosen_line(score: Score) -> str:
+    """What happened on prompts that were asked because the models differ there."""
+    share = share_text(Share(score.a_wins, score.decided))
+    return f"  where they differ most, not counted above: {share}"
+
+
 def check_lines(report: Report) -> Iterator[str]:
     """What could have led the votes besides the answers, and what the figures rest on."""
     checks, agreement = report.checks, report.agreement

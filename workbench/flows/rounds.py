@@ -213,6 +213,7 @@ class _Asking:
                 draw_seed=pair.draw_seed,
                 example_id=pair.prompt.example_id,
                 tags=pair.prompt.tags,
+                chosen=pair.prompt.chosen,
                 difference=difference(a.text, b.text),
             )
             bench.store.rounds.finish(self.round.id, pair.number, comparison_id=made.id)

@@ -71,6 +71,7 @@ class Comparisons:
         draw_seed: int,
         example_id: int | None = None,
         tags: Sequence[str] = (),
+        chosen: str = "",
         difference: float | None = None,
         repeat_of: int | None = None,
         repeat_for: str = "",
@@ -80,14 +81,14 @@ class Comparisons:
         with self._store.write() as db:
             cursor = db.execute(
                 "INSERT INTO comparisons (prompt, a_model, a_text, a_generation, a_identity, b_model, b_text, "
-                "b_generation, b_identity, left_is_a, identical, draw_seed, created_utc, example_id, tags, difference, "
-                f"repeat_of, repeat_for) VALUES ({placeholders(18)})",
+                "b_generation, b_identity, left_is_a, identical, draw_seed, created_utc, example_id, tags, chosen, "
+                f"difference, repeat_of, repeat_for) VALUES ({placeholders(19)})",
                 [
                     turns_json(prompt),
                     *_candidate_columns(a),
                     *_candidate_columns(b),
                     *(fresh.left_is_a, fresh.identical, draw_seed, now_utc()),
-                    *(example_id, json.dumps(list(tags)), difference, repeat_of, repeat_for),
+                    *(example_id, json.dumps(list(tags)), chosen, difference, repeat_of, repeat_for),
                 ],
             )
             assert cursor.lastrowid is not None
@@ -250,7 +251,7 @@ GROUP BY c.a_model, c.b_model, outcome ORDER BY first
 _FLIPPED = {"a": "b", "b": "a"}
 _VOTES = """
 SELECT c.id, c.prompt, c.a_model, c.b_model, c.left_is_a, c.a_text, c.b_text,
-    c.tags, c.repeat_of, r.verdict, r.rater, r.kind, r.strength, r.rubric, r.duration_ms, r.live
+    c.tags, c.chosen, c.repeat_of, r.verdict, r.rater, r.kind, r.strength, r.rubric, r.duration_ms, r.live
 FROM comparisons c LEFT JOIN ratings r
     ON r.comparison_id = c.id AND NOT r.undone AND r.blind AND r.verdict <> 'skip' AND r.kind = :kind
     AND NOT c.identical
@@ -287,6 +288,7 @@ def _comparison(row: sqlite3.Row) -> Comparison:
         created_utc=row["created_utc"],
         example_id=row["example_id"],
         tags=tuple(json.loads(row["tags"])),
+        chosen=row["chosen"],
         difference=row["difference"],
         repeat_of=row["repeat_of"],
     )
@@ -318,6 +320,7 @@ def _vote(row: sqlite3.Row) -> Vote:
         "a_length": len(row["a_text"]),
         "b_length": len(row["b_text"]),
         "tags": tuple(json.loads(row["tags"])),
+        "chosen": row["chosen"],
         "repeat_of": row["repeat_of"],
     }
     if row["rater"] is None:

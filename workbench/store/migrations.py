@@ -579,3 +579,15 @@ CREATE INDEX answers_edited_from ON answers(edited_from);
 @MIGRATIONS(name="0012_answers_that_go_on")
 def _answers_that_go_on(db: Database) -> None:
     db.executescript(_GOING_ON)
+
+
+# Why a prompt was asked: votes on prompts that were chosen for their answers' difference count for no rate.
+_CHOSEN = """
+ALTER TABLE comparisons ADD COLUMN chosen TEXT NOT NULL DEFAULT '';
+ALTER TABLE round_pairs ADD COLUMN chosen TEXT NOT NULL DEFAULT '';
+"""
+
+
+@MIGRATIONS(name="0013_chosen_prompts")
+def _chosen_prompts(db: Database) -> None:
+    db.executescript(_CHOSEN)

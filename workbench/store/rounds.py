@@ -49,7 +49,7 @@ class Rounds:
             assert cursor.lastrowid is not None
             db.conn.executemany(
                 "INSERT INTO round_pairs (round_id, number, prompt, a_model, b_model, seed, draw_seed, example_id, "
-                "tags, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
+                "tags, chosen, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
                 [(cursor.lastrowid, *_pair_columns(pair)) for pair in pairs],
             )
             return self.get(cursor.lastrowid)
@@ -128,7 +128,7 @@ def _pair_columns(pair: RoundPair) -> tuple[object, ...]:
     prompt = pair.prompt
     tags = json.dumps(list(prompt.tags))
     asked = (pair.number, turns_json(prompt.turns), pair.a, pair.b, pair.seed, pair.draw_seed)
-    return *asked, prompt.example_id, tags
+    return *asked, prompt.example_id, tags, prompt.chosen
 
 
 def _round(row: sqlite3.Row) -> Round:
@@ -138,7 +138,7 @@ def _round(row: sqlite3.Row) -> Round:
 def _pair(row: sqlite3.Row) -> RoundPair:
     return RoundPair(
         row["number"],
-        PromptRow(turns_from_json(row["prompt"]), row["example_id"], tuple(json.loads(row["tags"]))),
+        PromptRow(turns_from_json(row["prompt"]), row["example_id"], tuple(json.loads(row["tags"])), row["chosen"]),
         row["a_model"],
         row["b_model"],
         row["seed"],

@@ -35,7 +35,7 @@ from workbench.tui.screens.arena_answers import Answers
 from workbench.tui.screens.arena_round import RoundPane
 from workbench.tui.screens.arena_rubric import RubricDialog
 from workbench.tui.screens.fixing import write_better
-from workbench.tui.screens.verdict_keys import verdict_bindings
+from workbench.tui.screens.verdict_keys import strength_bindings, verdict_bindings
 from workbench.tui.widgets.dialogs import TextDialog
 
 if TYPE_CHECKING:
@@ -67,22 +67,7 @@ class ArenaPane(RoundPane):
         Binding("e", "fix", "Fix", id="arena.fix", tooltip="Write a better answer than the one that lost: a new pair"),
         Binding("n", "new", "New", id="arena.new", tooltip="Ask two or more models the same prompts"),
         Binding("v", "score", "Score", id="arena.score", tooltip="The results, on a screen of their own"),
-        Binding(
-            "plus,right_square_bracket",
-            "strength(1)",
-            "Str",
-            show=False,
-            id="pref.strength_up",
-            tooltip="The winner is better by more",
-        ),
-        Binding(
-            "minus,left_square_bracket",
-            "strength(-1)",
-            "Weaker",
-            show=False,
-            id="pref.strength_down",
-            tooltip="The winner is better by less",
-        ),
+        *strength_bindings(show=False),
         Binding("r", "marks", "Marks", show=False, id="arena.rubric", tooltip="Mark both answers by the rubric"),
         Binding("c", "comment", "Comment", show=False, id="pref.note", tooltip="A comment to go with the vote"),
         Binding(
@@ -403,6 +388,10 @@ class ArenaPane(RoundPane):
             if self.mode == "live":
                 self.mode = "empty"
             self._load_if_idle()
+        self._draw()
+
+    def round_drawn(self) -> None:
+        """In the line at the top."""
         self._draw()
 
     def on_round_pane_prepared(self, event: RoundPane.Prepared) -> None:

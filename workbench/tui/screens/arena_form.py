@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,9 +17,9 @@ from textual.widgets import Input, Label, Static
 from workbench.config import option
 from workbench.domain.chats import Sampling
 from workbench.domain.models import Model, ModelKind
-from workbench.domain.rounds import PromptRow
+from workbench.domain.rounds import Choosing, PromptRow
 from workbench.errors import NotFoundError, UsageError, WorkbenchError
-from workbench.flows import prompts, rounds
+from workbench.flows import choosing, prompts, rounds
 from workbench.flows.datasets import shown
 from workbench.tui.safety import safe_cell
 from workbench.tui.widgets.dialogs import Dialog
@@ -28,12 +29,14 @@ from workbench.tui.widgets.picker import Picker
 if TYPE_CHECKING:
     from workbench.domain.rounds import Round
     from workbench.flows.bench import Bench
+    from workbench.flows.choosing import OnDraft
 
 SAMPLES, TYPED = "sample prompts", "typed below"
 FROM_CHATS, FROM_FIXES = "questions of chats", "to-fix list"
 _SOURCES = {SAMPLES: None, FROM_CHATS: prompts.CHATS, FROM_FIXES: prompts.TO_FIX}
 HELD_OUT, NOBODY = "held out", "-"
 SPLITS = (HELD_OUT, "validation", "test", "train", "none")
+CHOICES = {"the first": Choosing.FIRST, "at random": Choosing.RANDOM, "half where they differ": Choosing.DIFFERING}
 TOGETHER, LIVE = "both at once", "as they are written"
 LIMIT = 20
 MOST_MODELS = 4
@@ -49,23 +52,39 @@ class Plan:
     split: str = HELD_OUT
     typed: str = ""
     limit: int = LIMIT
+    choosing: Choosing = Choosing.FIRST
     seed: int = 0
     live: bool = False
 
     def prompts(self, bench: Bench) -> list[PromptRow]:
-        """The prompts, at most ``limit``; raises what ``flows.prompts.prompt_rows`` raises. For a thread."""
+        """Every prompt of the source; raises what ``flows.prompts.prompt_rows`` raises. For a thread."""
         if self.source == TYPED:
-            return prompts.typed_rows(self.typed)[: self.limit]
+            return prompts.typed_rows(self.typed)
         source = _SOURCES.get(self.source, self.source)
         if self.source not in _SOURCES and self.split != HELD_OUT:
             source = f"{self.source}:{self.split}"
-        return prompts.prompt_rows(bench, source)[: self.limit]
+        return prompts.prompt_rows(bench, source)
 
-    def begin(self, bench: Bench) -> Round:
-        """Write the round down; for a thread. Raises as ``rounds.check_live`` does when it is to be watched."""
+    def begin(
+        self, bench: Bench, *, on_draft: OnDraft | None = None, cancelled: threading.Event | None = None
+    ) -> Round:
+        """Choose the prompts, at most ``limit``, and write the round down; for a thread.
+
+        Raises as ``rounds.check_live`` does when it is to be watched, and as ``choosing.choose``.
+        """
         if self.live:
             rounds.check_live(bench, self.models)
-        return rounds.begin(bench, self.models, self.prompts(bench), sampling=self.sampling, seed=self.seed)
+        rows = choosing.choose(
+            bench,
+            self.models,
+            self.prompts(bench),
+            self.choosing,
+            limit=self.limit,
+            seed=self.seed,
+            on_draft=on_draft,
+            cancelled=cancelled,
+        )
+        return rounds.begin(bench, self.models, rows, sampling=self.sampling, seed=self.seed)
 
 
 def load_round(bench: Bench, models: Sequence[str] = ()) -> ArenaForm:
@@ -96,6 +115,7 @@ class ArenaForm(Dialog[Plan]):
     ArenaForm .arena-form--row > Label { width: 14; color: $text-muted; }
     ArenaForm .arena-form--row > Picker { width: 40; }
     ArenaForm #round-show { width: 27; }
+    ArenaForm #round-which { width: 31; }
     ArenaForm .arena-form--row > Input { width: 10; height: 1; border: none; background: $panel; }
     ArenaForm .arena-form--row > Input:focus {
         border: none; background: $block-cursor-background; color: $block-cursor-foreground;
@@ -123,7 +143,7 @@ class ArenaForm(Dialog[Plan]):
             yield Picker(SPLITS, given.split, title="Which rows", id="round-split")
         numbers = (
             ("limit", str(given.limit), "at most so many prompts"),
-            ("temperature", f"{given.sampling.temperature:g}", "0 is greedy; both get the same seed"),
+            ("temperature", f"{given.sampling.temperature:g}", "0 is greedy; one seed for both"),
             ("max_tokens", str(given.sampling.max_tokens), "the longest answer, in tokens"),
         )
         for name, value, help_text in numbers:
@@ -131,11 +151,20 @@ class ArenaForm(Dialog[Plan]):
                 yield Label(safe_cell(name))
                 yield Input(value, id=f"round-{name}", compact=True, select_on_focus=False)
                 yield Static(safe_cell(help_text), markup=False)
+            if name == "limit":
+                yield from self._choosing_row()
         with Horizontal(classes="arena-form--row"):
             yield Label(safe_cell("show"))
             yield Picker([TOGETHER, LIVE], LIVE if given.live else TOGETHER, title="Show answers", id="round-show")
             yield Static("who is faster is seen", markup=False)
         yield Editor(given.typed)
+
+    def _choosing_row(self) -> ComposeResult:
+        current = next(said for said, how in CHOICES.items() if how is self._given.choosing)
+        with Horizontal(classes="arena-form--row"):
+            yield Label(safe_cell("which"))
+            yield Picker([*CHOICES], current, title="Which prompts of more", id="round-which")
+            yield Static("of more than these", markup=False)
 
     def _model_rows(self) -> ComposeResult:
         labels = ("one model", "the other", "a third", "a fourth")
@@ -181,6 +210,7 @@ class ArenaForm(Dialog[Plan]):
             split=self._picked("split"),
             typed=typed,
             limit=_limit(self._entered("limit")),
+            choosing=CHOICES[self._picked("which")],
             live=self._picked("show") == LIVE,
         )
 

@@ -22,6 +22,9 @@ from workbench.tui.screens.arena_form import ArenaForm, Plan, load_round
 if TYPE_CHECKING:
     from workbench.domain.rounds import Round
 
+Begin = Callable[..., "Round"]
+"""Writes a round down, or finds it; called with ``cancelled``."""
+
 CLOSING_S = 5.0
 _LOOK_S = 0.05
 
@@ -58,6 +61,13 @@ class RoundPane(Pane):
         def __init__(self, done: int, total: int, comparison_id: int | None) -> None:
             super().__init__()
             self.done, self.total, self.comparison_id = done, total, comparison_id
+
+    class Drafted(Message):
+        """One more draft is there, by which prompts are chosen."""
+
+        def __init__(self, done: int, total: int) -> None:
+            super().__init__()
+            self.done, self.total = done, total
 
     class Watched(Message):
         """A prompt is being answered before the rater's eyes."""
@@ -118,7 +128,7 @@ class RoundPane(Pane):
     def _begin(self, plan: Plan | None) -> None:
         if plan is not None:
             self.plan = plan
-            self._go(partial(plan.begin, self.bench), live=plan.live, said="the first pair")
+            self._go(partial(plan.begin, self.bench, on_draft=self._drafted), live=plan.live, said="the first pair")
 
     def go_on(self) -> None:
         """Go on with a round whose terminal was killed, if there is one."""
@@ -128,9 +138,21 @@ class RoundPane(Pane):
     def _go_on_with(self, found: Round | None) -> None:
         if found is not None and self.making is None:
             self.notice(f"going on with the answers that were left behind: {found.done} of {found.total} are there")
-            self._go(lambda: found, live=False, said=f"made {found.done} of {found.total}")
+            self._go(lambda **_: found, live=False, said=f"made {found.done} of {found.total}")
 
-    def _go(self, begin: Callable[[], Round], *, live: bool, said: str) -> None:
+    def _drafted(self, done: int, total: int) -> None:
+        self.post_message(self.Drafted(done, total))
+
+    def on_round_pane_drafted(self, event: Drafted) -> None:
+        """How far the choice of prompts is."""
+        if self.making is not None:
+            self.progress = f"choosing: {event.done} of {event.total} drafts"
+            self.round_drawn()
+
+    def round_drawn(self) -> None:
+        """The progress changed: say it."""
+
+    def _go(self, begin: Begin, *, live: bool, said: str) -> None:
         self.making = threading.Event()
         self.watching = Watching(self, self.making) if live else None
         self._idle.clear()
@@ -139,9 +161,7 @@ class RoundPane(Pane):
         self.run_flow(work, self._made, group="prepare", failed=self._not_made)
         self.round_changed()
 
-    def _make(
-        self, begin: Callable[[], Round], cancelled: threading.Event, watching: Watching | None
-    ) -> tuple[int, int]:
+    def _make(self, begin: Begin, cancelled: threading.Event, watching: Watching | None) -> tuple[int, int]:
         """Ask the models every prompt, ahead of the rater: how many pairs, and how many of them need no vote.
 
         Runs in a thread.
@@ -152,7 +172,7 @@ class RoundPane(Pane):
             self.post_message(self.Prepared(done, total, fresh.pop() if fresh else None))
 
         try:
-            self._round = begin()
+            self._round = begin(cancelled=cancelled)
             if cancelled.is_set() and not self._is_closing:
                 flow.stop(self.bench, self._round.id)
             for comparison in flow.run(

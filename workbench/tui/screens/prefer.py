@@ -32,7 +32,7 @@ from workbench.tui.paste_guard import PasteGuard
 from workbench.tui.safety import safe, safe_cell
 from workbench.tui.screens.curate_entries import Pace
 from workbench.tui.screens.prefer_sides import SIDES, Sides
-from workbench.tui.screens.verdict_keys import verdict_bindings
+from workbench.tui.screens.verdict_keys import strength_bindings, verdict_bindings
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, Dialog, TextDialog
 from workbench.tui.widgets.drafted import DraftedDialog
 
@@ -80,22 +80,7 @@ class PreferPane(Pane):
     BINDINGS: ClassVar = [
         *verdict_bindings("judge", skip="Not now; it comes again behind the rest"),
         Binding("backspace,u", "undo", "Undo", id="label.undo", tooltip="Undo, as often as you like"),
-        Binding(
-            "plus,right_square_bracket",
-            "strength(1)",
-            "Str",
-            key_display="+-",
-            id="pref.strength_up",
-            tooltip="The winner is better by more",
-        ),
-        Binding(
-            "minus,left_square_bracket",
-            "strength(-1)",
-            "Weaker",
-            show=False,
-            id="pref.strength_down",
-            tooltip="The winner is better by less",
-        ),
+        *strength_bindings(show=True),
         Binding("r", "reasons", "Why", id="pref.reasons", tooltip="Reasons for the verdict"),
         Binding("d", "differ", "Diff", id="view.diff", tooltip="Underline the words that differ, and back"),
         Binding("z", "zoom", "Zoom", id="view.zoom", tooltip="One side in the whole width, the other, both"),

@@ -11,7 +11,7 @@ from workbench.domain.comparisons import Score
 from workbench.domain.rankings import Rank
 from workbench.domain.results import FEW, Marked, Share
 from workbench.domain.statistics import verdict, wilson_interval
-from workbench.flows.results_told import check_lines, judge_lines, share_text, verdict_line
+from workbench.flows.results_told import check_lines, chosen_line, judge_lines, share_text, verdict_line
 from workbench.tui.safety import cell
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def results_text(
         text.append(f"  {verdict_line(score)}\n", "bold" if verdict(score) != "undecided" else "")
         if (matched := report.matched[score.a, score.b]).total:
             text.append(f"    on answers of equal length: {share_text(matched)}\n")
+        if (chosen := report.chosen_between(score.a, score.b)) is not None:
+            text.append(f"  {chosen_line(chosen)}\n")
         for line in _tags(report.by_tag.get((score.a, score.b), {}), score):
             text.append(line + "\n")
         text.append("\n")

@@ -23,3 +23,26 @@ def verdict_bindings(action: str, *, skip: str) -> list[Binding]:
         Binding("0", f"{action}('both-bad')", "Bad", id="pref.both_bad", tooltip="Both are bad"),
         Binding("space", f"{action}('skip')", "Skip", id="pref.skip", tooltip=skip),
     ]
+
+
+def strength_bindings(*, show: bool) -> list[Binding]:
+    """Stronger and weaker, each calling ``strength`` with a step; ``show`` puts both into the line of keys as one."""
+    return [
+        Binding(
+            "plus,right_square_bracket",
+            "strength(1)",
+            "Str",
+            key_display="+-" if show else None,
+            show=show,
+            id="pref.strength_up",
+            tooltip="The winner is better by more",
+        ),
+        Binding(
+            "minus,left_square_bracket",
+            "strength(-1)",
+            "Weaker",
+            show=False,
+            id="pref.strength_down",
+            tooltip="The winner is better by less",
+        ),
+    ]
