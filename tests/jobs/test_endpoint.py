@@ -6,13 +6,15 @@ import gzip
 import itertools
 import json
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from endpoints import USAGE, FakeServer, Reply, chunk, holds, refuses, says, streams
+from endpoints import USAGE, FakeServer, Reply, begin, chunk, holds, refuses, says, send, streams
 from fakes import FakeEngine
 from workbench.domain.chats import Sampling, StopReason, Turn
 from workbench.domain.endpoints import Endpoint, checked_endpoint
@@ -221,6 +223,60 @@ def test_a_stream_that_breaks_off_is_never_asked_again(server: FakeServer) -> No
             assert isinstance(event, TextPiece)
             got.append(event.text)
     assert got == ["half an"] and len(server.bodies) == 1
+
+
+def test_a_server_that_ends_an_answer_when_the_next_question_comes_is_asked_one_at_a_time(server: FakeServer) -> None:
+    words = [f"word{number} " for number in range(12)]
+    newest, lock, together = [0], threading.Lock(), []
+
+    def interrupted(handler: BaseHTTPRequestHandler) -> None:
+        with lock:
+            newest[0] += 1
+            mine = newest[0]
+        begin(handler)
+        for word in words:
+            send(handler, chunk(word))
+            time.sleep(0.01)
+            if mine != newest[0]:
+                together.append(mine)
+                return  # as llama-cpp-python's server: no finish_reason, no [DONE]
+        send(handler, chunk(finish="stop"), "[DONE]")
+
+    server.default = interrupted
+    client = EndpointClient(AT_ONCE)
+
+    def ask(_: int) -> str:
+        events = list(client.stream(request_to(server), cancelled=threading.Event()))
+        assert isinstance(events[-1], AnswerEnd)
+        return "".join(event.text for event in events if isinstance(event, TextPiece))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(8))) == ["".join(words)] * 8
+    assert together, "nothing was interrupted"
+    assert len(server.bodies) == 8 + len(together)
+
+
+def test_another_answer_is_not_glued_to_what_is_shown(server: FakeServer) -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    def half(handler: BaseHTTPRequestHandler) -> None:
+        begin(handler)
+        send(handler, chunk("half an"))
+        both.wait()
+
+    server.replies.extend([half, half])
+    server.default = says("Something else.")
+    client = EndpointClient(AT_ONCE)
+
+    def ask(_: int) -> str:
+        got = ""
+        with pytest.raises(EngineError, match="gave another answer"):
+            for event in client.stream(request_to(server), cancelled=threading.Event()):
+                got += event.text if isinstance(event, TextPiece) else ""
+        return got
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ask, range(2))) == ["half an"] * 2
 
 
 @pytest.mark.parametrize("data", ["{half", "[1, 2]", "null", '"text"', "\x1b[2Jjunk"])

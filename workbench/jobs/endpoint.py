@@ -13,6 +13,7 @@ import queue
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from workbench.domain.serving import (
 )
 from workbench.errors import EngineError
 from workbench.jobs.endpoint_answer import LONGEST_CHARACTERS, EndpointAnswer
+from workbench.jobs.endpoint_turns import MOST_TURNS, BrokenOffError, Turns, without
 
 if TYPE_CHECKING:
     import httpx
@@ -111,6 +113,7 @@ class EndpointClient:
 
     def __init__(self, patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
+        self._turns: defaultdict[str, Turns] = defaultdict(Turns)
 
     def stream(
         self, request: ChatRequest, *, cancelled: threading.Event, on_status: OnStatus | None = None
@@ -124,6 +127,27 @@ class EndpointClient:
         assert endpoint is not None
         if request.go_on:
             self._check_goes_on(endpoint)
+        turns = self._turns[endpoint.url]
+        given, clock = "", time.monotonic()
+        for turn in range(1, MOST_TURNS + 1):
+            if not turns.take(cancelled):
+                yield AnswerEnd(StopReason.CANCELLED, 0, 0, 0, round(1000 * (time.monotonic() - clock)))
+                return
+            try:
+                for event in without(given, self._asked(request, endpoint, cancelled, on_status)):
+                    given += event.text if isinstance(event, TextPiece) else ""
+                    yield event
+                return
+            except BrokenOffError as error:
+                if not turns.broke_off() or turn == MOST_TURNS:
+                    raise EngineError(error.message, hint=error.hint) from None
+            finally:
+                turns.leave()
+
+    def _asked(
+        self, request: ChatRequest, endpoint: Endpoint, cancelled: threading.Event, on_status: OnStatus | None
+    ) -> Iterator[AnswerEvent]:
+        """One try."""
         reading = _Reading(request, endpoint, key_of(endpoint), self._patience)
         reading.start()
         began, pieces = time.monotonic(), 0
@@ -324,7 +348,8 @@ class _Reading:
         try:
             await self._ask()
         except EngineError as error:
-            self.events.put(EngineError(self._keyless(error.message), hint=self._keyless(error.hint)))
+            kind = BrokenOffError if isinstance(error, BrokenOffError) else EngineError
+            self.events.put(kind(self._keyless(error.message), hint=self._keyless(error.hint)))
 
     def _keyless(self, text: str) -> str:
         """A server may say the key back; what is said is shown and written into logs."""
@@ -385,7 +410,7 @@ class _Reading:
                 f"{self._endpoint.host} has said nothing for {self._patience.silence:g} s", hint="is it overloaded?"
             ) from None
         except httpx.HTTPError as error:
-            raise EngineError(f"{self._endpoint.host} broke off the answer ({type(error).__name__})") from error
+            raise BrokenOffError(f"{self._endpoint.host} broke off the answer ({type(error).__name__})") from error
 
     async def _refused(self, response: httpx.Response) -> EngineError:
         body = b""

@@ -15,6 +15,7 @@ from workbench.domain.chats import StopReason
 from workbench.domain.foreign_text import cell
 from workbench.domain.serving import AnswerEnd, TextPiece
 from workbench.errors import EngineError
+from workbench.jobs.endpoint_turns import BrokenOffError
 
 LONGEST_CHARACTERS = 8_000_000
 _STOPS = {"length": StopReason.LENGTH, "max_tokens": StopReason.LENGTH}
@@ -63,7 +64,7 @@ class EndpointAnswer:
         for _, call in sorted(self._calls.items()):
             yield self._piece(_call_text(call))
         if not self._finish:
-            raise EngineError(f"{self._host} broke off in the middle of the answer", hint="ask again")
+            raise BrokenOffError(f"{self._host} broke off in the middle of the answer", hint="ask again")
         if self._finish == "content_filter":
             raise EngineError(f"{self._host} keeps the rest back (content filter)", hint="what came is stored")
         elapsed = self._elapsed_ms()
