@@ -50,9 +50,19 @@ class Workspace:
         return self.root / "workbench.db"
 
     @property
+    def log(self) -> Path:
+        """What was written and is not in the store's own file yet: SQLite's write-ahead log."""
+        return self.root / "workbench.db-wal"
+
+    @property
     def lock(self) -> Path:
         """The lock file that every write transaction holds."""
         return self.root / "workbench.lock"
+
+    @property
+    def next_lock(self) -> Path:
+        """The lock file that the next process to write holds while it waits for the other."""
+        return self.root / "workbench.next.lock"
 
     @property
     def presence(self) -> Path:

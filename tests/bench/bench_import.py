@@ -46,18 +46,18 @@ from pathlib import Path
 from workbench.flows import exchange
 from workbench.flows.bench import Bench
 from workbench.paths import Workspace
-from workbench.store import store as module
+from workbench.store.write_lock import WriteLock
 
-spans, held = [], module._held
+spans, held = [], WriteLock.held
 @contextlib.contextmanager
-def timed(lock, workspace):
-    with held(lock, workspace):
+def timed(lock):
+    with held(lock):
         begun, used = time.perf_counter(), time.thread_time()
         try:
             yield
         finally:
             spans.append((1000 * (time.perf_counter() - begun), 1000 * (time.thread_time() - used)))
-module._held = timed
+WriteLock.held = timed
 bench = Bench.open(Workspace(Path(sys.argv[1])))
 spans.clear()
 begun = time.perf_counter()

@@ -53,7 +53,6 @@ def many(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (bulk, decisions):
         monkeypatch.setattr(module, "FIRST_ROWS", 2)
         monkeypatch.setattr(module, "next_count", lambda count, seconds: 2)
-        monkeypatch.setattr(module, "PAUSE_SECONDS", 0)
 
 
 def _rows(store: Store) -> list[Example]:
@@ -133,7 +132,7 @@ def test_one_that_is_not_there_or_locked_changes_none(filled: Store) -> None:
 @pytest.mark.usefixtures("many")
 def test_others_write_between_the_pieces(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     depths: list[object] = []
-    monkeypatch.setattr(bulk.time, "sleep", lambda seconds: depths.append(filled._local.depth))
+    monkeypatch.setattr(filled, "give_way", lambda: depths.append(filled._local.depth))
     filled.examples.change([1, 2, 3, 4, 5], Action.ACCEPT, rater="bob", status=Status.ACCEPTED)
     assert depths == [0, 0]  # twice the lock was free
     filled.examples.undo("bob")
@@ -146,11 +145,11 @@ def test_what_a_kill_left_of_a_gesture_is_taken_back_by_the_same_undo(
 ) -> None:
     before = _rows(filled)
 
-    def killed(seconds: float) -> None:
+    def killed() -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(bulk.time, "sleep", killed)
+        patch.setattr(filled, "give_way", killed)
         with pytest.raises(KeyboardInterrupt):
             filled.examples.change([1, 2, 3, 4, 5, 6], Action.REJECT, rater="bob", status=Status.REJECTED)
     newest = filled.examples.newest("bob")
@@ -180,7 +179,7 @@ def test_dealt_rows_go_to_their_splits_in_pieces_and_come_back_by_one_undo(
     undealt = [e.id for e in _rows(filled) if e.split is Split.NONE]
     before = _rows(filled)
     free: list[object] = []
-    monkeypatch.setattr(bulk.time, "sleep", lambda seconds: free.append(filled._local.depth))
+    monkeypatch.setattr(filled, "give_way", lambda: free.append(filled._local.depth))
     filled.examples.deal({Split.TRAIN: [1, *undealt[:3], 99], Split.TEST: undealt[3:]}, rater="bob")
     assert free == [0, 0]
     now = {e.id: e.split for e in _rows(filled)}
@@ -196,7 +195,7 @@ def test_hidden_rows_go_in_pieces_and_come_back_by_one_undo(filled: Store, monke
     free: list[object] = []
     filled.examples.change([2], Action.DELETE, rater="ann", hidden=True)
     with monkeypatch.context() as patch:
-        patch.setattr(bulk.time, "sleep", lambda seconds: free.append(filled._local.depth))
+        patch.setattr(filled, "give_way", lambda: free.append(filled._local.depth))
         group = filled.examples.hide([1, 2, 3, 4, 5], rater="bob")
     assert free == [0, 0] and [e.id for e in _rows(filled)] == [*range(6, ROWS + 1)]
     assert [d.group for d in filled.examples.history(3) if not d.undone][-1] == group

@@ -52,7 +52,7 @@ def test_a_large_import_goes_and_comes_in_one_go_while_others_write(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[tuple[object, tuple[int, int, int]]] = []
-    monkeypatch.setattr(hiding.time, "sleep", lambda _: looks.append((store._local.depth, seen(store))))
+    monkeypatch.setattr(store, "give_way", lambda: looks.append((store._local.depth, seen(store))))
     assert seen(store) == WHOLE
     undone = store.examples.undo("ann")
     assert undone is not None and list(undone.example_ids) == [*range(2, ROWS + 2)]
@@ -68,13 +68,13 @@ def test_a_large_import_goes_and_comes_in_one_go_while_others_write(
 def test_what_a_kill_left_half_marked_is_not_seen_and_is_marked_by_whoever_sweeps(
     store: Store, gesture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(_: float) -> None:
+    def killed() -> None:
         raise KeyboardInterrupt
 
     if gesture == "redo":
         store.examples.undo("ann")
     with monkeypatch.context() as patch:
-        patch.setattr(hiding.time, "sleep", killed)
+        patch.setattr(store, "give_way", killed)
         with pytest.raises(KeyboardInterrupt):
             getattr(store.examples, gesture)("ann")
     assert seen(store) == OTHERS and store.imports.get(1).state == "hiding"
@@ -99,11 +99,11 @@ def test_an_import_is_not_taken_back_while_another_comes_in_nor_the_other_way_ro
     assert store.examples.undo("ann") is not None  # what came in last
     assert seen(store) == WHOLE
 
-    def bring_more(_: float) -> None:
+    def bring_more() -> None:
         with pytest.raises(BusyError, match="another import"):
             bring(store, "even-more")
 
-    monkeypatch.setattr(hiding.time, "sleep", bring_more)
+    monkeypatch.setattr(store, "give_way", bring_more)
     assert store.examples.undo("ann") is not None
     assert seen(store) == OTHERS
 
@@ -113,7 +113,7 @@ def test_a_redo_that_became_another_gesture_meanwhile_brings_nothing_back(
 ) -> None:
     store.examples.undo("ann")
     with monkeypatch.context() as patch:
-        patch.setattr(hiding.time, "sleep", lambda _: store.examples.change([1], Action.SKIP, rater="ann") and None)
+        patch.setattr(store, "give_way", lambda: store.examples.change([1], Action.SKIP, rater="ann") and None)
         assert store.examples.redo("ann") is None
     assert seen(store) == OTHERS and store.imports.get(1).state == "undone"
 

@@ -9,7 +9,9 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -21,11 +23,14 @@ from workbench.domain.examples import NewExample, Source, SourceKind, Status
 from workbench.domain.queries import Query, parse_query
 from workbench.errors import BusyError, NotFoundError
 from workbench.paths import Workspace
-from workbench.store import imports
+from workbench.store import hashes, imports
 from workbench.store.columns import source_json
 from workbench.store.imports import CancelledImport, Published
 from workbench.store.rows import turns_json
 from workbench.store.store import Store
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 
 @pytest.fixture
@@ -37,7 +42,6 @@ def store(workspace: Workspace) -> Store:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imports, "FIRST_ROWS", 5)
     monkeypatch.setattr(imports, "MOST_ROWS", 10)
-    monkeypatch.setattr(imports, "PAUSE_SECONDS", 0.0)
 
 
 def new(number: int) -> NewExample:
@@ -141,12 +145,52 @@ def test_an_error_while_it_writes_leaves_nothing(store: Store) -> None:
     assert_untouched(store)
 
 
+def test_an_error_when_all_rows_are_written_and_not_yet_shown_leaves_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "HASHES_PER_TRANSACTION", 20)
+    real, filled = hashes.add, []
+
+    def fail(db: Database, dataset_id: int, rows: list[tuple[bytes, int]]) -> None:
+        if filled:
+            raise ZeroDivisionError
+        real(db, dataset_id, rows)
+        filled.append(len(rows))
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(hashes, "add", fail)
+        bring(store, range(50))
+    assert filled == [20]
+    assert_untouched(store)
+    assert bring(store, range(50)) == Published(2, 50, 0)
+
+
+def test_each_row_of_an_import_is_known_by_its_content_in_the_order_of_the_table(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "HASHES_PER_TRANSACTION", 7)
+    real, added = hashes.add, []
+
+    def note(db: Database, dataset_id: int, rows: list[tuple[bytes, int]]) -> None:
+        added.append(rows)
+        real(db, dataset_id, rows)
+
+    monkeypatch.setattr(hashes, "add", note)
+    assert bring(store, range(20)).imported == 20
+    assert [len(part) for part in added] == [7, 7, 6]
+    together = list(chain.from_iterable(added))
+    assert together == sorted(together)
+    assert all(store.examples.find("d", demo(number)) for number in range(20))
+    assert store.examples.find("d", demo(20)) is None
+
+
 def assert_untouched(store: Store) -> None:
     assert count(store) == 0 and store.datasets.list() == [] and store.imports.list() == []
     rows = store.read().execute("SELECT count(*) FROM examples").fetchone()[0]
     indexed = store.read().execute("SELECT count(*) FROM examples_fts WHERE examples_fts MATCH 'question'").fetchone()
     tags = store.read().execute("SELECT count(*) FROM example_tags").fetchone()[0]
-    assert (rows, indexed[0], tags) == (0, 0, 0)
+    known = store.read().execute("SELECT count(*) FROM example_hashes").fetchone()[0]
+    assert (rows, indexed[0], tags, known) == (0, 0, 0, 0)
     assert store.examples.undo("ann") is None
 
 
@@ -157,7 +201,7 @@ from pathlib import Path
 from samples import IMPORTED, demo
 from workbench.domain.examples import NewExample, Source, SourceKind, Status
 from workbench.paths import Workspace
-from workbench.store import imports
+from workbench.store import hashes, imports
 from workbench.store.store import Store
 
 imports.FIRST_ROWS, imports.MOST_ROWS = 5, 10

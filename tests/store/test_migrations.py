@@ -62,6 +62,7 @@ def _take_back_to_first_schema(path: Path) -> None:
     db = sqlite3.connect(path)
     for trigger in ("example_models_added", "example_models_changed"):
         db.execute(f"DROP TRIGGER {trigger}")
+    _take_back_hashes(db)
     db.execute("DROP TABLE example_models")
     for index in ("facts", "counts", "dataset_ids", "kind", "noted", "import"):
         db.execute(f"DROP INDEX examples_{index}")
@@ -96,6 +97,13 @@ def _take_back_to_first_schema(path: Path) -> None:
     db.execute("DELETE FROM _sqlite_migrations WHERE name >= ?", [SECOND])
     db.commit()
     db.close()
+
+
+def _take_back_hashes(db: sqlite3.Connection) -> None:
+    for trigger in ("added", "changed", "removed"):
+        db.execute(f"DROP TRIGGER example_hashes_{trigger}")
+    db.execute("DROP TABLE example_hashes")
+    db.execute("CREATE INDEX examples_hash ON examples(dataset_id, hash)")
 
 
 def _take_back_groups(db: sqlite3.Connection) -> None:
@@ -294,3 +302,20 @@ def test_comparisons_from_before_prompts_were_chosen_count_as_they_did(workspace
     db.close()
     (vote,) = Store.open(workspace).comparisons.votes()
     assert (vote.comparison_id, vote.chosen) == (made.id, "")
+
+
+def test_what_a_dataset_has_is_known_after_the_step_too(workspace: Workspace) -> None:
+    store = Store.open(workspace)
+    content = demonstration([Turn("user", "hello")], "good day")
+    source = Source(SourceKind.IMPORT)
+    made, _ = store.examples.add("d", content, source=source, status=Status.PENDING, rater="r")
+    store.close()
+    db = sqlite3.connect(workspace.database)
+    _take_back_hashes(db)
+    db.execute("DELETE FROM _sqlite_migrations WHERE name = '0014_hashes'")
+    db.commit()
+    db.close()
+    store = Store.open(workspace)
+    assert store.examples.find("d", content) == store.examples.get(made.id)
+    again, is_new = store.examples.add("d", content, source=source, status=Status.PENDING, rater="r")
+    assert (again.id, is_new) == (made.id, False)

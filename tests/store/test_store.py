@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from workbench.errors import BusyError, StoreError
 from workbench.paths import Workspace
 from workbench.store import store as store_module
 from workbench.store.store import Store, migrate
+from workbench.store.write_lock import WriteLock
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELUDE = f"""
@@ -204,7 +206,7 @@ def test_a_transaction_holds_the_database_from_its_beginning(store: Store) -> No
 
 
 def test_a_lock_held_elsewhere_is_reported_as_busy(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_file_lock", FileLock(store.workspace.lock, timeout=0.02, thread_local=False))
+    monkeypatch.setattr(store, "_file_lock", WriteLock(store.workspace, patience=0.02))
     with FileLock(store.workspace.lock), pytest.raises(BusyError), store.write():
         pass
     add(store, 1)
@@ -347,3 +349,46 @@ def test_each_reader_keeps_little_in_memory_because_there_is_one_for_each_thread
     with store.write() as db:
         writers = -db.execute("PRAGMA cache_size").fetchone()[0]
     assert 0 < kib * 4 <= writers
+
+
+def test_who_has_much_to_write_lets_another_process_write_first(store: Store, workspace: Workspace) -> None:
+    add(store, 1)
+    with store.write():
+        other = start('store = Store.open(workspace)\nwith store.write() as db:\n    print("written")', workspace)
+        while not store._file_lock.is_wanted():
+            time.sleep(0.001)
+    store.give_way()
+    assert not store._file_lock.is_wanted()
+    with store.write():
+        pass  # waits until the other has written, if it is still at it
+    assert finish(other).strip() == "written"
+
+
+def test_who_has_much_to_write_lets_another_thread_write_first(store: Store) -> None:
+    add(store, 1)
+    wrote: list[str] = []
+
+    def write() -> None:
+        with store.write():
+            wrote.append("other")
+
+    with store.write():
+        thread = threading.Thread(target=write)
+        thread.start()
+        while not store._waiting:
+            time.sleep(0.001)
+    store.give_way()
+    with store.write():
+        wrote.append("own")
+    thread.join()
+    assert wrote == ["other", "own"]
+
+
+def test_who_has_much_to_write_waits_for_nobody_when_nobody_waits(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(_: float) -> None:
+        raise AssertionError("there is nobody to wait for")
+
+    monkeypatch.setattr("workbench.store.store.time.sleep", sleep)
+    store.give_way()

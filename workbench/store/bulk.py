@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from workbench.store.decisions import Decisions
     from workbench.store.store import Store
 
-# How long one transaction aims to last, for how many rows it is tried first, and the pause in which others write.
-AIM_SECONDS, PAUSE_SECONDS = 0.04, 0.006
+# How long one transaction aims to last, and for how many rows it is tried first.
+AIM_SECONDS = 0.04
 FEWEST_ROWS, FIRST_ROWS, MOST_ROWS = 20, 500, 20_000
 _CHECKED = 20_000
 _HERE = "e.id IN (SELECT value FROM json_each(:ids))"
@@ -186,7 +186,7 @@ def in_pieces(
             change(db, piece)
         count = next_count(count, time.monotonic() - begun)
         if at < len(ids):
-            time.sleep(PAUSE_SECONDS)
+            store.give_way()
 
 
 def next_count(count: int, seconds: float) -> int:

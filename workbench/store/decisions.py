@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.domain.decisions import IN_CHAT, Action, Decision, Newest, Undone, told, told_all, undone
-from workbench.store.bulk import PAUSE_SECONDS, next_count
+from workbench.store.bulk import next_count
 from workbench.store.rows import now_utc
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Decisions:
             decided += len(found)
             count = next_count(count, time.monotonic() - begun)
             if more:
-                time.sleep(PAUSE_SECONDS)
+                self._store.give_way()
         if state == "done" and decided > 1:
             touched.reverse()
         return undone(action, _each_once(touched) if decided > 1 else touched, counts=counts)

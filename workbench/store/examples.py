@@ -34,7 +34,7 @@ from workbench.domain.examples import (
 )
 from workbench.domain.queries import Query
 from workbench.errors import NotFoundError
-from workbench.store import bulk, findings, hiding
+from workbench.store import bulk, findings, hashes, hiding
 from workbench.store.columns import (
     COLUMNS,
     content_fields,
@@ -329,9 +329,10 @@ class Examples:
 
     def find(self, dataset: str, content: Content) -> Example | None:
         """The dataset's example with this very content, None when it has none."""
-        there = f"{VISIBLE} AND e.dataset_id = (SELECT id FROM datasets WHERE name = ?)"
-        values = [dataset, bytes.fromhex(stored(content).hash())]
-        row = self._store.read().execute(f"{_FULL} WHERE {there} AND e.hash = ?", values).fetchone()
+        named = self._store.read().execute("SELECT id FROM datasets WHERE name = ?", [dataset]).fetchone()
+        values = [named and named["id"], bytes.fromhex(stored(content).hash())]
+        sql = f"{_FULL} WHERE e.id IN ({hashes.THERE}) AND {VISIBLE}"
+        row = self._store.read().execute(sql, values).fetchone()
         return _example(row) if row else None
 
     def source(self, example_id: int) -> Source:
@@ -375,7 +376,7 @@ class Examples:
         new = replace(new, content=stored(new.content))
         digest = bytes.fromhex(new.content.hash())
         row = db.execute(
-            f"SELECT e.id, e.deleted_utc FROM examples e WHERE e.dataset_id = ? AND e.hash = ? "
+            f"SELECT e.id, e.deleted_utc FROM examples e WHERE e.id IN ({hashes.THERE}) "
             f"AND (e.deleted_utc IS NOT NULL OR {VISIBLE}) ORDER BY e.deleted_utc IS NOT NULL, e.id LIMIT 1",
             [dataset_id, digest],
         ).fetchone()

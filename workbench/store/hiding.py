@@ -14,7 +14,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from workbench.errors import BusyError
-from workbench.store.bulk import PAUSE_SECONDS, next_count
+from workbench.store.bulk import next_count
 from workbench.store.owners import process_started
 from workbench.store.queries import ON_ITS_WAY
 
@@ -96,7 +96,7 @@ def _mark_all(store: Store, import_id: int, *, visible: bool, until: float = flo
         if len(piece) < count:
             return True
         after, count = piece[-1], next_count(count, time.monotonic() - begun)
-        time.sleep(PAUSE_SECONDS)
+        store.give_way()
     return False
 
 

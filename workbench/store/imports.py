@@ -23,13 +23,13 @@ from workbench.domain.checks import Finding
 from workbench.domain.decisions import Action
 from workbench.domain.examples import NewExample, Status
 from workbench.errors import BusyError, NotFoundError, WorkbenchError
-from workbench.store import findings, hiding
+from workbench.store import findings, hashes, hiding
 from workbench.store.columns import COLUMNS, insert_sql
 from workbench.store.decisions import Decisions
 from workbench.store.examples import INDEX
 from workbench.store.owners import process_started
 from workbench.store.queries import ON_ITS_WAY, VISIBLE
-from workbench.store.rows import now_utc, placeholders
+from workbench.store.rows import now_utc
 from workbench.store.spool import Packed, Packing, SpoolReader, SpoolWriter, new_file
 
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 AIM_SECONDS = 0.05
 FIRST_ROWS, MOST_ROWS = 20, 1000
 # The log is written back between two transactions, so that neither waits for the other; after so many of them.
-_TRANSACTIONS_PER_CHECKPOINT = 2
-# Others ask for the lock every 5 ms: in this long a pause each of them has asked once.
-PAUSE_SECONDS = 0.006
+_TRANSACTIONS_PER_CHECKPOINT = 6
+HASHES_PER_TRANSACTION = 4000
 # The index of words: how many of its parts may stand side by side before some are merged (by whoever adds to it, and by
 # the import's own orders), and how many before all of them are merged at once, which can take a second.
 _MERGING = {"automerge": 16, "usermerge": 16, "crisismerge": 200}
@@ -52,6 +51,8 @@ _FEWEST_MERGED_PAGES = 16
 _ROWS_PER_MERGED_PAGE = 2
 _ORDER = "INSERT INTO examples_fts(examples_fts, rank) VALUES (?, ?)"
 _HASH = COLUMNS.index("hash")
+_BEFORE = ("id", "import_id", "dataset_id")
+_ROW_HASH = len(_BEFORE) + _HASH
 
 Advance = Callable[[int], None]
 
@@ -182,7 +183,7 @@ class Staging:
         duplicates = 0
         for batch in self._batches():
             digests = [fields[_HASH] for fields, *_ in batch]
-            there = _present(self._store.read(), found["id"], digests) if found else set[bytes]()
+            there = hashes.present(self._store.read(), found["id"], digests) if found else set[bytes]()
             for digest in digests:
                 duplicates += digest in there or digest in seen
                 seen.add(digest)
@@ -262,6 +263,8 @@ class Staging:
     def _remove(self) -> None:
         """Take away what was written and is not published."""
         writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.close()
         if writing is not None and writing.import_id:
             self._store.write_much(False)
             self._store.imports.remove(writing.import_id)
@@ -297,7 +300,8 @@ class _Writing:
         self._read = self._written = self._imported = self._transactions = 0
         self._count = FIRST_ROWS
         self._waiting: list[Packed] = []
-        self._statement = insert_sql(["id", "import_id", "dataset_id", *COLUMNS])
+        self._statement = insert_sql([*_BEFORE, *COLUMNS])
+        self._hashes = hashes.OnTheWay()
 
     def begin(self, file: str, format: str, packing: Packing, expected: int) -> None:
         """Set the ids aside and write down whose they are. A new dataset gets the import's own time of creation."""
@@ -351,15 +355,27 @@ class _Writing:
         self._count = _next_count(self._count, time.monotonic() - began)
         if advance is not None:
             advance(self._written)
-        time.sleep(PAUSE_SECONDS)
+        self._let_others()
+
+    def _let_others(self) -> None:
+        """Between two transactions."""
+        self._store.give_way()
         self._transactions += 1
         if self._transactions % _TRANSACTIONS_PER_CHECKPOINT == 0:
             self._store.checkpoint()
-            time.sleep(PAUSE_SECONDS)
+            self._store.give_way()
+
+    def _write_hashes(self) -> None:
+        """From here on others find these contents, who may have added the same meanwhile."""
+        for part in self._hashes.in_order(HASHES_PER_TRANSACTION):
+            with self._store.write(durable=False) as db:
+                hashes.add(db, self._dataset_id, part)
+            self._let_others()
 
     def _write_chunk(self, db: Database, chunk: Sequence[Packed], next_id: int) -> int:
         """Insert the rows of ``chunk`` that the dataset has not; returns how many."""
-        there = _present(db.conn, self._dataset_id, [fields[_HASH] for fields, *_ in chunk])
+        digests = [fields[_HASH] for fields, *_ in chunk]
+        there = hashes.present(db.conn, self._dataset_id, digests) | self._hashes.present(digests)
         rows: list[list[Any]] = []
         tags: list[tuple[int, str]] = []
         flags: list[tuple[int, str]] = []
@@ -374,6 +390,7 @@ class _Writing:
             flags += [(example_id, storable(flag)) for flag in row_flags]
             found += [replace(one, example_id=example_id) for one in row_findings]
         self._set_aside(db, next_id + len(rows) - 1)
+        self._hashes.add([(row[_ROW_HASH], row[0]) for row in rows])
         db.conn.executemany(self._statement, rows)
         db.conn.executemany("INSERT OR IGNORE INTO example_tags (example_id, tag) VALUES (?, ?)", tags)
         db.conn.executemany("INSERT OR IGNORE INTO example_flags (example_id, flag) VALUES (?, ?)", flags)
@@ -394,9 +411,15 @@ class _Writing:
         db.execute("UPDATE imports SET last_id = ? WHERE id = ?", [wanted, self.import_id])
         self._last_id = wanted
 
+    def close(self) -> None:
+        """Let go of what only this import needs."""
+        self._hashes.close()
+
     def finish(self, rows: int, skipped: int) -> Published:
         """Show the rows, all at once."""
         import_id = self.import_id
+        self._write_hashes()
+        self.close()
         self._store.write_much(False)
         with self._store.write() as db:
             imported = self._imported - _drop_overtaken(db, import_id, self._dataset_id)
@@ -439,7 +462,7 @@ def _remove(store: Store, import_id: int, *, until: float) -> bool:
                 _forget(db, import_id)
                 return True
         count = _next_count(count, time.monotonic() - started)
-        time.sleep(PAUSE_SECONDS)
+        store.give_way()
     return False
 
 
@@ -467,19 +490,6 @@ def _next_count(count: int, seconds: float) -> int:
     return max(FIRST_ROWS // 2, min(MOST_ROWS, round(count * max(0.5, min(1.5, AIM_SECONDS / max(seconds, 1e-4))))))
 
 
-def _present(connection: Any, dataset_id: int, digests: Sequence[bytes]) -> set[bytes]:
-    """Those of ``digests`` that the dataset has already, also in the import that is on its way."""
-    found: set[bytes] = set()
-    for start in range(0, len(digests), MOST_ROWS):
-        part = digests[start : start + MOST_ROWS]
-        sql = (
-            f"SELECT hash FROM examples WHERE dataset_id = ? AND hash IN ({placeholders(len(part))}) "
-            "AND deleted_utc IS NULL"
-        )
-        found.update(row[0] for row in connection.execute(sql, [dataset_id, *part]))
-    return found
-
-
 def _drop_overtaken(db: Database, import_id: int, dataset_id: int) -> int:
     """Remove rows whose content somebody added by hand while the import was on its way; returns how many.
 
@@ -488,7 +498,8 @@ def _drop_overtaken(db: Database, import_id: int, dataset_id: int) -> int:
     last_id = db.execute("SELECT last_id FROM imports WHERE id = ?", [import_id]).fetchone()[0]
     return db.execute(
         "DELETE FROM examples WHERE id IN (SELECT o.id FROM examples e "
-        "  CROSS JOIN examples o ON o.dataset_id = e.dataset_id AND o.hash = e.hash AND +o.import_id = ? "
+        "  CROSS JOIN example_hashes h ON h.dataset_id = e.dataset_id AND h.hash = e.hash "
+        "  CROSS JOIN examples o ON o.id = h.example_id AND +o.import_id = ? "
         f"  WHERE e.id > ? AND +e.dataset_id = ? AND {VISIBLE})",
         [import_id, last_id, dataset_id],
     ).rowcount

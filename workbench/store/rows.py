@@ -8,10 +8,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from json.encoder import encode_basestring
+from typing import TypeVar
 
 from workbench.domain.chats import Generation, Sampling, StopReason, Turn, storable
 
 IDS_PER_STATEMENT = 1000
+T = TypeVar("T")
 
 
 def now_utc() -> str:
@@ -67,8 +69,8 @@ def placeholders(count: int) -> str:
     return ", ".join("?" * count)
 
 
-def chunks(ids: Iterable[int], size: int = IDS_PER_STATEMENT) -> Iterator[list[int]]:
-    """The ids in pieces small enough for one statement."""
-    iterator = iter(ids)
+def chunks(values: Iterable[T], size: int = IDS_PER_STATEMENT) -> Iterator[list[T]]:
+    """Ids, or other values, in pieces small enough for one statement."""
+    iterator = iter(values)
     while chunk := list(islice(iterator, size)):
         yield chunk

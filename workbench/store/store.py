@@ -10,17 +10,19 @@ or checkpoint at the same instant, so every write transaction holds the workspac
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from filelock import FileLock, Timeout  # 37 ms
+from filelock import Timeout
 
-from workbench.errors import DISK_FULL, DISK_FULL_HINT, BusyError, StoreError, is_disk_full
+from workbench.errors import DISK_FULL, DISK_FULL_HINT, StoreError, is_disk_full
 from workbench.paths import Workspace
 from workbench.store.batches import Batches
 from workbench.store.chats import Chats
@@ -37,18 +39,19 @@ from workbench.store.rounds import Rounds
 from workbench.store.runs import Runs
 from workbench.store.scores import Scores
 from workbench.store.views import Views
+from workbench.store.write_lock import WriteLock
 
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
-LOCK_TIMEOUT_SECONDS = 60.0
-LOCK_POLL_SECONDS = 0.005
 _MASKED = ("pandas", "numpy")
 _SHARED_BYTES = 64 * 1024
 _CHECKPOINT_PAGES, _CACHE_KIB = 1000, 2000  # SQLite's own defaults
 _MUCH_CACHE_KIB = 8000
 # There is a reader for each thread, and the system keeps the same pages once for all of them.
 _READER_CACHE_KIB = 400
+# How often who has much to write looks whether the others have had their turn, and how long he waits for that.
+_WAY_SECONDS, _MOST_WAY_SECONDS = 0.001, 0.1
 
 
 class Store:
@@ -58,12 +61,13 @@ class Store:
     through one connection, one at a time.
     """
 
-    def __init__(self, workspace: Workspace, writer: Database, lock: FileLock, presence: Presence) -> None:
+    def __init__(self, workspace: Workspace, writer: Database, lock: WriteLock, presence: Presence) -> None:
         self.workspace = workspace
         self._presence = presence
         self._writer = writer
         self._file_lock = lock
         self._thread_lock = threading.RLock()
+        self._waiting, self._waiting_lock = 0, threading.Lock()
         self._readers_lock = threading.Lock()  # not the writers' lock: a new reader does not wait for a transaction
         self._local = threading.local()
         self._readers: list[tuple[threading.Thread, sqlite3.Connection]] = []
@@ -94,9 +98,7 @@ class Store:
             import sqlite_utils  # noqa: F401 - 95 ms; 650 ms if it found pandas
 
         _make_folder(workspace.root)
-        lock = FileLock(
-            workspace.lock, timeout=LOCK_TIMEOUT_SECONDS, poll_interval=LOCK_POLL_SECONDS, thread_local=False
-        )
+        lock = WriteLock(workspace)
         presence = Presence.share(workspace)
         try:
             return cls._opened(workspace, lock, presence)
@@ -105,14 +107,14 @@ class Store:
             raise
 
     @classmethod
-    def _opened(cls, workspace: Workspace, lock: FileLock, presence: Presence) -> Self:
+    def _opened(cls, workspace: Workspace, lock: WriteLock, presence: Presence) -> Self:
         from sqlite_utils import Database
 
         from workbench.store.migrations import MIGRATIONS
 
         connection = _connect(workspace.database)
         try:
-            with _held(lock, workspace), _sqlite_errors(workspace):
+            with lock.held(), _sqlite_errors(workspace):
                 _prepare(connection)
                 writer = Database(connection, execute_plugins=False)
                 migrate(writer, MIGRATIONS, workspace.database)
@@ -151,17 +153,42 @@ class Store:
         another process keeps the lock for longer than a minute.
         """
         depth = getattr(self._local, "depth", 0)
-        with self._thread_lock:
+        with self._turn():
             if depth:
                 yield self._writer
                 return
-            with _held(self._file_lock, self.workspace), _sqlite_errors(self.workspace):
+            with self._file_lock.held(), _sqlite_errors(self.workspace):
                 self._local.depth = 1
                 try:
                     with _synchronous(self._writer.conn, durable), _transaction(self._writer.conn):
                         yield self._writer
                 finally:
                     self._local.depth = 0
+
+    def give_way(self) -> None:
+        """Let those write who wait: to be called between two transactions of one large change.
+
+        Returns at once when nobody waits, else when one of them has had the lock, or after a tenth of a second.
+        """
+        until = time.monotonic() + _MOST_WAY_SECONDS
+        while (self._waiting or self._file_lock.is_wanted()) and time.monotonic() < until:
+            time.sleep(_WAY_SECONDS)
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One thread of this process at a time; ``give_way`` hears of those who wait."""
+        if not self._thread_lock.acquire(blocking=False):
+            with self._waiting_lock:
+                self._waiting += 1
+            try:
+                self._thread_lock.acquire()
+            finally:
+                with self._waiting_lock:
+                    self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._thread_lock.release()
 
     def write_much(self, on: bool) -> None:
         """Set the writer up for very many rows, or for single gestures as it is by itself.
@@ -175,7 +202,9 @@ class Store:
 
     def checkpoint(self) -> None:
         """Write the log back into the database: the lock is held for that alone, not for a transaction before it."""
-        with self._thread_lock, _held(self._file_lock, self.workspace), _sqlite_errors(self.workspace):
+        with contextlib.suppress(OSError), self.workspace.log.open("rb") as log:
+            os.fsync(log.fileno())  # the slow half of it, while others may write
+        with self._turn(), self._file_lock.held(), _sqlite_errors(self.workspace):
             self._writer.conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
@@ -199,7 +228,7 @@ class Store:
         # Closing the last connection writes the log back into the database: under the lock, like any write. When
         # another process holds the lock it has a connection too, ours is not the last, and closing it writes nothing.
         try:
-            self._file_lock.acquire(timeout=1.0)
+            self._file_lock.acquire(patience=1.0)
         except Timeout:
             self._writer.close()
             return
@@ -302,22 +331,6 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-@contextlib.contextmanager
-def _held(lock: FileLock, workspace: Workspace) -> Iterator[None]:
-    try:
-        lock.acquire()
-    except Timeout:
-        raise BusyError(
-            "another workbench is writing to this workspace", hint="try again", where=str(workspace.lock)
-        ) from None
-    except OSError as error:
-        raise StoreError(f"the workspace cannot be locked: {error.strerror}", where=str(workspace.lock)) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
