@@ -140,8 +140,14 @@ class TextDialog(Dialog[str]):
             yield Input(self._value, placeholder=placeholder, select_on_focus=False, suggester=suggester)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter in the one-line form; what was typed behind it is not part of the text."""
-        self.dismiss(event.value)
+        """Enter in the one-line form; what was typed behind it is not part of the text.
+
+        Below an editor the line is a note, and Enter accepts what stands in the editor.
+        """
+        if self._lines:
+            self.action_accept()
+        else:
+            self.dismiss(event.value)
 
     def action_accept(self) -> None:
         """Leave with the text as it stands."""
