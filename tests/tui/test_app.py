@@ -56,6 +56,9 @@ async def test_a_workspace_that_cannot_be_opened_is_said_and_the_app_stays() -> 
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: "newer workbench" in said(app))
         assert "update it" in said(app)
+        app.say("")
+        await pilot.press("f7")
+        await until(pilot, lambda: "newer workbench" in said(app))  # each screen says why it is empty
         assert app.is_running
 
 

@@ -18,10 +18,11 @@ from workbench.domain.agreement import Agreement, RaterPair
 from workbench.domain.comparisons import Score, VoteDetails
 from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
+from workbench.domain.results import Share
 from workbench.errors import StoreError
 from workbench.flows import fixes, judging, results
 from workbench.flows.bench import Bench
-from workbench.flows.results_told import agreement_lines, verdict_line
+from workbench.flows.results_told import agreement_lines, check_lines, verdict_line
 from workbench.store.models import Models as StoredModels
 from workbench.tui.screens.results import ResultsPane, markdown
 from workbench.tui.screens.results_text import interval_bar, results_text
@@ -274,3 +275,17 @@ def test_standings_are_copied_as_a_table() -> None:
     text = markdown([Score("a", "b", 7, 3, 1, 0)])
     assert text.splitlines()[0].startswith("| a | b | wins |")
     assert text.splitlines()[2] == "| a | b | 7 | 3 | 1 | 0 | 70% | 40% to 89% | undecided |"
+
+
+def test_a_side_is_warned_of_only_when_its_p_value_says_so(bench: Bench) -> None:
+    found = results.report(bench)
+    for hits, p_value, word in ((21, "0.071", "ok"), (22, "0.029", "WARNING")):  # Wilson's interval leaves out both
+        checks = replace(found.checks, left=Share(hits, 31))
+        assert next(check_lines(replace(found, checks=checks))).endswith(f"p {p_value}  {word}")
+
+
+def test_no_line_of_the_results_is_broken_at_80_columns(voted: Bench) -> None:
+    third = voted.store.models.add("a-model-with-a-long-name", ModelKind.ADAPTER, "/nowhere/third", base="pip").name
+    vote(voted, pair(voted, 99, a="tuned", b=third), third)
+    told = results_text(results.report(voted, resamples=20), (), 76).plain
+    assert third[:19] in told and max(map(len, told.splitlines())) <= 76

@@ -12,6 +12,9 @@ from workbench.domain.statistics import e_value, verdict, votes_to_decide
 from workbench.flows.judging import Standing
 from workbench.flows.results import Report
 
+CHANCE = 0.05
+"""A bias that chance alone shows less often than this is told."""
+
 
 def verdict_line(score: Score) -> str:
     """Whether it is decided, and if not, about how many votes are missing."""
@@ -75,8 +78,7 @@ def share_text(share: Share) -> str:
 def _p(share: Share) -> str:
     if not share.total:
         return ""
-    low, high = share.interval
-    return f", p {share.p:.2g}  {'ok' if low <= 0.5 <= high else 'WARNING'}"
+    return f", p {share.p:.2g}  {'ok' if share.p >= CHANCE else 'WARNING'}"
 
 
 def _seconds(duration_ms: int | None) -> str:

@@ -87,6 +87,7 @@ class WorkbenchApp(TerminalApp):
         self.pump = Pump(self)
         self.decisions = ThreadPoolExecutor(1, "decisions")
         self._bench: Bench | None = None
+        self._not_open: WorkbenchError | None = None
         self._waiting: list[Callable[[], None]] = []
         self._facts: dict[str, str] = {}
         self._last_focus: dict[str, Widget] = {}
@@ -112,15 +113,17 @@ class WorkbenchApp(TerminalApp):
 
     @property
     def bench(self) -> Bench:
-        """The open bench; raises ``StoreError`` until it is."""
+        """The open bench; raises ``StoreError`` until it is, and what went wrong when it cannot be."""
         if self._bench is None:
-            raise StoreError("the workspace is still being opened", hint="wait a moment")
+            raise self._not_open or StoreError("the workspace is still being opened", hint="wait a moment")
         return self._bench
 
     def call_when_open(self, then: Callable[[], None]) -> None:
-        """Call ``then`` in the event loop as soon as the bench is open; at once when it already is."""
+        """Call ``then`` in the event loop as soon as the bench is open; say why when it cannot be."""
         if self._bench is not None:
             then()
+        elif self._not_open is not None:
+            self.report(self._not_open)
         else:
             self._waiting.append(then)
 
@@ -139,7 +142,11 @@ class WorkbenchApp(TerminalApp):
             self.say(f"{problem} (ignored)", "warning")
 
     async def _open(self) -> None:
-        self._bench = await asyncio.to_thread(self.open_bench)
+        try:
+            self._bench = await asyncio.to_thread(self.open_bench)
+        except WorkbenchError as error:
+            self._not_open = error
+            raise
         waiting, self._waiting = self._waiting, []
         for then in waiting:
             then()

@@ -70,15 +70,18 @@ def _heading(text: Text, name: str, said: str) -> None:
 
 def _ranking(ranks: Sequence[Rank], width: int, ascii_only: bool) -> Iterator[str]:
     low, high = min(rank.low for rank in ranks), max(rank.high for rank in ranks)
-    room = max(10, min(40, width - 54))
+    room = max(8, min(40, width - 68))
     for rank in ranks:
         bar = _bar(rank, low, high, room, ascii_only)
         group = f"  group {rank.group + 1}" if rank.group else ""
         few = "  few votes" if rank.votes < FEW else ""
-        yield (
-            f"  {cell(rank.model, 20):<20} {rank.rating:+6.0f}  [{rank.low:+5.0f}, {rank.high:+5.0f}] "
-            f"{bar}  n {rank.votes:,}{few}{group}"
-        )
+        low_to_high = f"[{_points(rank.low):>5}, {_points(rank.high):>5}]"
+        about = f"n {rank.votes:,}{few}{group}"
+        yield f"  {cell(rank.model, 20):<20} {_points(rank.rating):>6}  {low_to_high} {bar}  {about}"
+
+
+def _points(rating: float) -> str:
+    return f"{round(rating):+d}" if round(rating) else "0"
 
 
 def _bar(rank: Rank, low: float, high: float, width: int, ascii_only: bool) -> str:
