@@ -273,3 +273,13 @@ def _plan(store: Store, text: str) -> list[str]:
     read = reading(parse_query(text))
     sql = f"SELECT {read.id} FROM {read.source} WHERE {read.condition.sql} ORDER BY {read.id}"
     return [row["detail"] for row in store.read().execute(f"EXPLAIN QUERY PLAN {sql}", read.condition.values)]
+
+
+def test_pairs_made_in_chats_are_found_by_the_narrow_index_and_not_by_reading_every_row(full: Store) -> None:
+    connection, asked = full.read(), list[str]()
+    connection.set_trace_callback(asked.append)
+    assert full.examples.answer_pairs() == set()
+    connection.set_trace_callback(None)
+    plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}")]
+    assert any("COVERING INDEX examples_facts" in step for step in plan)
+    assert not any(step.startswith("SCAN e") for step in plan)

@@ -344,9 +344,11 @@ class Examples:
 
     def answer_pairs(self) -> set[frozenset[int]]:
         """The ids of the two answers of every pair that was made in a chat."""
+        # found by the narrow index: the rows themselves are a hundred times as much to read
         sql = (
             "SELECT json_extract(e.source, '$.message_id'), json_extract(e.source, '$.other_message_id') "
-            f"FROM examples e WHERE e.source_kind IN (?, ?) AND {VISIBLE}"
+            "FROM examples e WHERE e.id IN (SELECT f.id FROM examples f INDEXED BY examples_facts WHERE "
+            f"f.source_kind IN (?, ?) AND f.deleted_utc IS NULL) AND {VISIBLE}"
         )
         rows = self._store.read().execute(sql, [SourceKind.CHAT_PICK.value, SourceKind.CHAT_EDIT.value])
         return {frozenset(row) for row in rows}
