@@ -180,7 +180,7 @@ def test_a_restore_that_is_killed_leaves_the_old_workspace_or_the_new_one(
         state = counted(bench.workspace), (folder / "log.txt").exists()
         assert state in {(35, True), (30, False)}, f"half a restore at {kills}"
         found.add(state)
-        assert not bench.workspace.restoring.exists()
+        assert not bench.workspace.restoring.exists() and not (bench.workspace.root / replacing.STAGED).exists()
         shutil.rmtree(bench.workspace.root)
         shutil.copytree(before, bench.workspace.root)
     assert len(found) == 2 and kills > 5
@@ -428,6 +428,16 @@ def test_an_unclean_stop_is_noticed_and_checked_once(workspace: Workspace) -> No
             assert after_unclean_stop(again) == [] and not workspace.unchecked.exists()
     with closing(opened(workspace)):
         assert not workspace.unchecked.exists()
+
+
+def test_what_a_killed_verification_left_goes_when_nobody_else_is_here(bench: Bench) -> None:
+    left = bench.workspace.root / f"{replacing.LOOKED_AT}x"
+    left.mkdir()
+    with closing(opened(bench.workspace)):
+        assert left.exists(), "it may be at work"
+    bench.close()
+    with closing(opened(bench.workspace)):
+        assert not left.exists()
 
 
 def test_a_restore_cut_off_by_a_full_disk_says_so_and_goes_on_at_the_next_opening(

@@ -28,7 +28,6 @@ from workbench.paths import Workspace
 from workbench.store import replacing, snapshots
 from workbench.store.presence import Presence
 
-_STAGED = ".restoring"
 _ROOM = 1.05
 
 
@@ -82,7 +81,7 @@ def is_in_use(workspace: Workspace) -> bool:
 
 def _restore(workspace: Workspace, backup: BackupFile, on_progress: OnProgress) -> Restored:
     stamp = f"{datetime.now(UTC):%Y-%m-%d-%H%M%S}"
-    staged, kept = workspace.root / _STAGED, workspace.backups / f"before-restore-{stamp}"
+    staged, kept = workspace.root / replacing.STAGED, workspace.backups / f"before-restore-{stamp}"
     _refuse_other_disks(workspace, backup)
     shutil.rmtree(staged, ignore_errors=True)  # of one that was killed before it changed anything
     try:

@@ -17,6 +17,7 @@ from workbench.flows.registry import files_hash, is_hub_id
 from workbench.jobs.run_directory import RunDirectory, is_complete
 from workbench.jobs.settling import is_at_work
 from workbench.store import snapshots
+from workbench.store.replacing import LOOKED_AT
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -90,7 +91,7 @@ def _counts(bench: Bench) -> dict[str, int]:
 def _database(bench: Bench, *, quick: bool, on_progress: OnProgress) -> Iterator[Flaw]:
     """What is wrong in the database, found in a copy: the search cannot be checked without writing."""
     place = str(bench.workspace.database)
-    with tempfile.TemporaryDirectory(prefix=".verify-", dir=bench.workspace.root) as folder:
+    with tempfile.TemporaryDirectory(prefix=LOOKED_AT, dir=bench.workspace.root) as folder:
         copy = Path(folder) / "copy.db"
         count = Counter("copying the database", 1, on_progress)
         try:

@@ -38,6 +38,7 @@ class Presence:
         try:
             if presence._take(fcntl.LOCK_EX):
                 replacing.finish(workspace)
+                replacing.sweep(workspace)
                 if presence._says_open():
                     workspace.unchecked.touch()
                 presence._say(_OPEN)

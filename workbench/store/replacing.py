@@ -16,6 +16,9 @@ from pathlib import Path
 from workbench.errors import StoreError
 from workbench.paths import Workspace
 
+STAGED, LOOKED_AT = ".restoring", ".verify-"
+"""Folders in a workspace that only a killed restore or verification leaves behind: the second begins so."""
+
 _BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database; it belongs to that very one, and goes with it."""
 
@@ -71,6 +74,12 @@ def finish(workspace: Workspace) -> None:
             where=str(error.filename or root),
         ) from error
     shutil.rmtree(staged, ignore_errors=True)
+
+
+def sweep(workspace: Workspace) -> None:
+    """Take away what a killed restore or verification left; nobody else may have the workspace open."""
+    for folder in (workspace.root / STAGED, *workspace.root.glob(f"{LOOKED_AT}*")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _put(new: Path, place: Path, kept: Path) -> None:
