@@ -185,6 +185,19 @@ def test_a_rerun_is_refused_when_a_row_of_it_is_in_a_test_split_now(bench: Bench
     assert refused.value.hint == "plan a new run"
 
 
+def test_a_rerun_passes_the_gate_of_a_new_run(bench: Bench) -> None:
+    add_rows(bench)
+    run = launched(bench, name="mine")
+    trained = bench.store.examples.get(train.spec(run).example_ids[0])
+    (asked,) = add_rows(bench, 1, dataset="exam")
+    bench.store.examples.change([asked], Action.EDIT, content=trained.content, rater="r")
+    bench.store.examples.change([asked], Action.SPLIT, split=Split.TEST, rater="r")
+    with pytest.raises(RefusedError, match="leakage") as refused:
+        rerun.plan_again(bench, run)
+    assert "--allow leakage" in refused.value.hint
+    assert any("leakage" in finding for finding in rerun.plan_again(bench, run, allow=["leakage", "memory"]).findings)
+
+
 def test_a_rerun_is_of_no_sweep_and_wants_the_same_gpus(bench: Bench) -> None:
     add_rows(bench)
     run = launched(bench, name="mine")

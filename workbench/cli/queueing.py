@@ -6,12 +6,11 @@ import argparse
 from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add, add_group
-from workbench.cli.session import Session
+from workbench.cli.session import Session, run_called
 from workbench.errors import RunError
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
-    from workbench.domain.runs import Run
 
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -38,19 +37,12 @@ def add_verbs(verbs: Commands, common: argparse.ArgumentParser) -> None:
     gpus.add_argument("gpus", metavar="GPUS")
 
 
-def _run(session: Session, args: argparse.Namespace) -> Run:
-    from workbench.flows import train as flow
-
-    flow.sync(session.bench)
-    return session.bench.store.runs.get(args.run_name)
-
-
 def runs_move(session: Session, args: argparse.Namespace) -> None:
     """Change the place of a queued run."""
     from workbench.flows import queueing
 
     steps = {"up": -1, "down": 1, "first": -(10**6), "last": 10**6}[args.where]
-    run = _run(session, args)
+    run = run_called(session, args.run_name)
     place = queueing.move(session.bench, run, steps)
     session.out.data({"run": run.name, "place": place}, f"{run.name} is number {place} in the queue")
 
@@ -60,7 +52,7 @@ def runs_cancel(session: Session, args: argparse.Namespace) -> None:
     from workbench.domain.runs import RunState
     from workbench.flows import train as flow
 
-    run = _run(session, args)
+    run = run_called(session, args.run_name)
     if run.state is not RunState.QUEUED:
         raise RunError(f"{run.name} is {run.state.value}, not queued", hint="runs stop saves a checkpoint and stops it")
     run = flow.stop(session.bench, run)
@@ -71,7 +63,7 @@ def runs_gpus(session: Session, args: argparse.Namespace) -> None:
     """Give a run other GPUs."""
     from workbench.flows import queueing
 
-    run = _run(session, args)
+    run = run_called(session, args.run_name)
     session.out.data({"run": run.name, "gpus": args.gpus}, queueing.set_gpus(session.bench, run, args.gpus))
 
 

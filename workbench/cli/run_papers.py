@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add
-from workbench.cli.session import Session, existing_file
+from workbench.cli.session import Session, existing_file, run_called
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
-    from workbench.domain.runs import Run
 
 
 def register(verbs: Commands, common: argparse.ArgumentParser) -> None:
@@ -25,7 +24,9 @@ def register(verbs: Commands, common: argparse.ArgumentParser) -> None:
     sub = add(verbs, common, "rerun", runs_rerun, "the same run once more: same rows by hash, settings and seed")
     sub.add_argument("run_name", metavar="RUN")
     sub.add_argument("--name", default="", metavar="N")
-    sub.add_argument("--allow", action="append", default=[], choices=["versions", "base"], help="although these differ")
+    allowed = "versions or base: although these differ; else as for train"
+    sub.add_argument("--allow", action="append", default=[], metavar="CHECK", help=allowed)
+    sub.set_defaults(dry_run=False)
     sub.add_argument("--wait", action="store_true", help="follow the run to its end, and compare the losses")
     sub = add(verbs, common, "bundle", runs_bundle, "pack a run into one file that goes on elsewhere")
     sub.add_argument("run_name", metavar="RUN")
@@ -37,19 +38,12 @@ def register(verbs: Commands, common: argparse.ArgumentParser) -> None:
     add(verbs, common, "delete", runs_delete, "remove a run with its folder").add_argument("run_name", metavar="RUN")
 
 
-def _run(session: Session, name: str) -> Run:
-    from workbench.flows import train as flow
-
-    flow.sync(session.bench)
-    return session.bench.store.runs.get(name)
-
-
 def runs_report(session: Session, args: argparse.Namespace) -> None:
     """Write the page and say what the numbers say."""
     from workbench.flows import run_papers
 
     to = Path(args.to).expanduser() if args.to else None
-    made = run_papers.report(_run(session, args.run_name), to=to)
+    made = run_papers.report(run_called(session, args.run_name), to=to)
     said = [f"{'! ' if f['level'] == 'warning' else ''}{f['said']}" for f in made.summary["findings"]]
     document = made.summary | {"markdown": str(made.markdown), "html": str(made.html), "copy": str(to) if to else None}
     session.out.data(document, "\n".join([*said, str(to or made.html)]))
@@ -59,20 +53,19 @@ def runs_diff(session: Session, args: argparse.Namespace) -> None:
     """How two runs differ."""
     from workbench.flows import run_diff
 
-    found = run_diff.diff(_run(session, args.a), _run(session, args.b))
+    found = run_diff.diff(run_called(session, args.a), run_called(session, args.b))
     session.out.data(found.as_dict(), "\n".join(run_diff.lines(found)))
 
 
 def runs_rerun(session: Session, args: argparse.Namespace) -> int:
     """Queue the same run again; with ``--wait`` say whether the losses are equal."""
-    from workbench.cli.training import follow, run_row
+    from workbench.cli.training import checked, follow, run_row
     from workbench.flows import rerun, run_diff
     from workbench.flows import train as flow
 
-    run = _run(session, args.run_name)
+    run = run_called(session, args.run_name)
     planned = rerun.plan_again(session.bench, run, name=args.name, allow=args.allow)
-    for finding in planned.findings:
-        session.out.say(finding)
+    checked(session, planned, args)
     again = flow.launch(session.bench, planned)
     session.out.say(f"queued run {again.name} ({again.directory})")
     if not args.wait:
@@ -90,7 +83,7 @@ def runs_bundle(session: Session, args: argparse.Namespace) -> None:
     """Pack a run."""
     from workbench.flows import bundles
 
-    run = _run(session, args.run_name)
+    run = run_called(session, args.run_name)
     to = Path(args.to).expanduser() if args.to else Path(f"{run.name.replace('/', '-')}.tar.gz")
     made = bundles.bundle(run, to, checkpoint=not args.no_checkpoint)
     text = f"{made.file}: {made.files} files, {made.bytes / 1e6:.1f} MB; elsewhere: workbench runs add {made.file.name}"
@@ -103,7 +96,7 @@ def runs_add(session: Session, args: argparse.Namespace) -> None:
     from workbench.flows import bundles
 
     run = bundles.take(session.bench, existing_file(args.file), name=args.name)
-    run = _run(session, str(run.id))
+    run = run_called(session, str(run.id))
     for sentence in bundles.needs(run):
         session.out.say(sentence)
     session.out.data(
@@ -115,7 +108,7 @@ def runs_delete(session: Session, args: argparse.Namespace) -> int:
     """Remove a run after asking."""
     from workbench.flows import run_papers
 
-    run = _run(session, args.run_name)
+    run = run_called(session, args.run_name)
     run_papers.refuse_removal(session.bench, run)
     if not session.confirm(f"delete {run.name} with its rows, checkpoints and curves? There is no way back."):
         return 1

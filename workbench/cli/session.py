@@ -15,6 +15,7 @@ from workbench.paths import Workspace
 
 if TYPE_CHECKING:
     from workbench.config import Settings
+    from workbench.domain.runs import Run
     from workbench.flows.bench import Bench
 
 
@@ -66,6 +67,14 @@ class Session:
             raise UsageError(question, hint="add --yes to say so without a terminal")
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def run_called(session: Session, name: str) -> Run:
+    """The run of this name, id or start of a name, after taking in what is new; raises ``NotFoundError``."""
+    from workbench.flows import train as flow
+
+    flow.sync(session.bench)
+    return session.bench.store.runs.get(name)
 
 
 def text_argument(words: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli import queueing, run_papers, sending, stages
 from workbench.cli.parsing import add, add_group, positive
-from workbench.cli.session import Session
+from workbench.cli.session import Session, run_called
 from workbench.domain.methods import knob_text
 from workbench.errors import RunError, UsageError
 
@@ -128,9 +128,7 @@ def checked(session: Session, plan: RunPlan, args: argparse.Namespace) -> dict[s
     """Look before a start, say what was found, and raise ``RefusedError`` for what is not allowed."""
     from workbench.flows import preflight as before
 
-    found = before.look(session.bench, plan, count=args.dry_run)
-    if not args.dry_run and found.refusals:
-        found = before.look(session.bench, plan)  # every row was taken to fill the window: count before refusing
+    found = before.look(session.bench, plan) if args.dry_run else before.look_before(session.bench, plan)
     for finding in (*plan.findings, *found.facts):
         session.out.say(finding)
     found.refuse(args.allow)
@@ -227,13 +225,6 @@ def follow(session: Session, run: Run) -> Run:
         time.sleep(0.5)
 
 
-def run_of(session: Session, args: argparse.Namespace) -> Run:
-    from workbench.flows import train as flow
-
-    flow.sync(session.bench)
-    return session.bench.store.runs.get(args.run_name)
-
-
 def _standing(row: Mapping[str, object]) -> object:
     """The state; of a run that waits for a person, with what it waits for."""
     return f"paused: {row['error']}" if row["status"] == "paused" else row["status"]
@@ -255,7 +246,7 @@ def runs_list(session: Session, args: argparse.Namespace) -> None:
 
 def runs_show(session: Session, args: argparse.Namespace) -> None:
     """One run with its result and, when it went wrong, why and what to do."""
-    row, _ = _told(session, run_of(session, args))
+    row, _ = _told(session, run_called(session, args.run_name))
     session.out.data(row, "\n".join(f"{key}: {value}" for key, value in row.items()))
 
 
@@ -263,14 +254,14 @@ def runs_logs(session: Session, args: argparse.Namespace) -> None:
     """The last lines of the trainer's log."""
     from workbench.flows import train as flow
 
-    run = run_of(session, args)
+    run = run_called(session, args.run_name)
     lines = list(flow.log_tail(session.bench, run, lines=args.lines))
     session.out.data({"run": run.name, "lines": lines}, "\n".join(lines))
 
 
 def runs_watch(session: Session, args: argparse.Namespace) -> int:
     """Follow a run to its end."""
-    run = follow(session, run_of(session, args))
+    run = follow(session, run_called(session, args.run_name))
     session.out.data(*_told(session, run))
     return 0 if run.state.value == "finished" else 1
 
@@ -279,10 +270,11 @@ def runs_stop(session: Session, args: argparse.Namespace) -> None:
     """Ask the trainer to save and stop."""
     from workbench.flows import train as flow
 
-    run = run_of(session, args)
+    run = run_called(session, args.run_name)
     flow.stop(session.bench, run)
     session.out.data(
-        run_row(run_of(session, args)), f"{run.name} saves a checkpoint and stops; runs resume goes on with it"
+        run_row(run_called(session, args.run_name)),
+        f"{run.name} saves a checkpoint and stops; runs resume goes on with it",
     )
 
 
@@ -290,13 +282,13 @@ def runs_kill(session: Session, args: argparse.Namespace) -> int:
     """End the trainer at once, after asking."""
     from workbench.flows import train as flow
 
-    run = run_of(session, args)
+    run = run_called(session, args.run_name)
     if not run.state.is_active:
         raise RunError(f"{run.name} is {run.state.value}, not running", hint="workbench runs list shows all")
     if not session.confirm(f"kill {run.name}? What came after its last checkpoint is lost."):
         return 1
     flow.kill(session.bench, run)
-    session.out.data(run_row(run_of(session, args)), f"killed {run.name}")
+    session.out.data(run_row(run_called(session, args.run_name)), f"killed {run.name}")
     return 0
 
 
@@ -304,6 +296,6 @@ def runs_resume(session: Session, args: argparse.Namespace) -> None:
     """Queue the run again from its last complete checkpoint."""
     from workbench.flows import train as flow
 
-    flow.resume(session.bench, run_of(session, args), processes=args.processes)
-    run = run_of(session, args)
+    flow.resume(session.bench, run_called(session, args.run_name), processes=args.processes)
+    run = run_called(session, args.run_name)
     session.out.data(run_row(run), f"{run.name} is queued again")

@@ -18,6 +18,8 @@ from workbench.domain.methods import KnobValue
 MEMORY, DISK, ROWS = "memory", "disk", "rows"
 """What a run is refused for before it starts, by the names under which a person may allow it."""
 REFUSALS = (MEMORY, DISK, ROWS)
+GAINS = ("accuracy", "margin", "reward", "divergence", "agreement")
+"""What is measured on held-out rows beside the loss."""
 RECIPE, SWEEP = "recipe", "sweep"
 """What runs that were made together are: stages one after another, or the same with other settings."""
 

@@ -133,6 +133,13 @@ def look(
     return Preflight(tuple(facts), tuple(refusals), tuple(remedies), lengths, memory, here, seconds)
 
 
+def look_before(bench: Bench, plan: RunPlan, *, cancelled: threading.Event | None = None) -> Preflight:
+    """Look at a plan that is to start: tokens are counted only where it would be refused without that."""
+    found = look(bench, plan, count=False, cancelled=cancelled)
+    # Every row was taken to fill the window: count before refusing.
+    return look(bench, plan, cancelled=cancelled) if found.refusals else found
+
+
 # The rows
 
 

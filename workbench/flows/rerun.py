@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from workbench.domain.examples import Split
 from workbench.domain.queries import Filter, Query
-from workbench.domain.runs import Run, RunSpec
+from workbench.domain.runs import REFUSALS, Run, RunSpec
 from workbench.domain.training import TrainingRow
 from workbench.errors import NotFoundError, RefusedError
 from workbench.flows import registry
+from workbench.flows.gate import counted, gate
 from workbench.flows.origins import versions
 from workbench.flows.run_scores import IMPORTED
 from workbench.flows.train import RunPlan, free_name
@@ -32,17 +33,19 @@ _BESIDE = ("general.jsonl", "canaries.jsonl")
 def plan_again(bench: Bench, run: Run, *, name: str = "", allow: Sequence[str] = ()) -> RunPlan:
     """A plan that does what ``run`` did; nothing is written.
 
-    ``allow`` may hold ``versions`` (packages differ) and ``base`` (the base's weights differ). Raises ``RefusedError``
-    for those, and always when the rows are not what they were, or are in a test split by now.
+    ``allow`` may hold ``versions`` (packages differ), ``base`` (the base's weights differ) and the checks of the gate,
+    which looks at its examples as at those of a new run. Raises ``RefusedError`` for those, and always when the rows
+    are not what they were, or are in a test split by now.
     """
     directory = RunDirectory(Path(run.directory))
     told = directory.spec()
     if directory.row_hash() != told.row_hash:
         raise RefusedError(f"the rows of {run.name} were changed after it was made", hint="plan a new run")
     origin = directory.read_json(directory.origin_file)
+    findings = [*_versions(told, allow), *_weights(bench, told, origin, allow)]
     if IMPORTED not in origin:
         _refuse_locked(bench, told)
-    findings = [*_versions(told, allow), *_weights(bench, told, origin, allow)]
+        findings += _gated(bench, told, allow)
     rows = [_rows(path, ids) for path, ids in _files(directory, told)]
     spec = replace(
         told,
@@ -66,6 +69,15 @@ def _refuse_locked(bench: Bench, told: RunSpec) -> None:
     if count := len(set(told.example_ids).intersection(locked)):
         verb = "is" if count == 1 else "are"
         raise RefusedError(f"{count:,} of its training rows {verb} in a test split now", hint="plan a new run")
+
+
+def _gated(bench: Bench, told: RunSpec, allow: Sequence[str]) -> list[str]:
+    """What the gate says of the run's examples as they are now."""
+    own = [name for name in allow if name not in {VERSIONS, BASE, *REFUSALS}]
+    train, held_out = (bench.store.examples.many(ids) for ids in (told.example_ids, told.eval_example_ids))
+    found = gate(bench, train, held_out, evaluation=bool(told.eval_dataset), allow=own)
+    gone = len(set(told.example_ids) - {example.id for example in train})
+    return [*found, *([f"{counted(gone)} of it not in the workspace any more, and not looked at"] if gone else [])]
 
 
 def _versions(told: RunSpec, allow: Sequence[str]) -> list[str]:

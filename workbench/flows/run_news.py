@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from workbench import methods as training_methods
 from workbench.domain.methods import Task
 from workbench.domain.models import Model, ModelKind
-from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus, observed_state
+from workbench.domain.runs import GAINS, Metric, Run, RunSpec, RunState, RunStatus, observed_state
 from workbench.errors import NotFoundError, StoreError, is_disk_full
 from workbench.flows import registry, run_scores
 from workbench.jobs.launch import runner_is_running
@@ -25,9 +25,6 @@ from workbench.jobs.settling import is_at_work, recover, settle
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
-
-GAINS = ("accuracy", "margin", "reward", "divergence", "agreement")
-"""What is measured on held-out rows beside the loss."""
 
 
 def take_over(bench: Bench, run: Run) -> Run:

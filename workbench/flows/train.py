@@ -22,7 +22,7 @@ from workbench.domain.models import check_name
 from workbench.domain.placement import PROCESSES, shared
 from workbench.domain.queues import AUTO as ANY_GPU
 from workbench.domain.queues import Ticket, wish
-from workbench.domain.runs import REFUSALS, Metric, Run, RunSpec, RunState, RunStatus
+from workbench.domain.runs import GAINS, REFUSALS, Metric, Run, RunSpec, RunState, RunStatus
 from workbench.domain.training import TrainingRow
 from workbench.errors import RefusedError, RunError
 from workbench.flows import registry
@@ -32,7 +32,7 @@ from workbench.flows.origins import origin_text, versions
 from workbench.flows.presets import AUTO, fitted, for_rows, taken_preset
 from workbench.flows.retention import aside_of
 from workbench.flows.rewards import reward_of
-from workbench.flows.run_news import GAINS, take_over
+from workbench.flows.run_news import take_over
 from workbench.flows.run_rows import rows_of
 from workbench.flows.start import PROMISED, knobs_from, promised, start_of
 from workbench.flows.teachers import teacher_of

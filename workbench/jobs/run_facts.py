@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench.domain.run_findings import LIMITS, Canary, Point, Retention, RunFinding, RunNumbers, findings
-from workbench.domain.runs import ExampleScore, RunSpec, RunState, RunStatus, example_scores
+from workbench.domain.runs import GAINS, ExampleScore, RunSpec, RunState, RunStatus, example_scores
 from workbench.jobs.run_directory import Event, RunDirectory
 
 _ANSWER_LENGTH = "completions/mean_length"
-_GAINS = ("accuracy", "margin", "reward", "divergence", "agreement")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class RunFacts:
     @property
     def figures(self) -> dict[str, tuple[float | None, float | None]]:
         """What was measured on held-out rows before and after, by name."""
-        names = ("loss", "perplexity", *_GAINS)
+        names = ("loss", "perplexity", *GAINS)
         found = {name: (_number(self.before.get(name)), _number(self.after.get(name))) for name in names}
         return {name: pair for name, pair in found.items() if pair != (None, None)}
 

@@ -14,7 +14,7 @@ from textual.binding import Binding
 
 from workbench.domain.run_findings import Level
 from workbench.domain.runs import Run
-from workbench.flows import bundles, rerun, run_diff, run_papers
+from workbench.flows import bundles, preflight, rerun, run_diff, run_papers
 from workbench.flows import train as flow
 from workbench.tui.messages import RunsChanged
 from workbench.tui.pane import Pane
@@ -94,7 +94,9 @@ class RunPapers(Pane):
 
     def _run_again(self, run: Run) -> None:
         def queue() -> Run:
-            return flow.launch(self.bench, rerun.plan_again(self.bench, run))
+            plan = rerun.plan_again(self.bench, run)
+            preflight.look_before(self.bench, plan).refuse()
+            return flow.launch(self.bench, plan)
 
         def done(made: Run) -> None:
             self.notice(f"queued {made.name}: the same rows, settings and seed as {run.name}")
