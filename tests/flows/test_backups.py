@@ -138,6 +138,17 @@ def test_a_file_that_is_there_is_written_over_only_when_that_is_said(bench: Benc
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".b.zip")] == []
 
 
+def test_a_file_that_goes_while_it_is_backed_up_is_named(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = with_run(bench)
+    monkeypatch.setattr("workbench.store.snapshots.page_faults", lambda *_, **__: shutil.rmtree(folder) or [])
+    with pytest.raises(StoreError, match="No such file") as told:
+        backups.back_up(bench, tmp_path / "b.zip", runs=True)
+    assert told.value.where.startswith(str(folder))
+    assert [path.name for path in tmp_path.iterdir() if "b.zip" in path.name] == []
+
+
 def test_a_backup_that_is_killed_leaves_the_old_one_and_the_next_cleans_up(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,8 +56,9 @@ def writing(to: Path) -> Iterator[zipfile.ZipFile]:
             os.fsync(file.fileno())
             part.replace(to)
         except OSError as error:
-            hint = "is the disk full?"
-            raise StoreError(f"the backup cannot be written: {error.strerror}", hint=hint, where=str(to)) from None
+            # One that is read may go meanwhile, with its run; what is written has no name here.
+            where = Path(str(error.filename)) if error.filename else to
+            raise StoreError(f"the backup was not written: {error.strerror}", where=str(where)) from None
         finally:
             part.unlink(missing_ok=True)
 

@@ -101,6 +101,7 @@ def _restore(workspace: Workspace, backup: BackupFile, on_progress: OnProgress) 
     replaced = [name for name in names if (workspace.root / name).exists()]
     planned = replacing.Replacement(staged.name, str(kept.relative_to(workspace.root)), names)
     replacing.replace(workspace, planned)
+    workspace.unchecked.unlink(missing_ok=True)
     if any(name != DATABASE for name in names):
         with suppress(WorkbenchError):
             EngineClient(workspace).unload()  # it may have weights in memory that are others now

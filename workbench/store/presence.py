@@ -24,8 +24,9 @@ _OPEN = b"open\n"
 class Presence:
     """A held lock, shared or whole, until ``leave``."""
 
-    def __init__(self, handle: int) -> None:
-        self._handle = handle
+    def __init__(self, workspace: Workspace) -> None:
+        self._path = workspace.presence
+        self._handle = _opened(workspace)
 
     @classmethod
     def share(cls, workspace: Workspace) -> Self:
@@ -34,14 +35,13 @@ class Presence:
         Leaves the file ``workspace.unchecked`` after an unclean stop. Raises ``BusyError`` while a restore is at work,
         ``StoreError`` when the file cannot be made.
         """
-        presence = cls(_opened(workspace))
+        presence = cls(workspace)
         try:
             if presence._take(fcntl.LOCK_EX):
                 replacing.finish(workspace)
                 replacing.sweep(workspace)
                 if presence._says_open():
                     workspace.unchecked.touch()
-                presence._say(_OPEN)
             patience = time.monotonic() + PATIENCE_SECONDS
             while not presence._take(fcntl.LOCK_SH) or workspace.restoring.exists():
                 if time.monotonic() > patience:
@@ -49,6 +49,7 @@ class Presence:
                         "a backup is being restored here", hint="try again when that is done", where=str(workspace.root)
                     )
                 time.sleep(_POLL_SECONDS)
+            presence._say(_OPEN)  # also for one who left in this very moment and said the contrary
         except BaseException:
             presence.leave()
             raise
@@ -57,7 +58,7 @@ class Presence:
     @classmethod
     def whole(cls, workspace: Workspace) -> Self:
         """Be the only one here. Raises ``BusyError`` when somebody has the workspace open."""
-        presence = cls(_opened(workspace))
+        presence = cls(workspace)
         if not presence._take(fcntl.LOCK_EX):
             presence.leave()
             raise BusyError(
@@ -85,6 +86,12 @@ class Presence:
             fcntl.flock(self._handle, how | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError as error:
+            raise StoreError(
+                f"the workspace cannot be locked: {error.strerror}",
+                hint="it belongs on a local disk: network file systems may have no locks",
+                where=str(self._path),
+            ) from None
         return True
 
     def _says_open(self) -> bool:
