@@ -16,7 +16,7 @@ from workbench.errors import BusyError, StoreError
 from workbench.paths import Workspace
 
 PATIENCE_SECONDS = 60.0
-_POLL_SECONDS = 0.002  # one process at a time asks so often: the one that is next
+_POLL_SECONDS = 0.002
 
 
 class WriteLock:
@@ -26,7 +26,7 @@ class WriteLock:
         self._workspace = workspace
         self._patience = patience
         self._lock = FileLock(workspace.lock, poll_interval=_POLL_SECONDS, thread_local=False)
-        self._next = FileLock(workspace.next_lock, thread_local=False)
+        self._next = FileLock(workspace.next_lock, poll_interval=_POLL_SECONDS, thread_local=False)
         self._asked = FileLock(workspace.next_lock, thread_local=False)
 
     @contextlib.contextmanager
