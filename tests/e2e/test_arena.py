@@ -96,7 +96,7 @@ def _begin_round(tmux: Tmux) -> None:
     tmux.wait_for("‹ zoo ›")
     tmux.keys("Tab")
     _write(tmux, "limit", str(len(PROMPTS)))
-    tmux.keys("Tab")
+    tmux.keys("Tab", "Tab")
     _write(tmux, "max_tokens", "16")
     tmux.keys("C-s")
 
@@ -125,8 +125,12 @@ def _until(ready: Callable[[], object], what: str, tmux: Tmux, seconds: float = 
 
 
 def _vote(tmux: Tmux, bench: Bench, key: str, given: int) -> str:
-    """One blind vote and on to the next pair; gives the screen as it was before the vote."""
+    """One blind vote and on to the next pair; gives what the terminal had before the vote."""
     shown = tmux.wait_for(lambda text: "blind" in text and "← h left" in text)
+    if not given:
+        tmux.keys("C-y")
+        _until(lambda: "--- right" in tmux.beside(), "a copy of both answers", tmux)
+    shown += tmux.beside()
     tmux.keys(key)
     told = tmux.wait_for(lambda text: "Enter goes on" in text)
     assert BASE in told and TUNED in told, told

@@ -54,6 +54,12 @@ class Tmux:
         """What is on the screen now."""
         return self._tmux("capture-pane", "-p")
 
+    def beside(self) -> str:
+        """What the terminal keeps beside the screen: titles, scrollback, the other screen, what was copied."""
+        titles = self._tmux("display-message", "-p", "#{pane_title} #{window_name}")
+        scrolled = self._tmux("capture-pane", "-p", "-S", "-") + self._tmux("capture-pane", "-p", "-a", "-q", "-S", "-")
+        return titles + scrolled + self._tmux("show-buffer", check=False)
+
     def keys(self, *names: str) -> None:
         """Press keys by tmux's names (``Enter``, ``F3``, ``C-s``, ``Escape``, ``a``)."""
         self._tmux("send-keys", *names)
