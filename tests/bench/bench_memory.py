@@ -61,6 +61,11 @@ SETTINGS = (
     Setting("wide", "dpo", "full", 1, 256),
     Setting("deep", "sft", "lora", 4, 512),
     Setting("deep", "sft", "qlora", 4, 512, checkpointing=True),
+    Setting("middle", "distillation", "lora", 4, 256),
+    Setting("wide", "distillation", "lora", 2, 512),
+    Setting("wide", "distillation", "full", 2, 256),
+    Setting("middle", "reward", "lora", 2, 512),
+    Setting("middle", "cpo", "lora", 2, 512),
 )
 
 
@@ -84,12 +89,21 @@ def made(folder: Path, model: str) -> Path:
 def rows(method: str, count: int, window: int) -> list[str]:
     """Rows of about ``window`` tokens: the tokenizer gives nearly one to each of these letters."""
     prompt, answer = [{"role": "user", "content": "zq"}], [{"role": "assistant", "content": "zq" * window}]
+    asked = [{"role": "user", "content": "zq" * ((window - answer_tokens(window)) // 2 - 10)}]
+    short = [{"role": "assistant", "content": "zq" * (window // 2 - 20)}]  # a longer one is left out, not cut
     row = {
+        "reward": {"prompt": prompt, "chosen": short, "rejected": short},
+        "distillation": {"prompt": asked, "answer": ""},
         "sft": {"prompt": prompt, "completion": answer},
         "dpo": {"prompt": prompt, "chosen": answer, "rejected": answer},
     }
     kto = [{"prompt": prompt, "completion": answer, "label": bool(n % 2)} for n in range(count)]
-    return [json.dumps(one) for one in (kto if method == "kto" else [row[method]] * count)]
+    return [json.dumps(one) for one in (kto if method == "kto" else [row.get(method, row["dpo"])] * count)]
+
+
+def answer_tokens(window: int) -> int:
+    """How long the answers are that a method draws: half of the window."""
+    return window // 2
 
 
 def measure(setting: Setting, folder: Path) -> None:
@@ -102,6 +116,9 @@ def measure(setting: Setting, folder: Path) -> None:
     from workbench.worker.trainer import training
 
     base = made(folder, setting.model)
+    own: dict[str, object] = {}
+    if setting.method == "distillation":
+        own = {"teacher_path": base, "max_completion_length": answer_tokens(setting.window)}
     directory = tiny_llama.make_run(
         folder / "run",
         base,
@@ -115,11 +132,12 @@ def measure(setting: Setting, folder: Path) -> None:
         gradient_checkpointing=setting.checkpointing,
         precision=setting.precision,
         lines=rows(setting.method, setting.batch * 2, setting.window),
+        **own,
     )
     import peft  # noqa: F401 - what the libraries take is taken before the measurement starts
     import trl
 
-    _ = trl.SFTTrainer, trl.DPOTrainer, trl.KTOTrainer
+    _ = trl.SFTTrainer, trl.DPOTrainer, trl.KTOTrainer, trl.DistillationTrainer, trl.RewardTrainer
     gc.collect()
     before = psutil.Process().memory_info().rss
     assert training.train(directory.root) == 0, directory.log_file
@@ -137,8 +155,9 @@ def estimated(directory: RunDirectory, base: Path, sequences: int, tokens: int) 
     # By the product's own rules what is compared with, and what is held beside.
     is_compared = preflight._is_compared(get(spec.method), spec.knobs)
     beside = preflight._beside(spec)
-    sizes = {"sequences": sequences, "tokens": tokens}
-    load = load_of(shape, spec.knobs, **sizes, device="cpu", bf16=bf16, is_compared=is_compared, beside=beside)
+    head = preflight._HEADS.get(get(spec.method).measure, "fused")
+    sizes = {"sequences": sequences, "tokens": tokens, "bf16": bf16}
+    load = load_of(shape, spec.knobs, **sizes, device="cpu", is_compared=is_compared, beside=beside, head=head)
     return estimate(shape, load)
 
 

@@ -93,3 +93,9 @@ def test_checkpointing_bf16_and_fewer_tokens_never_take_more(shape: ModelShape, 
 def test_the_sentence_names_the_largest_part_first(shape: ModelShape) -> None:
     said = estimate(shape, replace(LOAD, tokens=1_000_000)).sentence()
     assert "activations" in said.split(",")[0]
+
+
+def test_a_score_has_no_logits_and_a_plain_head_has_them_all_at_once(shape: ModelShape) -> None:
+    assert estimate(shape, replace(LOAD, head="none")).logits == 0
+    plain = [estimate(shape, replace(LOAD, head="plain", tokens=tokens)).logits for tokens in (1_000, 100_000)]
+    assert plain[1] == 100 * plain[0] > estimate(shape, replace(LOAD, tokens=100_000)).logits

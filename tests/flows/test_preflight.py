@@ -91,6 +91,20 @@ def test_where_answers_are_drawn_the_prompt_and_the_longest_answer_count_not_wha
     assert look(int(refusal.remedies[0].knobs["max_length"])).refusals == ()
 
 
+def test_without_a_gpu_a_strategy_that_shares_out_is_told_to_share_nothing(bench: Bench) -> None:
+    add(bench, *[40] * 30)
+    shared = plan(bench, processes=2, strategy="fsdp")
+    assert any(
+        "without a GPU fsdp shares nothing out" in fact for fact in preflight.look(bench, shared, device=ROOM).facts
+    )
+    gpu = replace(ROOM, kind="cuda", name="GPU 0")
+    found = preflight.look(bench, shared, device=gpu)
+    assert any("whole model in every process" in fact for fact in found.facts)
+    (refusal,) = preflight.look(bench, shared, device=replace(ROOM, free=1)).refusals
+    assert refusal.name == "memory"
+    assert preflight.look(bench, shared, device=replace(gpu, free=1)).refusals == ()
+
+
 def test_too_little_memory_is_refused_and_each_remedy_makes_it_fit(bench: Bench) -> None:
     add(bench, *[1600] * 30)
     heavy = plan(bench, per_device_train_batch_size=16, max_length=512)

@@ -16,6 +16,8 @@ from workbench.domain.methods import KnobValue
 # TRL's chunked log-probabilities work on at most so many tokens and so many entries of the vocabulary at once.
 _HEAD_TOKENS, _HEAD_ENTRIES = 4_096, 32_768
 _HEAD_BYTES_CPU = 29.0
+# Where the logits are whole: themselves, their log-softmax and its gradient.
+_PLAIN_HEAD_BYTES = 13.5
 _PROGRAM_BYTES = {"cpu": 600_000_000, "cuda": 600_000_000}
 # What a library keeps for each frozen number: nf4 with its scales quantised again, and 8 bits with a scale a row.
 _QUANTIZED_BYTES = {"4bit": 0.516, "8bit": 1.002}
@@ -63,7 +65,7 @@ class Load:
 
     ``learning`` counts the numbers that learn; ``whole`` says that they are the model's own. ``copies`` of the frozen
     model stand beside it as a reference, and other models of ``beside`` numbers to learn from. ``quantized`` is "none",
-    "4bit" or "8bit".
+    "4bit" or "8bit". ``head`` is "fused" (TRL's chunks), "plain" (all logits at once) or "none" (a score).
     """
 
     sequences: int
@@ -76,6 +78,7 @@ class Load:
     quantized: str = "none"
     checkpointing: bool = False
     optimiser: str = "adamw"
+    head: str = "fused"
     device: str = "cpu"
 
 
@@ -145,6 +148,8 @@ def _per_token(shape: ModelShape, load: Load) -> float:
 
 def _logits(shape: ModelShape, load: Load) -> float:
     """The head's tile with what is computed on it; on a GPU the tile is whole whatever the vocabulary."""
+    if load.head != "fused":
+        return _PLAIN_HEAD_BYTES * load.tokens * shape.vocabulary if load.head == "plain" else 0.0
     tokens = min(load.tokens, _HEAD_TOKENS)
     if load.device == "cpu":
         return _HEAD_BYTES_CPU * tokens * min(shape.vocabulary, _HEAD_ENTRIES)
@@ -161,11 +166,12 @@ def load_of(
     bf16: bool,
     is_compared: bool = False,
     beside: int = 0,
+    head: str = "fused",
 ) -> Load:
     """What a run with these knobs puts on the model; ``tokens`` are those of the longest batch, padded.
 
     ``is_compared`` says that it is held to where it started: for that, whole weights need a copy. ``beside`` are the
-    numbers of a teacher or of a reward model.
+    numbers of a teacher or of a reward model, ``head`` is as for ``Load``.
     """
     adapter = str(knobs.get("adapter", "lora"))
     whole = adapter in _WHOLE
@@ -177,6 +183,7 @@ def load_of(
         whole=whole,
         copies=int(is_compared and whole),
         beside=beside,
+        head=head,
         bf16=bf16,
         quantized="4bit" if adapter == "qlora" and quantized == "none" else quantized,
         checkpointing=bool(knobs.get("gradient_checkpointing", False)),

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 WINDOW = "max_length"
 _DRAWN = "max_completion_length"
 """The knob of methods that learn from answers of the model's own: how long those may be."""
+_HEADS = {Measure.PAIRS: "plain", Measure.SCORES: "none"}
 _CHECKPOINTS_AT_ONCE = 3
 _SHORTEST_WINDOW = 128
 _LISTED = 8
@@ -122,7 +123,9 @@ def look(
         load = _load(spec, shape, spec.knobs, here, tokens)
         memory = estimate(shape, load)
         facts.append(_memory_fact(memory, here))
-        if is_shared_out := _is_shared_out(spec):
+        if _is_shared_out(spec) and here.kind != "cuda":
+            facts.append(f"without a GPU {spec.knobs[STRATEGY]} shares nothing out: it trains as with ddp")
+        if is_shared_out := _is_shared_out(spec) and here.kind == "cuda":
             facts.append("that is with the whole model in every process, which shares it out with the others")
         if memory.total > here.free and not is_shared_out:
             ways = _ways_to_fit(spec, shape, here, lengths)
@@ -217,6 +220,7 @@ def _load(spec: RunSpec, shape: ModelShape, knobs: Mapping[str, KnobValue], devi
         bf16=bf16,
         is_compared=_is_compared(method, knobs),
         beside=_beside(spec),
+        head=_HEADS.get(method.measure, "fused"),
     )
 
 

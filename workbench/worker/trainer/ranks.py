@@ -81,9 +81,16 @@ def meet() -> None:
 
 
 def strategy() -> str:
-    """What the launcher was told to share out: ``ddp``, ``fsdp`` or ``zero``; "" in a process that is alone."""
+    """What is shared out: ``ddp``, ``fsdp`` or ``zero``; "" in a process that is alone.
+
+    Without a GPU it is always ``ddp``: accelerate leaves out what its launcher was told of the others.
+    """
     if world_size() == 1:
         return ""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "ddp"
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
         return "fsdp"
     return "zero" if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true" else "ddp"

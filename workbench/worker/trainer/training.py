@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import methods
-from workbench.domain.placement import BATCH, PASSES, shared
+from workbench.domain.placement import BATCH, PASSES, STRATEGY, shared
 from workbench.domain.runs import RunSpec, RunState
 from workbench.errors import BusyError, RefusedError, RunError, WorkbenchError
 from workbench.jobs.run_directory import RunDirectory, step_of
@@ -192,6 +192,8 @@ def _share(reporter: Reporter, spec: RunSpec) -> RunSpec:
     reporter.note(
         f"{processes} processes, each with {knobs[BATCH]} rows in a forward pass and {knobs[PASSES]} passes a step"
     )
+    if ranks.strategy() == "ddp" and (wanted := str(knobs.get(STRATEGY, "ddp"))) != "ddp":
+        reporter.note(f"without a GPU {wanted} shares nothing out: every process holds the whole model, as with ddp")
     return replace(spec, knobs=knobs)
 
 
