@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from workbench.domain.decisions import Action
 from workbench.domain.examples import Source, SourceKind, Split, Status, demonstration
 from workbench.domain.queries import parse_query
 from workbench.domain.readiness import RULES
+from workbench.errors import WorkbenchError
 from workbench.flows.bench import Bench
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.screens import dataset
 from workbench.tui.screens.curate import CuratePane
 from workbench.tui.screens.dataset import DatasetDialog
 from workbench.tui.widgets.picker import Picker
@@ -242,3 +245,20 @@ async def test_letters_behind_a_key_in_one_burst_go_into_the_dialog_that_it_open
             app.simulate_key(key)
         await until_text(pilot, "deleted teas (40 rows)")
         assert count(bench, "", "teas") == 0
+
+
+async def test_leaving_the_program_ends_the_counting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[threading.Event] = []
+
+    def endless(*_: object, cancelled: threading.Event, **__: object) -> None:
+        given.append(cancelled)
+        assert cancelled.wait(20)
+        raise WorkbenchError("the counting was cancelled")
+
+    monkeypatch.setattr(dataset.apart, "call", endless)
+    async with showing(bench, "curate", size=SIZE) as (app, pilot):
+        await until(pilot, lambda: len(pane(app).rows.ids) == 50)
+        await pilot.press("S")
+        await until(pilot, lambda: len(given) == 1)
+        await pilot.press("ctrl+q")
+    assert given[0].is_set()

@@ -108,6 +108,10 @@ class DatasetDialog(Dialog[str]):
         self.set_interval(LOOK_S, self._show_progress)
         self.action_count()
 
+    def on_unmount(self) -> None:
+        """The program is left: so is the counting, for which it would wait."""
+        self._cancelled.set()
+
     # --- counting ----------------------------------------------------------------------------------------------
 
     def action_count(self) -> None:
