@@ -19,6 +19,7 @@ from workbench.domain.serving import AnswerEnd, AnswerEvent, ChatRequest, TextPi
 from workbench.errors import EngineError, NotFoundError
 from workbench.flows import compare, judging, registry, results
 from workbench.flows.bench import Bench
+from workbench.flows.results_told import judge_lines
 from workbench.jobs.endpoint import EndpointClient, Patience, RoutedEngine
 
 Decide = Callable[[str, str], str]
@@ -183,18 +184,24 @@ def judge_there(bench: Bench, server: FakeServer, decide: Decide) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decide", "agreed", "unstable", "is_heard"),
-    [(likes_fancy, 20, 0, True), (likes_the_first, 0, 20, False), (lambda a, b: "Both have merit.", 0, 0, False)],
+    ("decide", "agreed", "unstable", "mute", "is_heard"),
+    [
+        (likes_fancy, 20, 0, 0, True),
+        (likes_the_first, 0, 20, 0, False),
+        (lambda a, b: "Both have merit.", 0, 0, 20, False),
+    ],
 )
 def test_a_judge_on_a_server_is_heard_when_it_agrees_and_silent_when_it_looks_at_the_place_or_says_nothing(
-    bench: Bench, server: FakeServer, decide: Decide, agreed: int, unstable: int, is_heard: bool
+    bench: Bench, server: FakeServer, decide: Decide, agreed: int, unstable: int, mute: int, is_heard: bool
 ) -> None:
     people_vote(bench, judging.FEWEST_SHARED, "tuned")
     judge_there(bench, server, decide)
     assert len(list(judging.judge(bench, "far"))) == judging.FEWEST_SHARED
     assert len(server.bodies) == 2 * judging.FEWEST_SHARED
     (one,) = judging.standings(bench)
-    assert (one.judge, one.agreement.hits, one.unstable) == ("far", agreed, unstable)
+    assert (one.judge, one.agreement.hits, one.unstable, one.mute) == ("far", agreed, unstable, mute)
+    told = " ".join(judge_lines(one))
+    assert (f"{mute} without a verdict" in told) is (mute > 0)
     assert (one.scores is not None) is is_heard and bool(one.why) is not is_heard
 
 

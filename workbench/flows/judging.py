@@ -35,6 +35,7 @@ MOST_FAILURES = 3
 """After so many pairs in a row about which a judge could not be asked, it is left."""
 
 _PREFIX = "judge:"
+_NO_VERDICT = "no verdict"
 _MARK = re.compile(r"\[\[\s*(A|B|C|TIE)\s*\]\]", re.IGNORECASE)
 _WORD = re.compile(
     r"\b(?:answer|assistant|response)?\s*\b([AB])\b\s+(?:is|was)\s+(?!not\b|no\b|hardly\b|never\b)(?:\w+\s+)?better",
@@ -52,7 +53,8 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A judge beside the people. ``unstable`` counts pairs on which its answer followed the place.
+    """A judge beside the people. ``unstable`` counts pairs on which its answer followed the place, ``mute`` those on
+    which it gave no verdict at least once: both are ties.
 
     ``scores`` is None while the judge is silent; ``why`` says what is missing.
     """
@@ -63,6 +65,7 @@ class Standing:
     agreement: Share
     scores: tuple[Score, ...] | None
     why: str = ""
+    mute: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """For JSON; what the judge says is null while it is silent."""
@@ -70,6 +73,7 @@ class Standing:
             "judge": self.judge,
             "judged": self.judged,
             "unstable": self.unstable,
+            "without_verdict": self.mute,
             "agreement": self.agreement.as_dict(),
             "pairs": None if self.scores is None else [standing(score) for score in self.scores],
             "silent_because": self.why or None,
@@ -149,7 +153,7 @@ def _judged(bench: Bench, where: ModelPlace, comparison: Comparison, cancelled: 
         for event in bench.engine.stream(ChatRequest(where, prompt, sampling), cancelled=cancelled):
             text += event.text if isinstance(event, TextPiece) else ""
         said.append(read_verdict(text, exchanged=exchanged))
-    told = f"left first: {said[0] or 'no verdict'}; right first: {said[1] or 'no verdict'}"
+    told = f"left first: {said[0] or _NO_VERDICT}; right first: {said[1] or _NO_VERDICT}"
     return (Verdict(said[0]) if said[0] and said[0] == said[1] else Verdict.TIE), told
 
 
@@ -189,8 +193,10 @@ def standings(bench: Bench) -> list[Standing]:
         of_judge = [vote for vote in votes if vote.rater == rater]
         shared = [vote for vote in of_judge if vote.comparison_id in by_people]
         agreed = Share(sum(vote.outcome == by_people[vote.comparison_id] for vote in shared), len(shared))
-        unstable = sum(_is_unstable(bench, vote.comparison_id, rater) for vote in of_judge)
-        one = Standing(rater.removeprefix(_PREFIX), len(of_judge), unstable, agreed, None, _why_silent(agreed))
+        said = [_said(bench, vote.comparison_id, rater) for vote in of_judge]
+        unstable, mute = sum(each == {"left", "right"} for each in said), sum(_NO_VERDICT in each for each in said)
+        name = rater.removeprefix(_PREFIX)
+        one = Standing(name, len(of_judge), unstable, agreed, None, _why_silent(agreed), mute)
         found.append(one if one.why else replace(one, scores=tuple(scores(of_judge))))
     return found
 
@@ -203,10 +209,9 @@ def _why_silent(agreed: Share) -> str:
     return ""
 
 
-def _is_unstable(bench: Bench, comparison_id: int, rater: str) -> bool:
-    """Whether the judge named a side each time, and another answer when they were exchanged."""
+def _said(bench: Bench, comparison_id: int, rater: str) -> set[str]:
+    """What the judge said of a pair in both orders: a side each time, or a tie, or no verdict."""
     for rating in bench.store.comparisons.ratings(comparison_id):
         if rating.rater == rater and not rating.undone:
-            words = [part.rpartition(": ")[2] for part in rating.comment.split("; ")]
-            return {*words} == {"left", "right"}
-    return False
+            return {part.rpartition(": ")[2] for part in rating.comment.split("; ")}
+    return set()

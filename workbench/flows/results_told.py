@@ -89,7 +89,7 @@ def judge_lines(judge: Standing) -> Iterator[str]:
     """What a judge says, and only together with how far people agree with it."""
     name = cell(judge.judge, 40)
     asked = f"{judge.judged} pairs in both orders, {judge.unstable} of them answered by the place and not the answer"
-    yield f"  {name}: {asked}"
+    yield f"  {name}: {asked}" + (f", {judge.mute} without a verdict" if judge.mute else "")
     yield f"    agreement with people: {share_text(judge.agreement)}"
     if judge.scores is None:
         yield f"    silent: {judge.why}"
