@@ -161,6 +161,8 @@ def test_a_backup_that_is_killed_leaves_the_old_one_and_the_next_cleans_up(
     def again() -> None:
         backups.back_up(opened(bench.workspace), file, replace=True)
 
+    journal = tmp_path / ".b.zip.db-journal"
+    journal.write_text("of a copy that a power cut ended")
     kills = 0
     while killed_at(kills, again, monkeypatch):
         now = file.read_bytes()

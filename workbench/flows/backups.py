@@ -177,7 +177,8 @@ def _refuse_existing(to: Path, replace: bool) -> None:
 
 def _copied(bench: Bench, copy: Path, on_progress: OnProgress) -> None:
     """The database as it is now, and known to be whole."""
-    copy.unlink(missing_ok=True)
+    for end in ("", "-journal"):  # of one that was killed here
+        copy.with_name(copy.name + end).unlink(missing_ok=True)
     count = Counter("copying the database", 1, on_progress)
     snapshots.copy_database(bench.workspace.database, copy, lambda done, of: count.at(done / max(1, of)))
     copy.chmod(0o600)
