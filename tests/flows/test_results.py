@@ -6,12 +6,14 @@ import json
 
 import pytest
 
+from samples import candidate, user
 from voting import pair, vote
 from workbench.domain.agreement import Agreement, Judged
-from workbench.domain.comparisons import Score, VoteDetails
+from workbench.domain.comparisons import Score, Verdict, VoteDetails
 from workbench.domain.results import VoteFilter
-from workbench.flows import results
+from workbench.flows import compare, results
 from workbench.flows.bench import Bench
+from workbench.flows.results_told import check_lines
 
 
 @pytest.fixture
@@ -115,6 +117,7 @@ def test_the_report_is_json_with_the_fields_that_scripts_read(voted: Bench) -> N
         "prompts",
         "equal_answers",
         "on_chosen_prompts",
+        "less_different_left_out",
     } == told.keys()
     assert {"model", "rating", "low", "high", "votes", "group"} == told["ranking"][0].keys()
     assert told["checks"]["left_side"]["total"] == 10 and told["checks"]["fast_votes"] == 1
@@ -126,3 +129,19 @@ def test_without_votes_there_is_an_empty_report(bench: Bench) -> None:
     found = results.report(bench)
     assert (found.votes, found.scores, found.ranking, found.agreement) == (0, (), (), None)
     assert found.checks.left.value is None
+
+
+def test_votes_on_the_most_different_pairs_alone_are_told_as_such(bench: Bench) -> None:
+    for number in range(12):
+        sides = candidate("pip", f"x {number}"), candidate("tuned", f"y {number}")
+        bench.store.comparisons.add(user(f"q{number}"), *sides, draw_seed=number, difference=number / 12)
+    for _ in range(6):
+        view = compare.next_blind(bench, order="differing")
+        assert view is not None
+        compare.rate(bench, view.comparison_id, Verdict.LEFT)
+    found = results.report(bench, resamples=5)
+    assert found.left_out == 6
+    assert any("6 pairs wait whose answers differ less" in line for line in check_lines(found))
+    while (view := compare.next_blind(bench)) is not None:
+        compare.rate(bench, view.comparison_id, Verdict.LEFT)
+    assert results.report(bench, resamples=5).left_out == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from workbench.domain.agreement import Agreement, is_shared, judged_by
@@ -38,13 +39,18 @@ if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
 
+FEWEST_WAITING, LEFT_OUT_GAP = 5, 0.1
+"""So many pairs must wait, and differ so much less on average, before it is told that they were left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """All that the votes say. ``agreement`` is None while no two people voted on the same comparison.
 
     ``comparisons`` counts what the votes are about, each two answers once, ``equal`` those that are a tie without a
     vote, ``prompts`` the prompts they answer. ``on_chosen`` are the standings on prompts that were chosen because the
-    models differ on them, which count for nothing else here.
+    models differ on them, which count for nothing else here. ``left_out`` is set when the pairs that still wait differ
+    less than those that were voted on, as after voting on the most different ones first: how many wait.
     ``by_tag`` and ``matched`` (the share on answers of equal length) are by pair of models; ``tags`` and ``raters`` are
     those that can be chosen, whatever ``which`` chose.
     """
@@ -53,6 +59,7 @@ class Report:
     votes: int
     comparisons: int
     equal: int
+    left_out: int
     prompts: int
     scores: tuple[Score, ...]
     on_chosen: dict[tuple[str, str], Score]
@@ -85,6 +92,7 @@ class Report:
             "votes": self.votes,
             "comparisons": self.comparisons,
             "equal_answers": self.equal,
+            "less_different_left_out": self.left_out,
             "prompts": self.prompts,
             "checks": {
                 "left_side": told.left.as_dict(),
@@ -132,6 +140,7 @@ def report(
         which=which,
         votes=len(votes),
         comparisons=len(every_trial),
+        left_out=_left_out(*bench.store.comparisons.differences()),
         equal=sum(not vote.rater for vote in trials),
         prompts=len({vote.prompt for vote in every_trial}),
         scores=tuple(found),
@@ -161,6 +170,12 @@ def votes_between(bench: Bench, a: str, b: str, which: VoteFilter | None = None)
 def _of(found: Sequence[Score], a: str, b: str) -> list[Score]:
     wanted = {name for name in (a, b) if name}
     return [seen_from(a, score) if a else score for score in found if wanted <= {score.a, score.b}]
+
+
+def _left_out(voted: Sequence[float], waiting: Sequence[float]) -> int:
+    if len(voted) < FEWEST_WAITING or len(waiting) < FEWEST_WAITING:
+        return 0
+    return len(waiting) if mean(voted) - mean(waiting) > LEFT_OUT_GAP else 0
 
 
 def _with_all_pairs(found: list[Score], of_chosen: Sequence[Vote]) -> list[Score]:

@@ -50,6 +50,9 @@ def check_lines(report: Report) -> Iterator[str]:
     if report.prompts < report.comparisons:
         yield f"  prompts       {report.comparisons:,} comparisons on {report.prompts:,} prompts: answers to one"
         yield "                prompt are alike, so this is less sure than it looks"
+    if report.left_out:
+        yield f"  order         {report.left_out:,} pairs wait whose answers differ less: those voted on are no"
+        yield "                random ones, until the others are voted on too"
     if report.equal:
         yield f"  equal         {report.equal:,} of the ties are equal answers, without a vote"
     if agreement is not None:

@@ -197,6 +197,18 @@ class Comparisons:
         sql = _VOTES + ("" if kind is RaterKind.HUMAN else " AND r.id IS NOT NULL") + " ORDER BY c.id, r.id"
         return [_vote(row) for row in self._store.read().execute(sql, {"kind": kind.value})]
 
+    def differences(self) -> tuple[builtins.list[float], builtins.list[float]]:
+        """How different the answers are that people voted on, and those that nobody did; equal answers left out."""
+        sql = (
+            "SELECT c.difference, EXISTS (SELECT 1 FROM ratings r WHERE r.comparison_id = c.id AND NOT r.undone "
+            "AND r.kind = ?) AS voted FROM comparisons c "
+            "WHERE NOT c.identical AND c.repeat_of IS NULL AND c.difference IS NOT NULL"
+        )
+        found: tuple[builtins.list[float], builtins.list[float]] = ([], [])
+        for row in self._store.read().execute(sql, [RaterKind.HUMAN.value]):
+            found[0 if row["voted"] else 1].append(row["difference"])
+        return found
+
     def repeatable(self, rater: str, *, gap: int) -> builtins.list[int]:
         """Comparisons that can be shown again to this rater: decided or tied by him, at least ``gap`` votes ago."""
         sql = (
