@@ -118,7 +118,7 @@ async def test_a_vote_can_be_taken_back_also_after_a_restart(models: Bench) -> N
         await until_shown(pilot, "question 1")
         await pilot.press("u")
         await until_shown(pilot, "question 0", "the last vote is taken back")
-        await until_shown(pilot, "you know the names, a new vote here does not count")
+        await until_shown(pilot, "you know the names, so a vote does not count")
         await until_shown(pilot, "strength much", "c comment: as before")
         assert votes(models) == []
         assert not any(name in screen_text(app) for name in NAMES)

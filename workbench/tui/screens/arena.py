@@ -186,7 +186,7 @@ class ArenaPane(RoundPane):
         parts = [{"blind": "blind", "revealed": "voted", "live": "blind, watched live"}.get(self.mode, "")]
         parts.append("sides shuffled" if self.mode in {"blind", "live"} else "")
         if self.mode == "blind" and self._names_known:
-            parts = ["taken back: you know the names, a new vote here does not count"]
+            parts = ["taken back: you know the names, so a vote does not count"]
         waits = f"{self._waiting} wait{'s' * (self._waiting == 1)} for you"
         parts += [waits if self._waiting else "", self.progress]
         parts.append(_ORDERS[self._order] if self._order != "made" else "")
