@@ -6,13 +6,14 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.widgets import Input
 
 from finished_run import add_rows
 from pilots import app_at, until, until_shown
-from workbench.flows import backups
+from workbench.flows import apart, backups
 from workbench.flows.bench import Bench
 from workbench.tui import launch, safekeeping
 from workbench.tui.app import WorkbenchApp
@@ -99,6 +100,30 @@ async def test_today_s_backup_is_made_and_a_damaged_database_told(
         app.safekeeping.look_after()
         await until_shown(pilot, "the database is damaged: page 7 is torn")
     assert bench.workspace.unchecked.exists()
+
+
+async def test_a_large_workspace_is_backed_up_and_verified_by_a_process_of_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safekeeping, "FIRST_LOOK_S", 0.05)
+    monkeypatch.setattr(safekeeping, "LARGE_BYTES", 0)
+    children: list[str] = []
+    real = apart.call
+
+    def call(function: Callable[..., object], *given: object, **named: Any) -> object:
+        children.append(function.__name__)
+        return real(function, *given, **named)
+
+    monkeypatch.setattr(apart, "call", call)
+    add_rows(bench, 2)
+    bench.workspace.unchecked.touch()
+    app = app_at(bench, "chat")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "today's backup: daily-")
+        command(app, "Verify the workspace")()
+        await until_shown(pilot, "everything is as it was written")
+    assert children == ["after_unclean_stop", "daily", "verify"]
+    assert not bench.workspace.unchecked.exists()
 
 
 async def test_leaving_breaks_a_backup_off_and_leaves_no_half(bench: Bench, tmp_path: Path) -> None:

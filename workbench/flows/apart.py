@@ -32,8 +32,8 @@ FEW = 3000
 _TOLD_EVERY_S = 0.1
 _NICE = 5
 
-OnProgress = Callable[[str, int, int], None]
-"""Called with what is done, the rows it has seen, and the rows there are."""
+OnProgress = Callable[..., None]
+"""Called with what the function's own ``on_progress`` is called with: texts and numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,10 @@ class _Teller:
     def __init__(self) -> None:
         self._next = 0.0
 
-    def __call__(self, what: str, rows: int, total: int) -> None:
+    def __call__(self, *told: str | float) -> None:
         if (now := time.monotonic()) >= self._next:
             self._next = now + _TOLD_EVERY_S
-            _tell("progress", [what, rows, total])
+            _tell("progress", told)
 
 
 def _packed(value: object) -> str:

@@ -122,17 +122,24 @@ def back_up(
     return Backup(to, to.stat().st_size, contents)
 
 
+def is_due(bench: Bench) -> bool:
+    """Whether today's backup is to be made: there is none, something is to be lost, and the setting says so."""
+    return bool(bench.settings.backup.daily) and not _todays(bench).exists() and _has_work(bench)
+
+
+def _todays(bench: Bench) -> Path:
+    return bench.workspace.backups / f"{DAILY}{datetime.now(UTC):%Y-%m-%d}.zip"
+
+
 def daily(bench: Bench, *, on_progress: OnProgress = nobody) -> Backup | None:
     """Today's backup of the database, unless there is one, nothing is to be lost, or the setting says none.
 
     The oldest daily ones go when there are more than the setting keeps. Raises ``StoreError`` as ``back_up`` does: then
     none goes.
     """
-    keep = bench.settings.backup.daily
-    folder = bench.workspace.backups
-    to = folder / f"{DAILY}{datetime.now(UTC):%Y-%m-%d}.zip"
-    if not keep or to.exists() or not _has_work(bench):
+    if not is_due(bench):
         return None
+    keep, folder, to = bench.settings.backup.daily, bench.workspace.backups, _todays(bench)
     try:
         made = back_up(bench, to, on_progress=on_progress)
     except (BusyError, RefusedError):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FIRST_LOOK_S = 10.0
 LOOK_EVERY_S = 3600.0
 _SHOWN_EVERY_S = 0.3
+LARGE_BYTES = 10_000_000
 _TYPED = "restore"
 
 Result = TypeVar("Result")
@@ -70,9 +71,10 @@ class Safekeeping:
         from workbench.flows import backups, verify  # 10 ms that the first paint need not wait for
 
         def look() -> tuple[list[str], Backup | None]:
-            if found := verify.after_unclean_stop(self._app.bench, on_progress=self._told):
+            bench = self._app.bench
+            if bench.workspace.unchecked.exists() and (found := self._apart(verify.after_unclean_stop)):
                 return found, None
-            return [], backups.daily(self._app.bench, on_progress=self._told)
+            return [], self._apart(backups.daily) if backups.is_due(bench) else None
 
         def done(said: tuple[list[str], Backup | None]) -> None:
             found, made = said
@@ -91,14 +93,7 @@ class Safekeeping:
 
         def given(text: str | None) -> None:
             if text and text.strip():
-                work = partial(
-                    backups.back_up,
-                    self._app.bench,
-                    Path(text.strip()),
-                    runs=True,
-                    models=True,
-                    on_progress=self._told,
-                )
+                work = partial(self._apart, backups.back_up, Path(text.strip()), runs=True, models=True)
                 self._run(work, lambda made: self._app.say(made.said.replace("\n", "; ")))
 
         value = str(backups.default_file(self._app.bench))
@@ -149,10 +144,26 @@ class Safekeeping:
         def found(verified: Verified) -> None:
             dialog.show_content(safe(verified.said))
 
-        work = partial(verify.verify, self._app.bench, on_progress=self._told)
+        work = partial(self._apart, verify.verify)
         self._run(work, found, failed=lambda error: dialog.show_failure(str(error)))
 
     # --- running it --------------------------------------------------------------------------------------------
+
+    def _apart(self, flow: Callable[..., Result], *given: object, **named: object) -> Result:
+        """A flow over the whole workspace: of a large one in a process of its own, so that keys stay quick."""
+        from workbench.flows import apart
+
+        bench = self._app.bench
+        if bench.workspace.database.stat().st_size < LARGE_BYTES:
+            return flow(bench, *given, **named, on_progress=self._told)
+        try:
+            return apart.call(
+                flow, bench, *given, **named, rows=apart.FEW + 1, on_progress=self._told, cancelled=self._over
+            )
+        except WorkbenchError:
+            if self._over.is_set():
+                raise Left("left on the way") from None
+            raise
 
     def _told(self, what: str, share: float) -> None:
         """Progress, in the thread of the flow."""
