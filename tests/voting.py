@@ -15,11 +15,12 @@ def pair(
     b: str = "tuned",
     tags: tuple[str, ...] = (),
     example_id: int | None = None,
+    chosen: str = "",
 ) -> Comparison:
     """A comparison whose answers name neither model."""
     answers = candidate(a, f"plain answer {number}"), candidate(b, f"fancy answer {number}")
     return bench.store.comparisons.add(
-        user(f"question {number}"), *answers, draw_seed=number, tags=tags, example_id=example_id
+        user(f"question {number}"), *answers, draw_seed=number, tags=tags, example_id=example_id, chosen=chosen
     )
 
 

@@ -18,6 +18,7 @@ from workbench.domain.results import (
     length_matched,
     marks,
     of_comparisons,
+    of_random_prompts,
     scores,
     seen_from,
     self_agreement,
@@ -99,6 +100,14 @@ def test_many_raters_of_two_prompts_decide_nothing() -> None:
     split = [replace(VOTE, rater="ann", outcome="a"), replace(VOTE, rater="bob", outcome="b")]
     assert [vote.outcome for vote in of_comparisons(split)] == ["tie"]
     assert [vote.outcome for vote in of_comparisons([*split, replace(VOTE, rater="eve", outcome="b")])] == ["b"]
+
+
+def test_answers_that_were_chosen_and_later_drawn_are_not_missing_from_those_drawn() -> None:
+    chosen = replace(VOTE, answers="same", chosen="differing")
+    drawn = replace(chosen, comparison_id=7, chosen="random", outcome="b")
+    assert of_random_prompts(of_comparisons([chosen])) == []
+    for votes in ([chosen, drawn], [chosen, replace(drawn, rater="bob", outcome="a")]):
+        assert [vote.outcome for vote in of_random_prompts(of_comparisons(votes))] == ["a"]
 
 
 def test_the_same_answers_asked_for_again_count_once_and_of_one_person_only_the_first_vote() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fakes import FakeEngine
+from voting import pair
 from workbench.domain.chats import Sampling, StopReason, Turn
 from workbench.domain.comparisons import BlindView, Comparison, Verdict, draw_left_is_a
 from workbench.domain.examples import Source, SourceKind, Split, Status, demonstration
@@ -193,6 +194,25 @@ def test_a_decided_vote_becomes_a_pair_that_leads_back(bench: Bench, engine: Fak
     assert example.content.rejected[0].content == worst.text
     assert (example.dataset, example.status) == ("votes", Status.ACCEPTED)
     assert example.source == Source(SourceKind.VOTE, comparison_id=made.id, models=(best.model, worst.model))
+
+
+def test_a_pair_made_of_a_vote_that_is_taken_back_stays_and_is_told(bench: Bench, engine: FakeEngine) -> None:
+    made = one_pair(bench, engine)
+    compare.rate(bench, made.id, Verdict.LEFT)
+    kept = compare.promote(bench, made.id).examples[0]
+    back = compare.undo_vote(bench)
+    assert back is not None and back.kept == bench.store.examples.get(kept.id)
+    compare.rate(bench, made.id, Verdict.RIGHT)
+    back = compare.undo_vote(bench)
+    assert back is not None and back.kept is None, "this one made none"
+
+
+def test_a_second_vote_on_the_same_answers_is_told_not_to_count(bench: Bench) -> None:
+    first, again, other = (pair(bench, number, a="tuned", b="base") for number in (1, 1, 2))
+    assert "counted" not in compare.rate(bench, first.id, Verdict.LEFT).said
+    assert "counted already" in compare.rate(bench, again.id, Verdict.RIGHT).said
+    assert "counted" not in compare.rate(bench, other.id, Verdict.RIGHT).said
+    assert compare.results(bench, "tuned")[0].score.decided == 2
 
 
 @pytest.mark.parametrize("vote", [Verdict.TIE, Verdict.BOTH_BAD, Verdict.SKIP])

@@ -112,6 +112,17 @@ def test_a_judge_is_silent_below_the_limit(bench: Bench, people: int, winner: st
     assert (told["pairs"] is not None) is is_heard and told["agreement"]["total"] == people  # type: ignore[index]
 
 
+def test_a_judge_is_told_without_the_prompts_that_were_chosen_and_each_two_answers_once(bench: Bench) -> None:
+    people_vote(bench, judging.FEWEST_SHARED, "tuned")
+    pair(bench, 0)  # said again
+    for number in range(30, 40):
+        pair(bench, number, chosen="differing")
+    judged(bench, likes_fancy)
+    (one,) = judging.standings(bench)
+    assert one.judged == judging.FEWEST_SHARED + 11
+    assert one.scores is not None and one.scores[0].decided == judging.FEWEST_SHARED
+
+
 def test_pairs_that_people_voted_on_are_judged_first_and_each_once(bench: Bench) -> None:
     made = [pair(bench, number) for number in range(4)]
     vote(bench, made[2], "pip")

@@ -9,7 +9,7 @@ import pytest
 from samples import candidate, user
 from voting import pair, vote
 from workbench.domain.agreement import Agreement, Judged
-from workbench.domain.comparisons import Score, Verdict, VoteDetails
+from workbench.domain.comparisons import Comparison, Score, Verdict, VoteDetails
 from workbench.domain.results import VoteFilter
 from workbench.flows import compare, results
 from workbench.flows.bench import Bench
@@ -145,3 +145,34 @@ def test_votes_on_the_most_different_pairs_alone_are_told_as_such(bench: Bench) 
     while (view := compare.next_blind(bench)) is not None:
         compare.rate(bench, view.comparison_id, Verdict.LEFT)
     assert results.report(bench, resamples=5).left_out == 0
+
+
+def answered(bench: Bench, number: int, difference: float, *, b: str = "tuned", chosen: str = "") -> Comparison:
+    sides = candidate("pip", f"x {number}"), candidate(b, f"y {number}")
+    return bench.store.comparisons.add(
+        user(f"q{number}"), *sides, draw_seed=number, difference=difference, chosen=chosen
+    )
+
+
+def test_what_waits_is_held_against_what_was_voted_on_of_the_same_models_and_of_what_counts(bench: Bench) -> None:
+    for number in range(6):
+        vote(bench, answered(bench, number, 0.9), "pip")
+        answered(bench, 10 + number, 0.1, b="other")
+        vote(bench, answered(bench, 20 + number, 0.1, b="third"), "pip")
+        answered(bench, 30 + number, 0.1, b="third")
+        vote(bench, answered(bench, 40 + number, 0.9, b="third", chosen="differing"), "pip")
+    assert results.report(bench, resamples=5).left_out == 0
+    for number in range(6):
+        answered(bench, 50 + number, 0.1)
+    assert results.report(bench, resamples=5).left_out == 6
+    assert results.report(bench, "pip", "third", resamples=5).left_out == 0
+
+
+def test_marks_on_chosen_prompts_are_in_no_mean(bench: Bench) -> None:
+    for number, (chosen, marks) in enumerate((("", (4, 4)), ("differing", (1, 1)))):
+        details = VoteDetails(rubric={"clear": marks})
+        vote(bench, answered(bench, number, 0.5, chosen=chosen), "pip", details=details)
+    assert {(one.model, one.mean, one.total) for one in results.report(bench, resamples=5).marks} == {
+        ("pip", 4, 1),
+        ("tuned", 4, 1),
+    }

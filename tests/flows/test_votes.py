@@ -136,6 +136,14 @@ def test_battles_have_what_fastchats_scripts_read(voted: Bench, tmp_path: Path) 
     assert find()["fastchat"].score(battles[0]) == 100, "and our own import knows them"
 
 
+def test_battles_are_the_votes_that_a_rate_may_rest_on(voted: Bench, tmp_path: Path) -> None:
+    vote(voted, pair(voted, 1), "tuned")  # the same two answers, whose names are known by now
+    vote(voted, pair(voted, 2), "pip", rater="bob")
+    vote(voted, pair(voted, 7, chosen="differing"), "pip")
+    told = [(battle["question_id"], battle["judge"]) for battle in votes.battles(voted)]
+    assert told == [("1", "rater"), ("2", "rater"), ("3", "rater"), ("4", "rater"), ("6", "bob")]
+
+
 def test_what_lost_or_was_bad_is_to_be_fixed_until_it_is(voted: Bench) -> None:
     found = fixes.to_fix(voted)
     assert [(f.comparison_id, f.why, f.model) for f in found] == [

@@ -256,7 +256,8 @@ def test_a_server_that_ends_an_answer_when_the_next_question_comes_is_asked_one_
     assert len(server.bodies) == 8 + len(together)
 
 
-def test_another_answer_is_not_glued_to_what_is_shown(server: FakeServer) -> None:
+@pytest.mark.parametrize("other", ["Something else.", "half"])
+def test_another_answer_is_not_glued_to_what_is_shown(server: FakeServer, other: str) -> None:
     both = threading.Barrier(2, timeout=20)
 
     def half(handler: BaseHTTPRequestHandler) -> None:
@@ -265,7 +266,7 @@ def test_another_answer_is_not_glued_to_what_is_shown(server: FakeServer) -> Non
         both.wait()
 
     server.replies.extend([half, half])
-    server.default = says("Something else.")
+    server.default = says(other)
     client = EndpointClient(AT_ONCE)
 
     def ask(_: int) -> str:

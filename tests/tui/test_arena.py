@@ -149,6 +149,9 @@ async def test_s_keeps_a_decided_vote_as_a_pair_and_says_so(models: Bench) -> No
         assert (example.content.kind, example.source.kind) == (Kind.PREFERENCE, SourceKind.VOTE)
         assert example.content.chosen[0].content == comparison.right.text
         assert any(isinstance(one, ExamplesChanged) and one.example_ids == (example.id,) for one in news)
+        await pilot.press("u")
+        await until_shown(pilot, f"the last vote is taken back; example {example.id} in votes, made of it, stays")
+        assert models.store.examples.count(parse_query(""), "votes") == 1
 
 
 async def test_a_tie_makes_no_pair(models: Bench) -> None:

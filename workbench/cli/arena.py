@@ -128,7 +128,10 @@ def rate(session: Session, args: argparse.Namespace) -> int:
         if back is None:
             raise NotFoundError("there is no vote to take back")
         undone = back.view.comparison_id
-        session.out.data({"undone": undone}, f"the vote on {undone} is taken back; a new one on it does not count")
+        text = f"the vote on {undone} is taken back; a new one on it does not count"
+        if back.kept is not None:
+            text += f"\nexample {back.kept.id} in {flow.DATASET} was made of it, and stays"
+        session.out.data({"undone": undone, "example": back.kept.id if back.kept else None}, text)
         return 0
     if args.id is None:
         from workbench.cli.system import open_tui

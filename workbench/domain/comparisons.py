@@ -205,6 +205,16 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
+class Differing:
+    """How different two models' answers to one prompt are, 0 to 1, and whether a person voted on them."""
+
+    a: str
+    b: str
+    difference: float
+    is_voted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """The counted votes between two models, from the side of ``a``."""
 

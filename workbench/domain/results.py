@@ -114,17 +114,39 @@ def counted(votes: Iterable[Vote], which: VoteFilter | None = None) -> list[Vote
     return [vote for vote in votes if vote.repeat_of is None and which.takes(vote)]
 
 
+def first_votes(votes: Iterable[Vote]) -> list[Vote]:
+    """Of each person the first vote on two answers, also when the models were asked again and gave the same ones.
+
+    By then the names were known. Answers that were voted on as chosen ones and again as drawn ones count as drawn: left
+    out, the prompts where models differ most would be missing from those that were drawn.
+    """
+    every = list(votes)
+    is_drawn = {_about(vote) for vote in every if vote.chosen != Choosing.DIFFERING}
+    first: dict[tuple[str, str], Vote] = {}
+    for vote in every:
+        first.setdefault((_about(vote), vote.rater), vote)
+    return [
+        replace(vote, chosen=Choosing.RANDOM.value)
+        if vote.chosen == Choosing.DIFFERING and _about(vote) in is_drawn
+        else vote
+        for vote in first.values()
+    ]
+
+
+def _about(vote: Vote) -> str:
+    return vote.answers or str(vote.comparison_id)
+
+
 def of_comparisons(votes: Iterable[Vote]) -> list[Vote]:
     """One vote for each two answers: what most people said of them, ``tie`` when they are split.
 
     Several votes on the same two answers are no independent trials, so all that is said of models counts the answers:
-    standings, tags and the ranking. Of one person the first vote on them counts, also when the models were asked again
-    and gave the same answers: by then the names were known.
+    standings, tags and the ranking. Of one person the first vote on them counts: see ``first_votes``.
     """
-    said: dict[str, dict[str, Vote]] = {}
-    for vote in votes:
-        said.setdefault(vote.answers or str(vote.comparison_id), {}).setdefault(vote.rater, vote)
-    return [_majority([*by_rater.values()]) for by_rater in said.values()]
+    said: dict[str, list[Vote]] = {}
+    for vote in first_votes(votes):
+        said.setdefault(_about(vote), []).append(vote)
+    return [_majority(some) for some in said.values()]
 
 
 def of_random_prompts(votes: Iterable[Vote]) -> list[Vote]:

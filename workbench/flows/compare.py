@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,12 +28,12 @@ from workbench.domain.comparisons import (
     pair_from_vote,
     winner,
 )
-from workbench.domain.examples import Source, SourceKind, Status
+from workbench.domain.examples import Example, Source, SourceKind, Status
 from workbench.domain.results import counted, of_comparisons, of_random_prompts, scores, seen_from
 from workbench.domain.rounds import PromptRow
 from workbench.domain.rubrics import Criterion, check_marks, rubric_in
 from workbench.domain.statistics import WinRate, verdict, votes_to_decide, win_rate
-from workbench.errors import RefusedError
+from workbench.errors import DataError, RefusedError
 from workbench.flows import rounds
 from workbench.flows.chat import Gesture
 from workbench.flows.held_out import split_of
@@ -186,7 +187,10 @@ def rate(
     rating = bench.store.comparisons.rate(comparison_id, vote, rater=bench.rater, details=told)
     left, right = comparison.left.model, comparison.right.model
     remark = "" if rating.blind else "; it does not count, because the names were known"
-    remark += "" if comparison.repeat_of is None else "; a repeat with sides swapped, which counts for neither"
+    if comparison.repeat_of is not None:
+        remark += "; a repeat with sides swapped, which counts for neither"
+    elif rating.blind and bench.store.comparisons.is_counted_already(comparison_id, bench.rater):
+        remark = "; counted already: you voted on these answers before"
     return Reveal(rating, left, right, _outcome(comparison, vote), remark)
 
 
@@ -198,22 +202,38 @@ def standing_vote(bench: Bench, comparison_id: int) -> Rating | None:
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """A vote that was taken back: its pair, and what had been said beside the verdict."""
+    """A vote that was taken back: its pair, and what had been said beside the verdict.
+
+    ``kept`` is the preference pair that had been made of it, which stays; None when there is none.
+    """
 
     view: BlindView
     details: VoteDetails
+    kept: Example | None = None
 
 
 def undo_vote(bench: Bench) -> TakenBack | None:
     """Take back this rater's last vote and give its pair again; None when there is no vote.
 
     A vote that it had changed stands again. A new vote on this pair is kept, but counts for nothing: the names are out.
+    A preference pair made of the vote is an example like any other, and stays.
     """
     rating = bench.store.comparisons.undo_rating(bench.rater)
     if rating is None:
         return None
     said = VoteDetails(rating.comment, strength=rating.strength or Strength.CLEAR, rubric=rating.rubric)
-    return TakenBack(blind(bench.store.comparisons.get(rating.comparison_id)), said)
+    comparison = bench.store.comparisons.get(rating.comparison_id)
+    return TakenBack(blind(comparison), said, _kept(bench, comparison, rating.verdict))
+
+
+def _kept(bench: Bench, comparison: Comparison, vote: Verdict) -> Example | None:
+    if not vote.is_decided:
+        return None
+    with suppress(DataError):  # an empty answer makes no pair
+        found = bench.store.examples.find(DATASET, pair_from_vote(comparison, vote))
+        if found is not None and found.status is not Status.REJECTED:
+            return found
+    return None
 
 
 def promote(bench: Bench, comparison_id: int, *, dataset: str = DATASET) -> Gesture:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from workbench.domain.chats import Role, Sampling, Turn
 from workbench.domain.comparisons import Comparison, RaterKind, Rating, Score, Verdict, VoteDetails
-from workbench.domain.results import Share, counted, scores, standing
+from workbench.domain.results import Share, counted, of_comparisons, of_random_prompts, scores, standing
 from workbench.domain.serving import ChatRequest, ModelPlace, TextPiece
 from workbench.errors import EngineError, NotFoundError
 from workbench.flows.registry import place
@@ -197,7 +197,8 @@ def standings(bench: Bench) -> list[Standing]:
         unstable, mute = sum(each == {"left", "right"} for each in said), sum(_NO_VERDICT in each for each in said)
         name = rater.removeprefix(_PREFIX)
         one = Standing(name, len(of_judge), unstable, agreed, None, _why_silent(agreed), mute)
-        found.append(one if one.why else replace(one, scores=tuple(scores(of_judge))))
+        told = of_random_prompts(of_comparisons(of_judge))
+        found.append(one if one.why else replace(one, scores=tuple(scores(told))))
     return found
 
 

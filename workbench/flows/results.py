@@ -12,7 +12,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from workbench.domain.agreement import Agreement, is_shared, judged_by
-from workbench.domain.comparisons import Score, Vote
+from workbench.domain.comparisons import Differing, Score, Vote
 from workbench.domain.models import ModelKind
 from workbench.domain.rankings import RESAMPLES, Rank, ranking
 from workbench.domain.results import (
@@ -49,8 +49,8 @@ class Report:
 
     ``comparisons`` counts what the votes are about, each two answers once, ``equal`` those that are a tie without a
     vote, ``prompts`` the prompts they answer. ``on_chosen`` are the standings on prompts that were chosen because the
-    models differ on them, which count for nothing else here. ``left_out`` is set when the pairs that still wait differ
-    less than those that were voted on, as after voting on the most different ones first: how many wait.
+    models differ on them; only the checks of the votes count these too. ``left_out`` is set when the pairs that still
+    wait differ less than those that were voted on, as after voting on the most different ones first: how many wait.
     ``by_tag`` and ``matched`` (the share on answers of equal length) are by pair of models; ``tags`` and ``raters`` are
     those that can be chosen, whatever ``which`` chose.
     """
@@ -140,7 +140,7 @@ def report(
         which=which,
         votes=len(votes),
         comparisons=len(every_trial),
-        left_out=_left_out(*bench.store.comparisons.differences()),
+        left_out=_left_out(bench.store.comparisons.differences(), a, b),
         equal=sum(not vote.rater for vote in trials),
         prompts=len({vote.prompt for vote in every_trial}),
         scores=tuple(found),
@@ -148,7 +148,7 @@ def report(
         ranking=tuple(ranking(trials, anchor=_anchor(bench, trials), seed=seed, resamples=resamples)),
         checks=checks(_among(votes, a, b), self_agreement(v for v in every if which.takes(v))),
         agreement=agreement_on(bench, which.tag) if with_agreement else None,
-        marks=tuple(marks(votes)),
+        marks=tuple(marks(of_random_prompts(votes))),
         by_tag={(score.a, score.b): by_tag(trials, score.a, score.b) for score in found},
         matched={(score.a, score.b): length_matched(trials, score.a, score.b) for score in found},
         tags=tuple(sorted({tag for vote in every for tag in vote.tags})),
@@ -172,10 +172,19 @@ def _of(found: Sequence[Score], a: str, b: str) -> list[Score]:
     return [seen_from(a, score) if a else score for score in found if wanted <= {score.a, score.b}]
 
 
-def _left_out(voted: Sequence[float], waiting: Sequence[float]) -> int:
-    if len(voted) < FEWEST_WAITING or len(waiting) < FEWEST_WAITING:
-        return 0
-    return len(waiting) if mean(voted) - mean(waiting) > LEFT_OUT_GAP else 0
+def _left_out(found: Sequence[Differing], a: str, b: str) -> int:
+    """Of each two models by themselves: how much answers differ depends on whose they are."""
+    wanted = {name for name in (a, b) if name}
+    between: dict[frozenset[str], tuple[list[float], list[float]]] = {}
+    for one in found:
+        if wanted <= {one.a, one.b}:
+            voted, waiting = between.setdefault(frozenset((one.a, one.b)), ([], []))
+            (voted if one.is_voted else waiting).append(one.difference)
+    return sum(len(waiting) for voted, waiting in between.values() if _differ_less(waiting, voted))
+
+
+def _differ_less(waiting: Sequence[float], voted: Sequence[float]) -> bool:
+    return min(len(waiting), len(voted)) >= FEWEST_WAITING and mean(voted) - mean(waiting) > LEFT_OUT_GAP
 
 
 def _with_all_pairs(found: list[Score], of_chosen: Sequence[Vote]) -> list[Score]:

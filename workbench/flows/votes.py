@@ -28,7 +28,7 @@ from workbench.domain.examples import (
     judgement,
     preference,
 )
-from workbench.domain.results import counted, of_comparisons
+from workbench.domain.results import counted, first_votes, of_comparisons, of_random_prompts
 from workbench.errors import DataError, NotFoundError
 from workbench.flows.held_out import split_of
 
@@ -119,12 +119,21 @@ _WINNERS = {"left": "model_a", "right": "model_b", "tie": "tie", "both-bad": "ti
 
 
 def battles(bench: Bench) -> Iterator[dict[str, object]]:
-    """Every counted vote of a person as one of FastChat's cleaned battles: the left answer is its side a."""
-    for comparison_id in dict.fromkeys(v.comparison_id for v in counted(bench.store.comparisons.votes()) if v.rater):
+    """Every vote of a person that a rate may rest on as one of FastChat's cleaned battles; its side a is the left one.
+
+    What is made of them is a ranking: votes on prompts that were asked because the models differ there stay out, and a
+    person's further votes on the same two answers.
+    """
+    resting = of_random_prompts(first_votes(counted(bench.store.comparisons.votes())))
+    raters: dict[int, set[str]] = {}
+    for vote in resting:
+        if vote.rater:
+            raters.setdefault(vote.comparison_id, set()).add(vote.rater)
+    for comparison_id in sorted(raters):
         comparison = bench.store.comparisons.get(comparison_id)
         for rating in bench.store.comparisons.ratings(comparison_id):
             is_counted = not rating.undone and rating.blind and rating.kind is RaterKind.HUMAN
-            if is_counted and rating.verdict.value in _WINNERS:
+            if is_counted and rating.rater in raters[comparison_id] and rating.verdict.value in _WINNERS:
                 yield _battle(comparison, rating)
 
 

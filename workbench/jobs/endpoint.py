@@ -13,7 +13,6 @@ import queue
 import re
 import threading
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -113,7 +112,7 @@ class EndpointClient:
 
     def __init__(self, patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
-        self._turns: defaultdict[str, Turns] = defaultdict(Turns)
+        self._turns: dict[str, Turns] = {}
 
     def stream(
         self, request: ChatRequest, *, cancelled: threading.Event, on_status: OnStatus | None = None
@@ -127,7 +126,7 @@ class EndpointClient:
         assert endpoint is not None
         if request.go_on:
             self._check_goes_on(endpoint)
-        turns = self._turns[endpoint.url]
+        turns = self._turns.setdefault(endpoint.url, Turns())  # in one step: two may ask first at the same time
         given, clock = "", time.monotonic()
         for turn in range(1, MOST_TURNS + 1):
             if not turns.take(cancelled):

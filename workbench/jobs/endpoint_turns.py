@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 
-from workbench.domain.serving import AnswerEvent, TextPiece
+from workbench.domain.chats import StopReason
+from workbench.domain.serving import AnswerEnd, AnswerEvent, TextPiece
 from workbench.errors import EngineError
 
 REMEMBERED_SECONDS = 600.0
 MOST_TURNS = 4
 _TICK_SECONDS = 0.05
+_ANOTHER = "asked again, the server gave another answer"
 
 
 class BrokenOffError(EngineError):
@@ -61,11 +63,14 @@ def without(given: str, events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
     """
     seen = ""
     for event in events:
-        if not isinstance(event, TextPiece) or len(seen) >= len(given):
+        is_behind = len(seen) < len(given)
+        if is_behind and isinstance(event, AnswerEnd) and event.stop_reason is not StopReason.CANCELLED:
+            raise BrokenOffError(_ANOTHER, hint="ask again")  # a shorter one: its end is not that of what is shown
+        if not is_behind or not isinstance(event, TextPiece):
             yield event
             continue
         seen += event.text
         if not seen.startswith(given[: len(seen)]):
-            raise BrokenOffError("asked again, the server gave another answer", hint="ask again")
+            raise BrokenOffError(_ANOTHER, hint="ask again")
         if len(seen) > len(given):
             yield TextPiece(seen[len(given) :])

@@ -16,6 +16,7 @@ from workbench.domain.checks import ComparedPrompt
 from workbench.domain.comparisons import (
     Candidate,
     Comparison,
+    Differing,
     Marks,
     ModelIdentity,
     RaterKind,
@@ -28,6 +29,7 @@ from workbench.domain.comparisons import (
     draw_left_is_a,
 )
 from workbench.domain.examples import SourceKind
+from workbench.domain.rounds import Choosing
 from workbench.errors import NotFoundError
 from workbench.store.queries import VISIBLE
 from workbench.store.rows import (
@@ -187,6 +189,17 @@ class Comparisons:
         sql = "SELECT * FROM ratings WHERE comparison_id = ? ORDER BY id"
         return [_rating(row) for row in self._store.read().execute(sql, [comparison_id])]
 
+    def is_counted_already(self, comparison_id: int, rater: str) -> bool:
+        """Whether a vote of this rater counts that is on the same two answers, which the models gave again."""
+        same = "d.a_model = c.{0}_model AND d.a_text = c.{0}_text AND d.b_model = c.{1}_model AND d.b_text = c.{1}_text"
+        sql = (
+            "SELECT 1 FROM comparisons c JOIN ratings r ON r.rater = :rater AND NOT r.undone AND r.blind "
+            "AND r.verdict <> 'skip' AND r.comparison_id <> c.id JOIN comparisons d ON d.id = r.comparison_id "
+            "AND d.repeat_of IS NULL AND d.prompt = c.prompt "
+            f"AND ({same.format('a', 'b')} OR {same.format('b', 'a')}) WHERE c.id = :id LIMIT 1"
+        )
+        return self._store.read().execute(sql, {"id": comparison_id, "rater": rater}).fetchone() is not None
+
     def raters(self) -> builtins.list[str]:
         """Every person with a standing vote."""
         sql = "SELECT DISTINCT rater FROM ratings WHERE NOT undone AND kind = ? ORDER BY rater"
@@ -197,17 +210,15 @@ class Comparisons:
         sql = _VOTES + ("" if kind is RaterKind.HUMAN else " AND r.id IS NOT NULL") + " ORDER BY c.id, r.id"
         return [_vote(row) for row in self._store.read().execute(sql, {"kind": kind.value})]
 
-    def differences(self) -> tuple[builtins.list[float], builtins.list[float]]:
-        """How different the answers are that people voted on, and those that nobody did; equal answers left out."""
+    def differences(self) -> builtins.list[Differing]:
+        """How different the answers of each comparison are that counts for the rate; equal answers left out."""
         sql = (
-            "SELECT c.difference, EXISTS (SELECT 1 FROM ratings r WHERE r.comparison_id = c.id AND NOT r.undone "
-            "AND r.kind = ?) AS voted FROM comparisons c "
-            "WHERE NOT c.identical AND c.repeat_of IS NULL AND c.difference IS NOT NULL"
+            "SELECT c.a_model, c.b_model, c.difference, EXISTS (SELECT 1 FROM ratings r WHERE r.comparison_id = c.id "
+            "AND NOT r.undone AND r.kind = ?) AS voted FROM comparisons c "
+            "WHERE NOT c.identical AND c.repeat_of IS NULL AND c.difference IS NOT NULL AND c.chosen <> ?"
         )
-        found: tuple[builtins.list[float], builtins.list[float]] = ([], [])
-        for row in self._store.read().execute(sql, [RaterKind.HUMAN.value]):
-            found[0 if row["voted"] else 1].append(row["difference"])
-        return found
+        found = self._store.read().execute(sql, [RaterKind.HUMAN.value, Choosing.DIFFERING.value])
+        return [Differing(row["a_model"], row["b_model"], row["difference"], bool(row["voted"])) for row in found]
 
     def repeatable(self, rater: str, *, gap: int) -> builtins.list[int]:
         """Comparisons that can be shown again to this rater: decided or tied by him, at least ``gap`` votes ago."""

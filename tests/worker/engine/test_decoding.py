@@ -349,3 +349,16 @@ def test_a_template_that_changes_the_answer_is_told_of_instead_of_going_on(
     with pytest.raises(Refusal, match="template changes") as caught:
         in_process.ask("base", "", messages=messages, continue_final_message=True).result()
     assert "im_start" not in caught.value.message
+
+
+@pytest.mark.parametrize("template", ["message['content']", "(message['content'] | trim)"])
+@pytest.mark.parametrize("begun", ["well", "well, \n"])
+def test_the_rest_comes_behind_the_blanks_that_the_text_ends_with(
+    in_process: Any, monkeypatch: pytest.MonkeyPatch, template: str, begun: str
+) -> None:
+    in_process.ask("base", "Hi").result()
+    speaker = in_process.scheduler._resident._base.speaker
+    changed = speaker.tokenizer.chat_template.replace("message['content']", template)
+    monkeypatch.setattr(speaker.tokenizer, "chat_template", changed)
+    ids = speaker.encode([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": begun}], go_on=True)
+    assert speaker.decode(ids).endswith(begun)

@@ -290,7 +290,10 @@ class ArenaPane(RoundPane):
         self._last = None
         self._show_pair(back.view, waiting, names_known=True)
         self._tell(back.details)
-        self.notice("the last vote is taken back; its pair is here again, and ␣ goes on")
+        stays = "the last vote is taken back; its pair is here again, and ␣ goes on"
+        if back.kept is not None:
+            stays = f"the last vote is taken back; example {back.kept.id} in {flow.DATASET}, made of it, stays"
+        self.notice(stays)
         self.tell(ComparisonsChanged())
 
     def action_promote(self) -> None:

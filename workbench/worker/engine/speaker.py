@@ -37,6 +37,8 @@ class Speaker:
                 raise
             message = "this answer cannot be gone on with: the model's chat template changes what it says"
             raise Refusal(message, code="cannot_go_on", hint="ask for another answer instead") from None
+        if go_on:
+            text += _missing_end(text, turns[-1]["content"])
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -46,6 +48,12 @@ class Speaker:
     def shown(self, token: int) -> str:
         """One token by itself, special or not; a part of a character is a replacement character."""
         return self.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def _missing_end(text: str, content: str) -> str:
+    """The blanks at the end of ``content`` that the template left out: the answer goes on behind them."""
+    end = content[len(content.rstrip()) :]
+    return "" if text.endswith(end) else end
 
 
 def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
