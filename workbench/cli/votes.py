@@ -24,7 +24,8 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one = add(verbs, common, "collect", collect, "make rows of all votes: pairs, labels or an evaluation set")
     one.add_argument("--as", dest="shape", choices=["pairs", "labels", "evaluation"], default="pairs")
     one.add_argument("--dataset", default="", metavar="D", help="default: votes, vote-labels or vote-evaluation")
-    one = add(verbs, common, "export", export, "write the votes that a rate rests on as battles for FastChat's elo_analysis.py")
+    battles = "write the votes that a rate rests on as battles, as FastChat's elo_analysis.py reads them"
+    one = add(verbs, common, "export", export, battles)
     one.add_argument("--to", required=True, metavar="FILE")
     one = add(verbs, common, "to-fix", to_fix, "answers that lost a vote or were bad, until a better one is written")
     one.add_argument("--model", default="", metavar="M", help="only the answers of this model")
