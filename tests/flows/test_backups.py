@@ -13,6 +13,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ from fakes import FakeEngine
 from finished_run import add_rows, finish, launched, nobody
 from workbench.config import load_settings
 from workbench.domain.backups import Level, check_names, outlived
-from workbench.domain.runs import RunState
+from workbench.domain.runs import RunSpec, RunState
 from workbench.errors import BusyError, DataError, RefusedError, StoreError
 from workbench.flows import backups, train
 from workbench.flows.bench import Bench
 from workbench.flows.restore import restore
 from workbench.flows.verify import after_unclean_stop, check_models, rebuild_searches, verify
-from workbench.jobs.run_directory import RunDirectory
+from workbench.jobs.run_directory import RunDirectory, spec_as_dict
 from workbench.paths import Workspace
 from workbench.store import replacing
 
@@ -92,6 +93,20 @@ def test_a_backup_comes_back_whole_in_another_folder_with_its_run_and_its_adapte
         assert Path(model.path) == there.runs / folder.name / "adapter"
         assert RunDirectory(Path(run.directory)).row_hash() == RunDirectory(folder).row_hash()
         assert verify(other).flaws == []
+
+
+def test_every_path_in_a_run_leads_into_the_folder_that_the_workspace_is_now(bench: Bench, tmp_path: Path) -> None:
+    folder = with_run(bench)
+    directory, old = RunDirectory(folder), bench.workspace.root
+    paths = [field.name for field in fields(RunSpec) if field.name.endswith("_path")]
+    inside = {name: str(old / "models" / name) for name in paths}
+    directory.write_json(folder / "spec.json", spec_as_dict(replace(directory.spec(), **inside)))  # type: ignore[arg-type]
+    made = backups.back_up(bench, tmp_path / "all.zip", runs=True)
+    there = Workspace(tmp_path / "there")
+    restore(there, made.file)
+    spec = RunDirectory(there.runs / folder.name).spec()
+    assert len(paths) == 6 and "teacher_path" in paths
+    assert {name: getattr(spec, name) for name in paths} == {name: str(there.root / "models" / name) for name in paths}
 
 
 def test_only_the_result_of_a_run_is_put_back_where_only_that_was_backed_up(bench: Bench, tmp_path: Path) -> None:

@@ -91,6 +91,24 @@ def test_where_answers_are_drawn_the_prompt_and_the_longest_answer_count_not_wha
     assert look(int(refusal.remedies[0].knobs["max_length"])).refusals == ()
 
 
+def test_half_the_window_is_no_remedy_where_it_leaves_no_room_for_an_answer(bench: Bench, tmp_path: Path) -> None:
+    add(bench, *[1600] * 30)
+    reward = tmp_path / "r.py"
+    reward.write_text("def reward(completions, **rest):\n    return [1.0]\n")
+
+    def remedies(drawn: int) -> list[dict[str, str]]:
+        overrides = {"reward": str(reward), "include_demonstrations": "true", "eval_share": "0"}
+        overrides |= {"max_completion_length": str(drawn), "max_length": "512", "per_device_train_batch_size": "16"}
+        heavy = train.plan(bench, method="rloo", dataset="chats", overrides=overrides)
+        needed = preflight.look(bench, heavy, device=ROOM).memory
+        assert needed is not None
+        short = replace(ROOM, free=needed.total - 1)
+        return [dict(one.knobs) for one in preflight.look(bench, heavy, device=short).all_remedies]
+
+    assert {"max_length": "256"} not in remedies(400)
+    assert remedies(400)
+
+
 def test_without_a_gpu_a_strategy_that_shares_out_is_told_to_share_nothing(bench: Bench) -> None:
     add(bench, *[40] * 30)
     shared = plan(bench, processes=2, strategy="fsdp")

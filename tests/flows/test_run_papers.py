@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from workbench.domain.decisions import Action
 from workbench.domain.examples import Split
 from workbench.domain.runs import RunState
 from workbench.errors import NotFoundError, RefusedError, RunError
-from workbench.flows import rerun, run_diff, run_papers, run_scores, train
+from workbench.flows import registry, rerun, run_diff, run_papers, run_scores, train
 from workbench.flows.bench import Bench
 from workbench.jobs.run_directory import RunDirectory, spec_as_dict
 
@@ -196,6 +197,38 @@ def test_a_rerun_passes_the_gate_of_a_new_run(bench: Bench) -> None:
         rerun.plan_again(bench, run)
     assert "--allow leakage" in refused.value.hint
     assert any("leakage" in finding for finding in rerun.plan_again(bench, run, allow=["leakage", "memory"]).findings)
+
+
+def test_a_rerun_says_how_many_of_its_rows_were_changed_since(bench: Bench) -> None:
+    ids = add_rows(bench)
+    run = launched(bench, name="mine")
+    assert not any("changed" in finding for finding in rerun.plan_again(bench, run).findings)
+    first, second = train.spec(run).example_ids[:2]
+    other = bench.store.examples.get(next(i for i in ids if i not in {first, second}))
+    bench.store.examples.change([first], Action.EDIT, content=other.content, rater="r")
+    plan = rerun.plan_again(bench, run)
+    assert "1 row of it changed in the workspace since: it trains on what they were then" in plan.findings
+    assert plan.train_rows[0].row["prompt"][0]["content"] == "Question 0"
+
+
+def test_a_rerun_of_a_distillation_is_refused_when_the_teacher_is_another_by_now(bench: Bench, tmp_path: Path) -> None:
+    add_rows(bench)
+    path = tmp_path / "teacher"
+    shutil.copytree(bench.store.models.default().path, path)
+    registry.add_model(bench, path, name="teacher")
+    overrides = {"teacher": "teacher", "include_demonstrations": "true"}
+    plan = train.plan(bench, method="distillation", dataset="chats", name="taught", overrides=overrides)
+    run = train.launch(bench, plan, start_runner=nobody)
+    assert bench.store.models.get("teacher").sha256 in run_papers.report(run).markdown.read_text()
+    assert rerun.plan_again(bench, run).spec.teacher == "teacher"
+    with (path / "model.safetensors").open("ab") as weights:
+        weights.write(b"other")
+    with pytest.raises(RefusedError, match="the weights of teacher are not those of then"):
+        rerun.plan_again(bench, run)
+    assert rerun.plan_again(bench, run, allow=["base"]).findings[0] == "other weights of teacher than then"
+    shutil.rmtree(path)
+    with pytest.raises(NotFoundError, match="teacher is not in"):
+        rerun.plan_again(bench, run)
 
 
 def test_a_rerun_is_of_no_sweep_and_wants_the_same_gpus(bench: Bench) -> None:

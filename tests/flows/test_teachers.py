@@ -73,6 +73,30 @@ def test_what_cannot_teach_is_refused_with_what_to_do(
     assert caught.value.hint
 
 
+def test_a_learnt_prompt_and_a_model_that_is_gone_cannot_teach(data: Bench, tmp_path: Path) -> None:
+    base = data.store.models.default().name
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 8}))
+    data.store.models.add("prompted", ModelKind.ADAPTER, str(tmp_path), base=base)
+    with pytest.raises(RefusedError, match="prompted is a learnt prompt, which changes no weights") as caught:
+        planned(data, "prompted")
+    assert "train sft on them" in caught.value.hint
+    shutil.rmtree(other(data, tmp_path, "gone"))
+    with pytest.raises(NotFoundError, match=r"gone is not in .* any more"):
+        planned(data, "gone")
+
+
+def test_a_teacher_that_ends_where_the_learner_goes_on_is_told(data: Bench, tmp_path: Path) -> None:
+    path = other(data, tmp_path)
+    words = json.loads((path / "tokenizer.json").read_text())["added_tokens"]
+    told = json.loads((path / "config.json").read_text())["eos_token_id"]
+    ends = told if isinstance(told, list) else [told]
+    more = next(word for word in words if word["id"] not in ends)
+    assert not any("ends answers with" in finding for finding in planned(data, "other").findings)
+    (path / "generation_config.json").write_text(json.dumps({"eos_token_id": [*ends, more["id"]]}))
+    (finding,) = [one for one in planned(data, "other").findings if "ends answers with" in one]
+    assert finding.startswith(f"other ends answers with {more['content']} too, behind which pip goes on")
+
+
 def test_a_teacher_with_other_tokens_or_another_head_is_refused(data: Bench, tmp_path: Path) -> None:
     words = other(data, tmp_path, "foreign") / "tokenizer.json"
     told = json.loads(words.read_text())

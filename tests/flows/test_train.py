@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shlex
 import sys
 import time
@@ -424,6 +426,28 @@ def test_a_killed_run_is_cancelled_at_once(bench: Bench) -> None:
     assert train.kill(bench, run).state is RunState.CANCELLED
     assert ProcessIdentity.of(status.pid) is None
     assert RunDirectory(Path(run.directory)).requested() == KILL
+
+
+@pytest.mark.parametrize("takes_names", [True, False])
+def test_a_run_is_killed_on_a_disk_that_takes_nothing_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, takes_names: bool
+) -> None:
+    add(bench, asked(40))
+    run = train.launch(bench, train.plan(bench, method="sft", dataset="chats"), start_runner=fake_runner("wait"))
+    until(bench, run, RunState.RUNNING)
+    status = RunDirectory(Path(run.directory)).status()
+    assert status is not None and status.pid is not None
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.mkstemp", full)
+        if not takes_names:
+            patch.setattr(Path, "touch", full)
+        state = train.kill(bench, run).state
+    assert ProcessIdentity.of(status.pid) is None
+    assert state is (RunState.CANCELLED if takes_names else RunState.LOST)
 
 
 def test_a_run_on_another_machine_is_neither_lost_nor_killed_from_here(bench: Bench, run: Run) -> None:

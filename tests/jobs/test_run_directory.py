@@ -226,8 +226,12 @@ def test_a_state_is_told_on_a_disk_that_takes_nothing_more_as_often_as_it_change
             told = directory.status()
             assert told is not None and (told.state, told.step) == (state, step)
             assert told.error.startswith("the disk is full") and told.hint == "free some space"
-        directory.request(KILL)
+        directory.request(STOP)
         assert directory.requested() == STOP
+        directory.request(KILL)
+        assert directory.requested() == KILL
+        directory.clear_stop()
+        assert directory.requested() == ""
         (directory.root / reserve.NAME).unlink()
         with pytest.raises(OSError, match="No space left"):
             directory.write_status(RunStatus(RunState.QUEUED))

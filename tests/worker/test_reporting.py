@@ -62,3 +62,23 @@ def test_what_writing_takes_of_a_runs_time_is_bounded_whatever_the_disk_takes(
         tuple(pair) for event in events for pair in event.get("losses", [(event["step"], event["values"]["loss"])])
     ]
     assert losses == [(step, float(step)) for step in range(1, STEPS + 1)]
+
+
+def test_what_is_held_back_of_a_curve_is_written_with_a_checkpoint(
+    tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.worker.trainer import progress, reporting
+
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    directory = make_run(tmp_path / "run", tiny_llama)
+    reporter = reporting.Reporter(directory)
+    told = progress.Progress(reporter, eval_steps=0, measure_held_out=lambda step: None)
+    arguments, control, state = SimpleNamespace(), SimpleNamespace(), SimpleNamespace(global_step=0, max_steps=9)
+    for step in range(1, 4):
+        state.global_step = step
+        told.on_log(arguments, state, control, {"loss": float(step)})  # type: ignore[arg-type]
+    told.on_save(arguments, state, control)  # type: ignore[arg-type]
+    reporter.close()
+    kinds = [(event["event"], event["step"]) for event in directory.events()[0]]
+    assert kinds == [("metrics", 1), ("metrics", 3), ("checkpoint", 3)]

@@ -146,8 +146,10 @@ def test_a_loss_that_is_no_number_fails_the_run_before_it_reaches_the_weights(
         return loss * float("nan") if self.state.global_step == 3 else loss
 
     monkeypatch.setattr(trl.SFTTrainer, "compute_loss", spoilt)
+    monkeypatch.setattr("workbench.worker.trainer.progress.SHORTEST_INTERVAL_SECONDS", 1000.0)
     directory = make_run(tmp_path / "run", tiny_llama, max_steps=8, save_steps=2)
     assert train(directory) == 1
+    assert [event["step"] for event in directory.events()[0] if event["event"] == "metrics"] == [1, 2, 3]
     told = status(directory)
     assert told.state is RunState.FAILED
     assert "nan at step 4" in told.error and "learning_rate" in told.hint

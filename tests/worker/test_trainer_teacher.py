@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,6 +78,31 @@ def test_the_figures_are_those_of_the_two_models_on_the_teacher_s_greedy_answers
     assert measured["loss"] == pytest.approx(lost / tokens, rel=1e-4)
     assert measured["divergence"] == pytest.approx(far / tokens, rel=1e-3)
     assert measured["agreement"] == same / tokens
+
+
+def test_the_answer_of_a_teacher_ends_where_the_teacher_ends_it(tiny_llama: Path) -> None:
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from workbench.worker.trainer.measures import HeldOutTeacher
+
+    tokenizer, teacher = (kind.from_pretrained(tiny_llama) for kind in (AutoTokenizer, AutoModelForCausalLM))
+    prompt: Any = tiny.rows("rloo", 1)[0]["prompt"]
+    asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+    with torch.no_grad():
+        first = int(teacher(**asked).logits[0, -1].argmax())
+    assert first != tokenizer.eos_token_id
+    teacher.generation_config.eos_token_id = [tokenizer.eos_token_id, first]
+    measure = object.__new__(HeldOutTeacher)
+    measure._batch_size, measure._check = 4, lambda: None
+    measure._trainer = SimpleNamespace(  # type: ignore[assignment]
+        eval_dataset=Dataset.from_list([{"prompt": prompt}]),
+        processing_class=tokenizer,
+        eos_token_ids=[tokenizer.eos_token_id],
+        max_completion_length=6,
+    )
+    assert [answer for _, answer in measure._teachers_answers(teacher)] == [[first]]
 
 
 def test_an_adapter_teaches_with_its_base(tiny_llama: Path, tuned: RunDirectory, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
 LIST, README = "bundle.json", "README.md"
-_LEFT_OUT = {".trainer.lock", "heartbeat", "stop", "ticket.json", "runner.json", LIST, README}
+_LEFT_OUT = {".trainer.lock", "heartbeat", "stop", "kill", "ticket.json", "runner.json", LIST, README}
 _MOST_FILES = 10_000
 
 

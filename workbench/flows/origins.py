@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -24,10 +24,13 @@ _GIT_SECONDS = 5.0
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers")
 
 
-def origin_text(base: Model, start: Model, dealt: Dealt, *, limit: float) -> str:
+def origin_text(
+    base: Model, start: Model, dealt: Dealt, *, limit: float, teacher: Mapping[str, str] | None = None
+) -> str:
     """``origin.json`` of a run on these examples, made now in this folder.
 
-    ``limit`` is by how many percent the loss on general text may rise before the run is said to forget.
+    ``limit`` is by how many percent the loss on general text may rise before the run is said to forget. ``teacher`` has
+    the hashes of the weights that are learnt from.
     """
     origin = {
         "workbench": __version__,
@@ -36,6 +39,7 @@ def origin_text(base: Model, start: Model, dealt: Dealt, *, limit: float) -> str
         "retention_limit": limit / 100,
         "base_sha256": base.sha256,
         "adapter_sha256": "" if start is base else start.sha256,
+        **(teacher or {}),
         "data": {"train": _counted(dealt.train), "held_out": _counted(dealt.held_out)},
     }
     return json.dumps(origin, indent=1) + "\n"

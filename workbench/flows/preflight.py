@@ -256,7 +256,10 @@ def _ways_to_fit(spec: RunSpec, shape: ModelShape, device: Device, lengths: RowL
         knobs = {**spec.knobs, **_parsed(spec, changed)}
         if not _can_be(spec, knobs):
             return False
-        tokens = _longest(lengths, int(knobs[WINDOW]))
+        window = int(knobs[WINDOW])
+        if WINDOW in changed and any(_row_refusals(lengths, window, int(knobs.get(_DRAWN, 0)))):
+            return False
+        tokens = _longest(lengths, window)
         return estimate(shape, _load(spec, shape, knobs, device, tokens)).total <= device.free
 
     ways = list(_ways(spec.knobs, spec.method))

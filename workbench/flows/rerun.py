@@ -6,15 +6,16 @@ What differs here from what the run was made with is refused, by name, unless th
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.domain.examples import Split
+from workbench import methods as training_methods
+from workbench.domain.examples import Example, Split
 from workbench.domain.queries import Filter, Query
 from workbench.domain.runs import REFUSALS, Run, RunSpec
-from workbench.domain.training import TrainingRow
+from workbench.domain.training import TrainingRow, training_rows
 from workbench.errors import NotFoundError, RefusedError
 from workbench.flows import registry
 from workbench.flows.gate import counted, gate
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 VERSIONS, BASE = "versions", "base"
 _BESIDE = ("general.jsonl", "canaries.jsonl")
+_WHOLE, _ADAPTER = "*.safetensors", "adapter_model*.safetensors"
 
 
 def plan_again(bench: Bench, run: Run, *, name: str = "", allow: Sequence[str] = ()) -> RunPlan:
@@ -43,10 +45,10 @@ def plan_again(bench: Bench, run: Run, *, name: str = "", allow: Sequence[str] =
         raise RefusedError(f"the rows of {run.name} were changed after it was made", hint="plan a new run")
     origin = directory.read_json(directory.origin_file)
     findings = [*_versions(told, allow), *_weights(bench, told, origin, allow)]
+    rows = [_rows(path, ids) for path, ids in _files(directory, told)]
     if IMPORTED not in origin:
         _refuse_locked(bench, told)
-        findings += _gated(bench, told, allow)
-    rows = [_rows(path, ids) for path, ids in _files(directory, told)]
+        findings += _gated(bench, told, rows[0], allow)
     spec = replace(
         told,
         name=free_name(bench, name, f"{run.name}-again"),
@@ -71,13 +73,31 @@ def _refuse_locked(bench: Bench, told: RunSpec) -> None:
         raise RefusedError(f"{count:,} of its training rows {verb} in a test split now", hint="plan a new run")
 
 
-def _gated(bench: Bench, told: RunSpec, allow: Sequence[str]) -> list[str]:
-    """What the gate says of the run's examples as they are now."""
+def _gated(bench: Bench, told: RunSpec, rows: Sequence[TrainingRow], allow: Sequence[str]) -> list[str]:
+    """What the gate says of the run's examples as they are now, and how many are not as its rows have them."""
     own = [name for name in allow if name not in {VERSIONS, BASE, *REFUSALS}]
     train, held_out = (bench.store.examples.many(ids) for ids in (told.example_ids, told.eval_example_ids))
     found = gate(bench, train, held_out, evaluation=bool(told.eval_dataset), allow=own)
-    gone = len(set(told.example_ids) - {example.id for example in train})
-    return [*found, *([f"{counted(gone)} of it not in the workspace any more, and not looked at"] if gone else [])]
+    if gone := len(set(told.example_ids) - {example.id for example in train}):
+        found.append(f"{counted(gone)} of it not in the workspace any more, and not looked at")
+    if changed := _changed(told, rows, train):
+        found.append(f"{counted(changed)} of it changed in the workspace since: it trains on what they were then")
+    return found
+
+
+def _changed(told: RunSpec, rows: Sequence[TrainingRow], examples: Sequence[Example]) -> int:
+    """How many of the examples would make other rows now than the run has; 0 where its rows have no numbers."""
+    if not any(row.example_id for row in rows):
+        return 0
+    then, now = (_by_example(of) for of in (rows, training_rows(examples, training_methods.get(told.method).kinds[0])))
+    return sum(then.get(one.id, []) != now.get(one.id, []) for one in {e.id: e for e in examples}.values())
+
+
+def _by_example(rows: Iterable[TrainingRow]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.example_id, []).append(json.dumps(row.row, sort_keys=True))
+    return {example_id: sorted(set(texts)) for example_id, texts in found.items()}
 
 
 def _versions(told: RunSpec, allow: Sequence[str]) -> list[str]:
@@ -95,17 +115,19 @@ def _versions(told: RunSpec, allow: Sequence[str]) -> list[str]:
 
 
 def _weights(bench: Bench, told: RunSpec, origin: dict[str, object], allow: Sequence[str]) -> list[str]:
-    """What differs in the base or the adapter that the run starts from; each is looked at as it lies there now."""
+    """What differs in the models that the run starts from or learns from; each is looked at as it lies there now."""
     found = []
-    for name, path, key in (
-        (told.base, told.base_path, "base_sha256"),
-        (told.adapter, told.adapter_path, "adapter_sha256"),
+    for name, path, key, weights in (
+        (told.base, told.base_path, "base_sha256", _WHOLE),
+        (told.adapter, told.adapter_path, "adapter_sha256", _ADAPTER),
+        (told.teacher, told.teacher_path, "teacher_sha256", _ADAPTER if told.teacher_base_path else _WHOLE),
+        (f"the base of {told.teacher}", told.teacher_base_path, "teacher_base_sha256", _WHOLE),
     ):
         wanted = str(origin.get(key, ""))
         if not path or not wanted:
             continue
         folder = Path(path)
-        files = sorted(folder.glob("adapter_model*.safetensors" if key.startswith("adapter") else "*.safetensors"))
+        files = sorted(folder.glob(weights))
         if not files:
             raise NotFoundError(f"{name} is not in {path} any more", hint="put it back, or plan a new run", where=path)
         if registry.weights_hash(tuple(files)) != wanted:

@@ -29,6 +29,14 @@ from workbench.store import replacing, snapshots
 from workbench.store.presence import Presence
 
 _ROOM = 1.05
+_MODEL_PATHS = (
+    "base_path",
+    "adapter_path",
+    "reward_path",
+    "reward_base_path",
+    "teacher_path",
+    "teacher_base_path",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,7 @@ def _bring_home(directory: RunDirectory, old: str, new: str) -> None:
     spec = directory.spec()
     paths = {
         name: new + value.removeprefix(old)
-        for name in ("base_path", "adapter_path", "reward_path", "reward_base_path")
+        for name in _MODEL_PATHS
         if (value := str(getattr(spec, name))).startswith(f"{old}/") and old != new
     }
     if paths:

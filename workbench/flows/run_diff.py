@@ -115,7 +115,7 @@ def _settings(facts: RunFacts) -> dict[str, Any]:
     spec = facts.spec
     names = ("method", "base", "adapter", "preset", "seed", "reward", "teacher", "general")
     told = {name: getattr(spec, name) for name in names}
-    told |= {name: facts.origin.get(name, "") for name in ("base_sha256", "adapter_sha256")}
+    told |= {name: facts.origin.get(name, "") for name in ("base_sha256", "adapter_sha256", "teacher_sha256")}
     return told | dict(spec.knobs)
 
 

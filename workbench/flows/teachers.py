@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.domain.methods import KnobValue, Measure, Method
 from workbench.domain.models import Model, ModelKind
-from workbench.errors import RefusedError, UsageError
+from workbench.errors import NotFoundError, RefusedError, UsageError
+from workbench.flows import registry
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -31,6 +32,7 @@ class Teacher:
     path: str = ""
     base_path: str = ""
     findings: tuple[str, ...] = ()
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
 
 def teacher_of(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], start: Start) -> Teacher:
@@ -50,9 +52,13 @@ def teacher_of(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], sta
     model = bench.store.models.get(wanted)
     _check_kind(model, start.model)
     base = bench.store.models.get(model.base) if model.kind is ModelKind.ADAPTER else model
+    _check_is_there(model, base)
     _check_vocabulary(model, Path(base.path), start.model.name, Path(start.seen.path))
     findings = tuple(_findings(model, base, start))
-    return Teacher(model.name, model.path, base.path if base is not model else "", findings)
+    hashes = {"teacher_sha256": model.sha256}
+    if base is model:
+        return Teacher(model.name, model.path, "", findings, hashes)
+    return Teacher(model.name, model.path, base.path, findings, {**hashes, "teacher_base_sha256": base.sha256})
 
 
 def _check_kind(teacher: Model, student: Model) -> None:
@@ -65,6 +71,21 @@ def _check_kind(teacher: Model, student: Model) -> None:
     if teacher.name == student.name:
         hint = "name another teacher, or start from another --model"
         raise RefusedError(f"{teacher.name} would be its own teacher", hint=hint, where="teacher")
+
+
+def _check_is_there(model: Model, base: Model) -> None:
+    for one in (model, base):
+        if not registry.is_hub_id(one.path) and not Path(one.path).is_dir():
+            raise NotFoundError(
+                f"{one.name} is not in {one.path} any more", hint="put it back, or name another teacher", where=one.path
+            )
+    if "num_virtual_tokens" in registry.adapter_config(model):
+        raise RefusedError(
+            f"{model.name} is a learnt prompt, which changes no weights: what {base.name} finds likely after it is "
+            "not seen by a run",
+            hint=_VIA_ANSWERS,
+            where="teacher",
+        )
 
 
 def _check_vocabulary(model: Model, teacher: Path, student_name: str, student: Path) -> None:
@@ -91,6 +112,24 @@ def _findings(model: Model, base: Model, start: Start) -> Iterator[str]:
     templates = [_template(Path(model.path)) or _template(Path(base.path)), _template(Path(start.seen.path))]
     if all(templates) and templates[0] != templates[1]:
         yield f"{model.name} has another chat template: it reads the prompts as {start.model.name}'s writes them"
+    ends, own = _ends(Path(base.path)), _ends(Path(start.seen.path))
+    if own and (others := {number: name for number, name in ends.items() if number not in own}):
+        named = ", ".join(others.values())
+        yield (
+            f"{model.name} ends answers with {named} too, behind which {start.model.name} goes on: "
+            "add it to eos_token_id in generation_config.json of the learner"
+        )
+
+
+def _ends(folder: Path) -> dict[int, str]:
+    """The tokens that end an answer, by number: those of the model's generation, and the tokenizer's own."""
+    told = (_json(folder / name).get("eos_token_id") for name in ("generation_config.json", "config.json"))
+    listed: Any = next((one for one in told if one is not None), [])
+    names = {one.get("id"): str(one.get("content")) for one in _json(folder / "tokenizer.json").get("added_tokens", ())}
+    own = _json(folder / "tokenizer_config.json").get("eos_token")
+    own = own.get("content") if isinstance(own, dict) else own
+    numbers = [*(listed if isinstance(listed, list) else [listed]), *(i for i, name in names.items() if name == own)]
+    return {number: names.get(number, str(number)) for number in numbers}
 
 
 def vocabulary(folder: Path) -> int | None:

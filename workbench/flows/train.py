@@ -11,6 +11,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -175,7 +176,8 @@ def plan(
         replay_dataset=replay[0].dataset if replay else "",
         replay_rows=len(rows_of(chosen, replay, 0)),
     )
-    origin = origin_text(base, start, data.dealt, limit=bench.settings.training.retention_limit)
+    limit = bench.settings.training.retention_limit
+    origin = origin_text(base, start, data.dealt, limit=limit, teacher=teacher.hashes)
     beside = {**aside.files, "origin.json": origin}
     return RunPlan(
         spec,
@@ -293,7 +295,8 @@ def kill(bench: Bench, run: Run) -> Run:
         raise RunError(f"{run.name} is {status.state.value}: there is nothing to kill")
     if elsewhere := directory.heartbeat_elsewhere():
         raise RunError(f"{run.name} runs on {elsewhere}: it can only be killed there", hint="stop works from here")
-    directory.request(KILL)
+    with suppress(OSError):  # a full disk: it is ended all the same
+        directory.request(KILL)
     trainer = ProcessIdentity(status.pid, status.process_started or 0.0)
     trainer.kill_all()
     patience = time.monotonic() + KILL_PATIENCE_SECONDS

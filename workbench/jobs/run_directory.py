@@ -272,17 +272,19 @@ class RunDirectory:
     def request(self, what: str) -> None:
         """Ask the trainer to ``STOP`` (finish the step, save, end), or note that it is being ``KILL``-ed.
 
-        A full disk takes an empty file, which is a request to stop.
+        A full disk takes an empty file, which says it by its name.
         """
         try:
             _write_text(self.root / "stop", what)
         except OSError as error:
             if not is_disk_full(error):
                 raise
-            (self.root / "stop").touch()
+            (self.root / what).touch()
 
     def requested(self) -> str:
         """``STOP``, ``KILL`` or "" when nobody asked for anything."""
+        if (self.root / KILL).exists():
+            return KILL
         try:
             return (self.root / "stop").read_text(encoding="utf-8").strip() or STOP
         except OSError:
@@ -290,7 +292,8 @@ class RunDirectory:
 
     def clear_stop(self) -> None:
         """Take back an earlier request."""
-        (self.root / "stop").unlink(missing_ok=True)
+        for name in (STOP, KILL):
+            (self.root / name).unlink(missing_ok=True)
 
     def beat(self) -> None:
         """Say that the trainer is alive, and on which machine: the time and the text of ``heartbeat``."""

@@ -154,6 +154,7 @@ def _provenance(facts: RunFacts) -> Iterator[Block]:
         ("adapter sha256", str(origin.get("adapter_sha256", ""))),
         ("reward", reward),
         ("teacher", f"{spec.teacher} ({spec.teacher_path})" if spec.teacher else ""),
+        ("teacher sha256", str(origin.get("teacher_sha256", ""))),
         ("general text", spec.general),
         ("preset, seed", f"{spec.preset or 'none'}, {spec.seed}"),
         ("git of the working folder", commit),

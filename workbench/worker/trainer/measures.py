@@ -12,6 +12,7 @@ from trl.trainer.utils import add_fused_lm_head
 from workbench.domain.methods import Measure
 from workbench.worker.generating import greedy, prompt_ids
 from workbench.worker.trainer.held_out import IGNORED, Batch, CompletionLoss, HeldOut, PairedRewards
+from workbench.worker.trainer.rows import stop_ids
 
 
 class HeldOutPairs(HeldOut):
@@ -90,13 +91,15 @@ class HeldOutTeacher(HeldOut):
     def _teachers_answers(self, teacher: Any) -> list[tuple[list[int], list[int]]]:
         trainer, dataset = self._trainer, self._trainer.eval_dataset
         prompts = [prompt_ids(trainer.processing_class, row["prompt"]) for row in dataset]
+        # It may end where the learner goes on; what it would say behind its own end is no answer.
+        ends = {*trainer.eos_token_ids, *stop_ids(teacher, trainer.processing_class)}
         answers: list[list[int]] = []
         for start in range(0, len(prompts), self._batch_size):
             self._check()
             answers += greedy(
                 teacher,
                 prompts[start : start + self._batch_size],
-                ends=trainer.eos_token_ids,
+                ends=ends,
                 filler=trainer.processing_class.pad_token_id,
                 max_new_tokens=trainer.max_completion_length,
             )

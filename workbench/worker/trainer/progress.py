@@ -81,14 +81,20 @@ class Progress(TrainerCallback):
             self._flush(state.global_step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Say which checkpoint there is now."""
+        """Say which checkpoint there is now, and before that what was held back: a resume begins behind it."""
+        self.flush()
         self._reporter.event("checkpoint", step=state.global_step, path=f"checkpoints/checkpoint-{state.global_step}")
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Write what was still held back."""
-        self._flush(state.global_step)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what was still held back."""
+        if self._losses:
+            self._flush(self._losses[-1][0])
 
     def _is_time_to_measure(self, state: TrainerState) -> bool:
         due = self._eval_steps > 0 and state.global_step % self._eval_steps == 0

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from workbench.worker.trainer.building import Built
     from workbench.worker.trainer.examining import Examiner
     from workbench.worker.trainer.held_out import HeldOut
+    from workbench.worker.trainer.progress import Progress
     from workbench.worker.trainer.samples import Samples
 
 
@@ -129,7 +130,7 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
         reporter.note(f"removed unfinished checkpoints: {', '.join(p.name for p in torn)}")
     _check_stop(reporter)
     spec = _share(reporter, spec)
-    built, held_out, samples = _build(reporter, spec)
+    built, held_out, samples, progress = _build(reporter, spec)
     examiner = _examiner(reporter, built, spec)
     if ranks.agreed(ranks.is_first() and not _has_base_measurement(directory)):
         _measure(reporter, held_out, samples, "base", 0)
@@ -143,7 +144,13 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
     _check_stop(reporter)
     built.trainer.saving = partial(save_when_there_is_room if ranks.world_size() == 1 else save_together, reporter)
     built.trainer.add_callback(Rehearsal(built.trainer, reporter))
-    _train(built, checkpoints[-1] if checkpoints else None)
+    try:
+        _train(built, checkpoints[-1] if checkpoints else None)
+    except (Stopped, FolderGone):
+        raise
+    except Exception:
+        progress.flush()
+        raise
     state = built.trainer.state
     reporter.progress(state.global_step, state.max_steps)
     if state.global_step < state.max_steps:
@@ -197,7 +204,7 @@ def _share(reporter: Reporter, spec: RunSpec) -> RunSpec:
     return replace(spec, knobs=knobs)
 
 
-def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut, Samples]:
+def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut, Samples, Progress]:
     say(f"loading {spec.base} from {spec.base_path}")
     from workbench.worker.trainer.building import build
     from workbench.worker.trainer.measures import MEASURES
@@ -220,7 +227,7 @@ def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut, Samples]:
     )
     samples = Samples(built, spec)
     _tell_counts(reporter, built, spec)
-    return built, held_out, samples
+    return built, held_out, samples, progress
 
 
 def _tell_counts(reporter: Reporter, built: Built, spec: RunSpec) -> None:
