@@ -15,7 +15,7 @@ from workbench.domain.comparisons import Score
 from workbench.domain.models import ModelKind
 from workbench.domain.rounds import CANDIDATES, Choosing, PromptRow, drawn
 from workbench.domain.serving import AnswerEvent, ChatRequest
-from workbench.errors import UsageError
+from workbench.errors import EngineError, UsageError
 from workbench.flows import choosing, compare, results, rounds
 from workbench.flows.bench import Bench
 
@@ -83,6 +83,36 @@ def test_one_model_is_refused_before_it_is_asked(models: Bench, engine: FakeEngi
     with pytest.raises(UsageError):
         choosing.choose(models, ["pip", "pip"], ROWS, Choosing.DIFFERING, limit=8, seed=1)
     assert engine.requests == []
+
+
+def refusing(bench: Bench, numbers: set[int]) -> list[int]:
+    """The engine refuses these questions; those that were asked."""
+    plain, asked = bench.engine.stream, list[int]()
+
+    def stream(request: ChatRequest, *, cancelled: threading.Event, **options: object) -> Iterator[AnswerEvent]:
+        asked.append(int(request.turns[-1].content.split()[-1]))
+        if asked[-1] in numbers:
+            raise EngineError("the conversation is too long")
+        yield from plain(request, cancelled=cancelled)
+
+    bench.engine.stream = stream  # type: ignore[method-assign, assignment]
+    return asked
+
+
+def test_a_prompt_that_cannot_be_answered_is_not_chosen(models: Bench) -> None:
+    differing = set(numbers(choose(models, Choosing.DIFFERING), "differing"))
+    refused = {max(differing)}
+    asked = refusing(models, refused)
+    found = numbers(choose(models, Choosing.DIFFERING), "differing")
+    assert refused <= set(asked) and not refused & set(found) and len(found) == 4
+    assert differing - refused <= set(found)
+
+
+@pytest.mark.parametrize(("rows", "limit"), [(60, 8), (3, 2)])
+def test_a_choice_ends_when_prompt_after_prompt_fails(models: Bench, rows: int, limit: int) -> None:
+    refusing(models, {*range(60)})
+    with pytest.raises(EngineError, match="too long"):
+        choosing.choose(models, ["pip", "tuned"], ROWS[:rows], Choosing.DIFFERING, limit=limit, seed=3)
 
 
 def test_a_choice_that_is_stopped_leaves_the_random_half(models: Bench) -> None:

@@ -42,7 +42,7 @@ def check_lines(report: Report) -> Iterator[str]:
     if checks.repeats.total:
         yield f"  self          {checks.repeats.hits}/{checks.repeats.total} said again of hidden repeats"
     if checks.left_ms is not None or checks.right_ms is not None:
-        yield f"  time          median left {_seconds(checks.left_ms)}, right {_seconds(checks.right_ms)}"
+        yield f"  time          median on screen: left {_seconds(checks.left_ms)}, right {_seconds(checks.right_ms)}"
     if checks.fast:
         yield f"  fast          {checks.fast} votes under 2 s (kept; w hides them)"
     if checks.live:
