@@ -15,6 +15,7 @@ from workbench.domain.comparisons import Candidate, Verdict
 from workbench.domain.decisions import Action
 from workbench.domain.examples import (
     Content,
+    Example,
     Kind,
     Source,
     SourceKind,
@@ -373,3 +374,45 @@ def test_mending_passes_over_a_row_that_was_deleted_meanwhile(bench: Bench, monk
     )
     assert run(bench, only=["personal_data"], fix=True).mended == 1
     assert MAIL not in bench.store.examples.get(other).answer_text
+
+
+def test_mending_takes_the_text_as_it_is_when_somebody_was_faster(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = add(bench, shown("q1", MAIL))
+    plain, faster = check._planned, [f"{MAIL} Thank you."]
+
+    def planned(*given: Any) -> check._Plan:
+        found = plain(*given)
+        if faster:
+            curate.edit(bench, one, text=faster.pop())
+        return found
+
+    monkeypatch.setattr(check, "_planned", planned)
+    assert run(bench, only=["personal_data"], fix=True).mended == 1
+    text = bench.store.examples.get(one).answer_text
+    assert text.endswith("Thank you.") and "@" not in text
+
+
+def test_mending_begins_with_few_rows_and_reads_no_whole_row_while_others_wait(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(bench, *(shown(f"q{number}", MAIL) for number in range(120)))
+    examples, mended, read = bench.store.examples, list[int](), list[int]()
+    change, many = examples.change, examples.many
+
+    def counted(ids: Sequence[int], *given: Any, **named: Any) -> int:
+        mended[-1] += 1
+        return change(ids, *given, **named)
+
+    def noted(ids: Sequence[int]) -> list[Example]:
+        if getattr(bench.store._local, "depth", 0):
+            read.extend(ids)
+        else:
+            mended.append(0)
+        return many(ids)
+
+    monkeypatch.setattr(examples, "change", counted)
+    monkeypatch.setattr(examples, "many", noted)
+    assert run(bench, only=["personal_data"], fix=True).mended == 120
+    assert 0 < next(filter(None, mended)) <= 50 and sum(mended) == 120 and read == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _AT_ONCE = 200
+_MENDED_AT_ONCE = 50  # to begin with: a text that is written anew takes half a millisecond
 _KEPT_IN_MEMORY = 5000
 _AT_A_KEY = 50
 
@@ -294,9 +295,9 @@ class _Looking:
 
         def write(_: object, places: Sequence[int]) -> None:
             part = slice(places[0], places[-1] + 1)
-            texts = dict(zip(self.ids[part], self.texts[part], strict=True)) | self.mended_texts
-            now = self.bench.store.examples.many(self.ids[part])
-            chunk = [one.id for one in now if _mark_of(one) == texts[one.id]]
+            now = self.bench.store.examples.digests(self.ids[part])
+            looked_at = zip(self.ids[part], self.texts[part], strict=True)
+            chunk = [i for i, text in looked_at if i in now and _mark(now[i][0]) == self.mended_texts.get(i, text)]
             self.bench.store.findings.replace(chunk, names, (f for i in chunk for f in by_example.get(i, ())))
             self.bench.store.findings.set_languages({i: languages[i] for i in chunk if i in languages})
 
@@ -334,6 +335,10 @@ class _Looking:
 def _mark_of(example: Example) -> int:
     """Tells the text from another one of the same row."""
     return int(example.content.hash()[:16], 16)
+
+
+def _mark(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], "big")
 
 
 def _not_rejected(query: Query) -> Query:
@@ -379,30 +384,31 @@ class _Fixing:
         fixed, plans = _Fixed(), list[_Plan]()
 
         def plan(ids: Sequence[int]) -> None:
-            plans[:] = [_planned(one, wanted[one.id]) for one in self._bench.store.examples.many(ids)]
+            plans[:] = [_planned(one, wanted) for one in self._bench.store.examples.many(ids)]
 
         def write(_: object, ids: Sequence[int]) -> None:
-            now = {one.id: one for one in self._bench.store.examples.many(ids)}
+            now = self._bench.store.examples.digests(ids)
             for planned in plans:
-                if (example := now.get(planned.example_id)) is not None:
-                    if example.content != planned.before:  # somebody was faster
-                        planned = _planned(example, wanted[example.id])
-                    self._carry_out(planned, example, fixed)
+                if (found := now.get(planned.example_id)) is not None:
+                    digest, split = found
+                    if _mark(digest) != planned.mark:  # somebody was faster
+                        planned = _planned(self._bench.store.examples.get(planned.example_id), wanted)
+                    self._carry_out(planned, split, fixed)
 
-        in_pieces(self._bench.store, sorted(wanted), write, first=_AT_ONCE, before=plan)
+        in_pieces(self._bench.store, sorted(wanted), write, first=_MENDED_AT_ONCE, before=plan)
         self._look_again(fixed.mended, chosen)
         return fixed
 
-    def _carry_out(self, planned: _Plan, example: Example, fixed: _Fixed) -> None:
-        if example.split is Split.TEST:  # locked: its findings stay to be read
+    def _carry_out(self, planned: _Plan, split: Split, fixed: _Fixed) -> None:
+        if split is Split.TEST:  # locked: its findings stay to be read
             return
         if planned.after is None:
-            self._change(example.id, Action.REJECT, status=Status.REJECTED)
-            fixed.rejected.add(example.id)
+            self._change(planned.example_id, Action.REJECT, status=Status.REJECTED)
+            fixed.rejected.add(planned.example_id)
         elif planned.after != planned.before:
-            self._change(example.id, Action.EDIT, content=planned.after)
+            self._change(planned.example_id, Action.EDIT, content=planned.after)
             self._bench.store.findings.keep_originals(planned.originals)
-            fixed.mended.add(example.id)
+            fixed.mended.add(planned.example_id)
 
     def _change(self, example_id: int, action: Action, **given: Any) -> None:
         self._group = self._bench.store.examples.change(
@@ -423,16 +429,17 @@ class _Fixing:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What mending makes of an example; ``after`` is None when only a rejection helps."""
+    """What mending makes of an example; ``after`` is None when only a rejection helps. ``mark`` tells the text."""
 
     example_id: int
+    mark: int
     before: Content
     after: Content | None
     originals: tuple[Redaction, ...] = ()
 
 
-def _planned(example: Example, wanted: Sequence[Check]) -> _Plan:
-    fixes = {check.name: check.fix for check in wanted if check.fix is not None}
+def _planned(example: Example, wanted: Mapping[int, Sequence[Check]]) -> _Plan:
+    fixes = {check.name: check.fix for check in wanted[example.id] if check.fix is not None}
     # redactions last: what they keep of the text is then all that must come back
     in_order = sorted(fixes.values(), key=lambda fix: fix.kind is FixKind.REDACT)
     content, originals = example.content, dict[str, str]()
@@ -442,9 +449,9 @@ def _planned(example: Example, wanted: Sequence[Check]) -> _Plan:
             originals |= _differences(content, edited) if fix.kind is FixKind.REDACT else {}
             content = edited
     if any(fix.kind is FixKind.REJECT for fix in fixes.values()) or not _is_valid(content):
-        return _Plan(example.id, example.content, None)
+        return _Plan(example.id, _mark_of(example), example.content, None)
     kept = tuple(Redaction(example.id, part, before) for part, before in originals.items())
-    return _Plan(example.id, example.content, content, kept)
+    return _Plan(example.id, _mark_of(example), example.content, content, kept)
 
 
 def _is_valid(content: Content) -> bool:

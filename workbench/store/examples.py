@@ -203,6 +203,17 @@ class Examples:
             found += [_example(row) for row in self._store.read().execute(sql, chunk)]
         return found
 
+    def digests(self, ids: Sequence[int]) -> dict[int, tuple[bytes, Split]]:
+        """The hash of each example's content, and its split, as they are now; those that are gone are left out."""
+        found: dict[int, tuple[bytes, Split]] = {}
+        for chunk in _chunks(ids):
+            sql = (
+                f"SELECT e.id, e.hash, e.split FROM examples e WHERE e.id IN ({placeholders(len(chunk))}) AND {VISIBLE}"
+            )
+            rows = self._store.read().execute(sql, chunk)
+            found.update((row["id"], (row["hash"], Split(row["split"]))) for row in rows)
+        return found
+
     def count(self, query: Query, dataset: str | int | None = None) -> int:
         """How many examples match."""
         return self._lists.count(query, dataset_id=self._dataset_id(dataset))
