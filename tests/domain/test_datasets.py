@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samples import demo, user
-from workbench.domain.datasets import Dealable, Shares, deal_rows, deal_split, groups_of, stratum_of, strictest
+from workbench.domain.chats import Turn
+from workbench.domain.datasets import Dealable, Groups, Shares, deal_rows, deal_split, groups_of, stratum_of, strictest
 from workbench.domain.examples import Example, Source, SourceKind, Split, demonstration
 from workbench.errors import UsageError
 
@@ -172,3 +174,21 @@ def test_a_stratum_is_a_rows_tags_or_its_way_in() -> None:
     assert stratum_of(row(1), "source") == "chat-keep"
     with pytest.raises(UsageError):
         stratum_of(tagged, "mood")
+
+
+def test_dealing_a_row_takes_some_hundred_bytes_of_memory() -> None:
+    examples = [
+        Example(10**6 + n, "d", demonstration([Turn("user", f"question {n}")], "a"), Source(SourceKind.IMPORT, line=n))
+        for n in range(2000)
+    ]
+    tracemalloc.start()
+    try:
+        groups = Groups()
+        for example in examples:
+            groups.add(example)
+        rows = [Dealable(example.id, groups.of(example.id), example.split) for example in examples]
+        deal_rows(rows, seed=1, shares=THIRDS)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / len(examples) < 850

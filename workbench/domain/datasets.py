@@ -72,12 +72,6 @@ def group_key(example: Example) -> str:
     return _prompt_key(example)
 
 
-def ties(example: Example) -> tuple[str, ...]:
-    """Everything by which a row hangs together with others: chat, prompt, itself, and the rows it was made from."""
-    chat = [group_key(example)] if example.source.chat_id is not None else []
-    return (*chat, _prompt_key(example), *(f"row:{i}" for i in (example.id, *example.source.origins)))
-
-
 def _prompt_key(example: Example) -> str:
     turns = example.content.prompt or example.content.chosen
     text = "\x1e".join(f"{t.role}\x1f{t.content}" for t in turns)
@@ -85,7 +79,8 @@ def _prompt_key(example: Example) -> str:
 
 
 class Groups:
-    """Rows that hang together by any chain of ties, found while they come one by one.
+    """Rows that hang together by any chain of ties, found while they come one by one: a chat, a prompt, and by its id a
+    row and what was made from it.
 
     A group is called by the smallest ``group_key`` of its rows, so that most keep their name when rows are added.
     """
@@ -93,16 +88,19 @@ class Groups:
     def __init__(self) -> None:
         self._parents: list[int] = []
         self._names: list[str] = []
-        self._by_tie: dict[str, int] = {}
+        self._by_tie: dict[str | int, int] = {}
         self._of_row: dict[int, int] = {}
 
     def add(self, example: Example) -> None:
         """One more row."""
         node = len(self._parents)
         self._parents.append(node)
-        self._names.append(group_key(example))
+        prompt = _prompt_key(example)
+        name = prompt if example.source.chat_id is None else group_key(example)  # the text of the key, kept once
+        self._names.append(name)
         self._of_row[example.id] = node
-        for tie in ties(example):
+        tied: tuple[str | int, ...] = (name, prompt, example.id, *example.source.origins)
+        for tie in tied:
             self._join(node, self._by_tie.setdefault(tie, node))
 
     def of(self, example_id: int) -> str:
@@ -193,7 +191,7 @@ class _Group:
     name: str
     stratum: str
     free: list[int] = field(default_factory=list)
-    dealt: set[Split] = field(default_factory=set)
+    dealt: frozenset[Split] = frozenset()  # one for all to begin with: there may be a million groups
 
 
 def deal_rows(rows: Iterable[Dealable], *, seed: int, shares: Shares, stratified: bool = False) -> dict[int, Split]:
@@ -212,7 +210,7 @@ def deal_rows(rows: Iterable[Dealable], *, seed: int, shares: Shares, stratified
         if row.split is Split.NONE:
             group.free.append(row.id)
         else:
-            group.dealt.add(row.split)
+            group.dealt |= {row.split}
     sides = {group.name: strictest(group.dealt) for group in groups.values() if group.dealt}
     free = [group for group in groups.values() if not group.dealt]
     sides |= _by_stratum(free, rows, groups, seed=seed, shares=shares)

@@ -80,7 +80,7 @@ def deal_splits(bench: Bench, dataset: str, *, seed: int, shares: Shares, by: st
     rows = _dealables(bench, name, by)
     dealt = deal_rows(rows, seed=seed, shares=shares, stratified=bool(by))
     _write_splits(bench, dealt)
-    return _dealing(bench, name, [replace(row, split=dealt.get(row.id, row.split)) for row in rows], len(dealt), by)
+    return _dealing(bench, name, rows, dealt, by)
 
 
 def _dealables(bench: Bench, dataset: str, by: str) -> list[Dealable]:
@@ -99,16 +99,19 @@ def _write_splits(bench: Bench, dealt: Mapping[int, Split]) -> None:
     bench.store.examples.deal(by_split, rater=bench.rater)
 
 
-def _dealing(bench: Bench, name: str, rows: Sequence[Dealable], dealt: int, by: str) -> Dealing:
-    sides: dict[str, set[Split]] = {}
+def _dealing(bench: Bench, name: str, rows: Sequence[Dealable], dealt: Mapping[int, Split], by: str) -> Dealing:
+    first: dict[str, Split] = {}
+    straddling: set[str] = set()
     strata: dict[str, dict[str, int]] = {}
     for row in rows:
-        sides.setdefault(row.group, set()).add(row.split)
+        split = dealt.get(row.id, row.split)
+        if first.setdefault(row.group, split) is not split:
+            straddling.add(row.group)
         if by:
             counts = strata.setdefault(row.stratum or "none", dict.fromkeys(_SPLITS, 0))
-            counts[row.split.value] = counts.get(row.split.value, 0) + 1
+            counts[split.value] = counts.get(split.value, 0) + 1
     splits = {to: bench.store.examples.count(parse_query(f"split:{to}"), name) for to in _SPLITS}
-    return Dealing(name, splits, dealt, sum(len(found) > 1 for found in sides.values()), strata)
+    return Dealing(name, splits, len(dealt), len(straddling), strata)
 
 
 _SPLITS = (Split.TRAIN.value, Split.VALIDATION.value, Split.TEST.value)
