@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from samples import IMPORTED, demo
 from workbench.domain.examples import Status
@@ -392,3 +393,40 @@ def test_who_has_much_to_write_waits_for_nobody_when_nobody_waits(
 
     monkeypatch.setattr("workbench.store.store.time.sleep", sleep)
     store.give_way()
+
+
+def test_who_is_in_a_transaction_does_not_wait_for_those_who_wait_for_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(_: float) -> None:
+        raise AssertionError("they wait for this very transaction")
+
+    thread = threading.Thread(target=lambda: add(store, 1))
+    with store.write(), monkeypatch.context() as patch:
+        thread.start()
+        while not store._waiting:
+            threading.Event().wait(0.001)
+        patch.setattr("workbench.store.store.time.sleep", sleep)
+        store.give_way()
+    thread.join()
+
+
+def test_who_waits_in_both_lines_waits_no_longer_than_he_wants(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, waited = [1000.0], list[float]()
+
+    class Taken:
+        def acquire(self, *, blocking: bool = True, timeout: float = -1.0) -> contextlib.AbstractContextManager[None]:
+            if not blocking:
+                raise Timeout("taken")
+            waited.append(timeout)
+            now[0] += 50.0
+            return contextlib.nullcontext()
+
+    monkeypatch.setattr("workbench.store.write_lock.time.monotonic", lambda: now[0])
+    lock = WriteLock(workspace)
+    monkeypatch.setattr(lock, "_lock", Taken())
+    monkeypatch.setattr(lock, "_next", Taken())
+    lock.acquire(patience=60.0)
+    assert waited == [60.0, 10.0]

@@ -168,8 +168,11 @@ class Store:
     def give_way(self) -> None:
         """Let those write who wait: to be called between two transactions of one large change.
 
-        Returns at once when nobody waits, else when one of them has had the lock, or after a tenth of a second.
+        Returns at once when nobody waits, else when one of them has had the lock, or after a tenth of a second. Inside
+        a transaction it does nothing: who waits, waits for that one.
         """
+        if getattr(self._local, "depth", 0):
+            return
         until = time.monotonic() + _MOST_WAY_SECONDS
         while (self._waiting or self._file_lock.is_wanted()) and time.monotonic() < until:
             time.sleep(_WAY_SECONDS)

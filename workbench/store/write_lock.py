@@ -8,6 +8,7 @@ waits. Who has much to write looks there between two transactions (``is_wanted``
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 from filelock import FileLock, Timeout  # 37 ms
@@ -52,8 +53,9 @@ class WriteLock:
         with contextlib.suppress(Timeout):
             self._lock.acquire(blocking=False)
             return
+        until = time.monotonic() + patience
         with self._next.acquire(timeout=patience):
-            self._lock.acquire(timeout=patience)
+            self._lock.acquire(timeout=max(0.0, until - time.monotonic()))
 
     def release(self) -> None:
         """Give it back."""
