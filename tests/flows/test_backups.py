@@ -31,7 +31,7 @@ from workbench.flows.restore import restore
 from workbench.flows.verify import after_unclean_stop, check_models, rebuild_searches, verify
 from workbench.jobs.run_directory import RunDirectory, spec_as_dict
 from workbench.paths import Workspace
-from workbench.store import replacing
+from workbench.store import replacing, snapshots
 
 
 def opened(workspace: Workspace) -> Bench:
@@ -487,3 +487,90 @@ def test_a_restore_cut_off_by_a_full_disk_says_so_and_goes_on_at_the_next_openin
     monkeypatch.setattr(replacing, "_put", real)
     with closing(opened(bench.workspace)):
         assert counted(bench.workspace) == 1
+
+
+def test_verify_finds_and_mends_what_the_list_of_contents_lacks_and_has_too_much(bench: Bench) -> None:
+    add_rows(bench, 5)
+    with bench.store.write() as db:
+        db.execute("DELETE FROM example_hashes WHERE example_id IN (SELECT id FROM examples ORDER BY id LIMIT 2)")
+        db.execute("INSERT INTO example_hashes VALUES (1, x'00', 4711)")
+    flaws = verify(bench, quick=True).flaws
+    assert [flaw.level for flaw in flaws] == [Level.ERROR] * 2 and all("--fix" in flaw.hint for flaw in flaws)
+    assert "lacks 2 examples" in flaws[0].what and "1 entry of no example" in flaws[1].what
+    assert verify(bench, fix=True).ok and verify(bench).flaws == []
+    with bench.store.write() as db:  # as the rows of an import that is on its way, which are put in at its end
+        db.execute(
+            "INSERT INTO imports (id, file, format, dataset, state, first_id, last_id, rater, owner_pid, "
+            "owner_started, created_utc) VALUES (9, 'f', 'trl', 'd', 'staging', 1, 5, 'r', 1, 0, '')"
+        )
+        db.execute("DELETE FROM example_hashes")
+        db.execute("UPDATE examples SET import_id = 9")
+    assert [flaw.level for flaw in verify(bench).flaws] == [Level.WARNING]
+
+
+def test_a_full_disk_is_no_flaw_of_the_database(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    for step in ("_content_faults", "_search_fault"):
+        with monkeypatch.context() as patch, pytest.raises(StoreError, match="the disk is full"):
+            patch.setattr(snapshots, step, full)
+            verify(bench)
+    assert verify(bench).flaws == []
+
+    class Full(sqlite3.Connection):
+        def execute(self, *_: object) -> Any:
+            full()
+
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        snapshots._search_fault(Full(":memory:"), "examples_fts")
+
+
+def test_an_unclean_stop_is_not_forgotten_over_a_restore_that_came_to_nothing(bench: Bench, tmp_path: Path) -> None:
+    add_rows(bench, 1)
+    file = backups.back_up(bench, tmp_path / "b.zip").file
+    bench.close()
+    bench.workspace.presence.write_text("open\n")  # as one that was killed leaves it
+    changed = changed_database(file, tmp_path / "foreign.zip", "DELETE FROM _sqlite_migrations")
+    with pytest.raises(StoreError, match="not a workbench workspace"):
+        restore(bench.workspace, changed)
+    with closing(opened(bench.workspace)):
+        assert bench.workspace.unchecked.exists()
+
+
+def test_a_restore_that_finds_no_room_for_its_plan_changes_nothing(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = backups.back_up(bench, tmp_path / "b.zip").file
+    add_rows(bench, 2)
+    bench.close()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="nothing was changed: No space left"):
+        patch.setattr(replacing.json, "dump", full)
+        restore(bench.workspace, file)
+    with closing(opened(bench.workspace)):
+        assert counted(bench.workspace) == 2
+    assert sorted(path.name for path in bench.workspace.root.glob("*restoring*")) == []
+
+
+def test_what_another_bench_is_writing_is_left_to_it(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_rows(bench, 1)
+    bench.workspace.backups.mkdir()
+    tomorrows = bench.workspace.backups / ".daily-9999-01-01.zip.part"
+    tomorrows.write_text("another's")
+    assert backups.daily(bench) is not None and tomorrows.exists()
+    real = Path.replace
+
+    def replace(path: Path, to: Path) -> Path:
+        done = real(path, to)
+        path.write_text("another's")  # who waited for this one to be done
+        return done
+
+    monkeypatch.setattr(Path, "replace", replace)
+    backups.back_up(bench, tmp_path / "b.zip")
+    assert (tmp_path / ".b.zip.part").exists()

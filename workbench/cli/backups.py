@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add
 from workbench.cli.session import Session
-from workbench.errors import DataError, StoreError, UsageError
+from workbench.errors import DataError, StoreError, UsageError, is_disk_full
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
@@ -30,7 +30,11 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("file", metavar="FILE", help="a backup, or a folder that an earlier restore kept")
     sub = add(commands, common, "verify", verify, "is everything in the workspace as it was written?")
     sub.add_argument("--quick", action="store_true", help="read no weights, and the database once")
-    sub.add_argument("--fix", action="store_true", help="make the search anew where it does not agree with the rows")
+    sub.add_argument(
+        "--fix",
+        action="store_true",
+        help="make search and list of contents agree with the rows again",
+    )
 
 
 def backup(session: Session, args: argparse.Namespace) -> None:
@@ -88,7 +92,7 @@ def verify(session: Session, args: argparse.Namespace) -> int:
     try:
         found = flow.verify(session.bench, quick=args.quick, fix=args.fix, on_progress=_progress(session))
     except StoreError as error:
-        if not session.workspace.database.exists():
+        if not session.workspace.database.exists() or is_disk_full(error):
             raise
         flaw = Flaw(Level.ERROR, error.message, error.where, "workbench restore brings a backup back")
         found = Verified([flaw], {})

@@ -55,12 +55,13 @@ def writing(to: Path) -> Iterator[zipfile.ZipFile]:
             file.flush()
             os.fsync(file.fileno())
             part.replace(to)
-        except OSError as error:
+        except BaseException as error:
+            part.unlink(missing_ok=True)  # only then: once it is renamed, another may write one of this name
+            if not isinstance(error, OSError):
+                raise
             # One that is read may go meanwhile, with its run; what is written has no name here.
             where = Path(str(error.filename)) if error.filename else to
             raise StoreError(f"the backup was not written: {error.strerror}", where=str(where)) from None
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def add_file(archive: zipfile.ZipFile, name: str, path: Path, on_bytes: OnBytes) -> BackedUp:

@@ -147,7 +147,8 @@ def daily(bench: Bench, *, on_progress: OnProgress = nobody) -> Backup | None:
     for name in outlived((path.name for path in folder.glob(f"{DAILY}*.zip")), keep):
         (folder / name).unlink(missing_ok=True)
     for torn in folder.glob(f".{DAILY}*"):
-        torn.unlink(missing_ok=True)  # of a day on which it was killed
+        if torn.name < f".{to.name}":  # of a day on which it was killed; tomorrow's may be at work, if that has begun
+            torn.unlink(missing_ok=True)
     return made
 
 

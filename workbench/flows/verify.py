@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from workbench.domain.backups import Flaw, Level, Verified
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.runs import Run, RunSpec
-from workbench.errors import RefusedError, RunError, StoreError
+from workbench.errors import RefusedError, RunError, StoreError, is_disk_full
 from workbench.flows.backups import Counter, OnProgress, nobody
 from workbench.flows.registry import files_hash, is_hub_id
 from workbench.jobs.run_directory import RunDirectory, is_complete
 from workbench.jobs.settling import is_at_work
-from workbench.store import snapshots
+from workbench.store import hashes, snapshots
 from workbench.store.replacing import LOOKED_AT
 
 if TYPE_CHECKING:
@@ -24,18 +24,21 @@ if TYPE_CHECKING:
 
 _BACKUP = "workbench restore brings a backup back"
 _SEARCH = "workbench verify --fix makes it anew from the rows"
+_CONTENTS = "workbench verify --fix brings it in line with the rows"
 
 
 def verify(bench: Bench, *, quick: bool = False, fix: bool = False, on_progress: OnProgress = nobody) -> Verified:
     """Look at the database, at every run and at every model; others may work in the workspace meanwhile.
 
-    ``quick`` leaves out whether indexes agree with their rows, and reads no weights. ``fix`` makes a search index anew
-    that does not agree with its rows; nothing else is changed.
+    ``quick`` leaves out whether indexes agree with their rows, and reads no weights. ``fix`` makes anew what does not
+    agree with the rows it was made from, a search index or the list of contents; nothing else is changed. Raises
+    ``StoreError`` when the disk has no room for a copy of the database.
     """
     flaws = list(_database(bench, quick=quick, on_progress=on_progress))
-    if fix and any(flaw.hint == _SEARCH for flaw in flaws):
-        rebuild_searches(bench)
-        flaws = [flaw for flaw in flaws if flaw.hint != _SEARCH]
+    for hint, mend in {_SEARCH: rebuild_searches, _CONTENTS: _mend_contents}.items():
+        if fix and any(flaw.hint == hint for flaw in flaws):
+            mend(bench)
+            flaws = [flaw for flaw in flaws if flaw.hint != hint]
     runs, models = bench.store.runs.list(), bench.store.models.list()
     if not any(flaw.level is Level.ERROR for flaw in flaws):
         bench.workspace.unchecked.unlink(missing_ok=True)
@@ -83,6 +86,11 @@ def rebuild_searches(bench: Bench) -> None:
         snapshots.rebuild_searches(db.conn)
 
 
+def _mend_contents(bench: Bench) -> None:
+    with bench.store.write() as db:
+        hashes.mend(db.conn)
+
+
 def _counts(bench: Bench) -> dict[str, int]:
     counts = snapshots.counted(bench.workspace.database)
     return {name: counts[name] for name in ("chats", "messages", "examples", "comparisons")}
@@ -99,11 +107,14 @@ def _database(bench: Bench, *, quick: bool, on_progress: OnProgress) -> Iterator
             on_progress("looking at the database", 0.0)
             found = snapshots.faults(copy, quick=quick)
         except StoreError as error:
+            if is_disk_full(error):
+                raise
             yield Flaw(Level.ERROR, error.message, place, _BACKUP)
             return
     yield from (Flaw(Level.ERROR, f"the database is damaged: {one}", place, _BACKUP) for one in found.pages)
     yield from (Flaw(Level.ERROR, one, place, _BACKUP) for one in found.references)
     yield from (Flaw(Level.ERROR, one, place, _SEARCH) for one in found.searches)
+    yield from (Flaw(Level.ERROR, one, place, _CONTENTS) for one in found.contents)
     for name in found.unsearched:
         yield Flaw(Level.WARNING, f"the search over {name} was not looked at: an import is on its way", place)
 

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from workbench.store.queries import ON_ITS_WAY
 from workbench.store.rows import chunks, placeholders
 
 if TYPE_CHECKING:
@@ -39,6 +40,29 @@ def add(db: Database, dataset_id: int, rows: Iterable[tuple[bytes, int]]) -> Non
     """Put in rows of an import, each a hash and the example's id; those that are in already stay."""
     sql = "INSERT OR IGNORE INTO example_hashes (dataset_id, hash, example_id) VALUES (?, ?, ?)"
     db.conn.executemany(sql, ((dataset_id, digest, example_id) for digest, example_id in rows))
+
+
+def astray(connection: sqlite3.Connection) -> tuple[int, int]:
+    """How many examples the table lacks, and how many of its rows are of no example. Reads every example.
+
+    Those of an import that is on its way may be in it or not.
+    """
+    sql = (
+        "SELECT total(there), total(NOT there AND NOT coming) FROM (SELECT EXISTS (SELECT 1 FROM example_hashes h "
+        "WHERE (h.dataset_id, h.hash, h.example_id) = (e.dataset_id, e.hash, e.id)) AS there, "
+        f"coalesce(e.import_id, 0) IN (SELECT id FROM imports WHERE {ON_ITS_WAY}) AS coming FROM examples e)"
+    )
+    there, lacking = map(int, connection.execute(sql).fetchone())
+    return lacking, connection.execute("SELECT count(*) FROM example_hashes").fetchone()[0] - there
+
+
+def mend(connection: sqlite3.Connection) -> None:
+    """Let every example be in the table, and nothing else, inside the caller's transaction."""
+    connection.execute(
+        "DELETE FROM example_hashes AS h WHERE NOT EXISTS (SELECT 1 FROM examples e "
+        "WHERE e.id = h.example_id AND (e.dataset_id, e.hash) = (h.dataset_id, h.hash))"
+    )
+    connection.execute("INSERT OR IGNORE INTO example_hashes SELECT dataset_id, hash, id FROM examples")
 
 
 class OnTheWay:

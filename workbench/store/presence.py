@@ -57,7 +57,10 @@ class Presence:
 
     @classmethod
     def whole(cls, workspace: Workspace) -> Self:
-        """Be the only one here. Raises ``BusyError`` when somebody has the workspace open."""
+        """Be the only one here. Raises ``BusyError`` when somebody has the workspace open.
+
+        Leaves the file ``workspace.unchecked`` after an unclean stop, as ``share`` does.
+        """
         presence = cls(workspace)
         if not presence._take(fcntl.LOCK_EX):
             presence.leave()
@@ -67,6 +70,8 @@ class Presence:
                 where=str(workspace.root),
             )
         try:
+            if presence._says_open():  # this one will say the contrary, also when it comes to nothing
+                workspace.unchecked.touch()
             replacing.finish(workspace)
         except BaseException:
             presence.leave()

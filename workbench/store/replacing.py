@@ -40,11 +40,15 @@ def replace(workspace: Workspace, planned: Replacement) -> None:
     Raises ``StoreError`` when it cannot go to its end; opening the workspace then tries again.
     """
     aside = workspace.restoring.with_suffix(".part")
-    with aside.open("w", encoding="utf-8") as file:
-        json.dump(asdict(planned), file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(workspace.restoring)
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(asdict(planned), file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(workspace.restoring)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StoreError(f"nothing was changed: {error.strerror}", where=str(workspace.root)) from error
     _flush(workspace.root)
     finish(workspace)
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.errors import StoreError, WorkbenchError
+from workbench.domain import counting
+from workbench.errors import DISK_FULL, DISK_FULL_HINT, StoreError, WorkbenchError, is_disk_full
+from workbench.store import hashes
 from workbench.store.queries import ON_ITS_WAY
 
 PAGES_A_STEP = 1000
@@ -29,13 +31,15 @@ OnPages = Callable[[int, int], None]
 class Faults:
     """What is wrong in a database file, in sentences; each empty when nothing is.
 
-    ``unsearched`` names the search indexes that could not be looked at, because an import is on its way.
+    ``unsearched`` names the search indexes that could not be looked at, because an import is on its way; ``contents``
+    is of the table by which an example that comes a second time is known.
     """
 
     pages: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
     unsearched: tuple[str, ...] = ()
+    contents: tuple[str, ...] = ()
 
 
 def copy_database(source: Path, to: Path, on_pages: OnPages = lambda done, of: None) -> None:
@@ -70,6 +74,7 @@ def page_faults(path: Path, *, quick: bool = True, on_step: OnStep = lambda: Non
     except sqlite3.DatabaseError as error:
         if ended:
             raise ended[0] from None
+        _refuse_full(error, path)
         return [str(error)]
     return [] if found == ["ok"] else found
 
@@ -92,7 +97,17 @@ def faults(copy: Path, *, quick: bool) -> Faults:
                 unsearched.append(table)
             elif fault := _search_fault(connection, index):
                 searches.append(f"the search over {table} does not agree with them: {fault}")
-    return Faults((), tuple(references), tuple(searches), tuple(unsearched))
+        contents = tuple(_content_faults(connection))
+    return Faults((), tuple(references), tuple(searches), tuple(unsearched), contents)
+
+
+def _content_faults(connection: sqlite3.Connection) -> Iterator[str]:
+    lacking, of_none = hashes.astray(connection)
+    if lacking:
+        what = counting.counted(lacking, "examples")
+        yield f"the list of contents lacks {what}: what is in them would be taken for new"
+    if of_none:
+        yield f"the list of contents has {counting.counted(of_none, 'entries')} of no example"
 
 
 def rebuild_searches(connection: sqlite3.Connection) -> None:
@@ -149,6 +164,8 @@ def _search_fault(connection: sqlite3.Connection, index: str) -> str:
     try:
         connection.execute(f"INSERT INTO {index}({index}, rank) VALUES ('integrity-check', 1)")
     except sqlite3.DatabaseError as error:
+        if is_disk_full(error):
+            raise
         return str(error)
     return ""
 
@@ -163,11 +180,18 @@ def _closing(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+def _refuse_full(error: sqlite3.DatabaseError, path: Path) -> None:
+    """A disk without room says nothing of the database."""
+    if is_disk_full(error):
+        raise StoreError(DISK_FULL, hint=DISK_FULL_HINT, where=str(path)) from error
+
+
 @contextlib.contextmanager
 def _words(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
+        _refuse_full(error, path)
         raise StoreError(
             f"the database: {error}",
             hint="is the disk full? workbench verify says what is damaged, workbench restore brings a backup back",
