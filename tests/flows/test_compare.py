@@ -212,6 +212,8 @@ def test_a_second_vote_on_the_same_answers_is_told_not_to_count(bench: Bench) ->
     assert "counted" not in compare.rate(bench, first.id, Verdict.LEFT).said
     assert "counted already" in compare.rate(bench, again.id, Verdict.RIGHT).said
     assert "counted" not in compare.rate(bench, other.id, Verdict.RIGHT).said
+    repeat = compare.repeat(bench, gap=0)
+    assert repeat is not None and not compare.names_known(bench, repeat.id), "it would not be hidden"
     assert compare.results(bench, "tuned")[0].score.decided == 2
 
 

@@ -131,6 +131,24 @@ async def test_a_vote_can_be_taken_back_also_after_a_restart(models: Bench) -> N
         await until_shown(pilot, "there is no vote to take back")
 
 
+async def test_before_a_vote_that_cannot_count_it_is_said_that_the_names_are_known(models: Bench) -> None:
+    for _ in range(2):
+        pairs(models, 1)  # the models said the same again
+    pairs(models, 2)
+    models.store.comparisons.rate(4, Verdict.LEFT, rater="rater")
+    models.store.comparisons.undo_rating("rater")
+    app = app_at(models, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        for is_known in (False, True, True, True):
+            await until_shown(pilot, "does not count" if is_known else "blind", "h left")
+            assert ("does not count" in screen_text(app)) is is_known
+            assert not any(name in screen_text(app) for name in NAMES)
+            await pilot.press("h")
+            await until_shown(pilot, "Enter goes on")
+            await pilot.press("enter")
+        await until_shown(pilot, "No pair waits")
+
+
 async def test_s_keeps_a_decided_vote_as_a_pair_and_says_so(models: Bench) -> None:
     pairs(models, 1)
     app = app_at(models, "arena")

@@ -155,6 +155,17 @@ def view(bench: Bench, comparison_id: int) -> BlindView:
     return blind(bench.store.comparisons.get(comparison_id))
 
 
+def names_known(bench: Bench, comparison_id: int) -> bool:
+    """Whether this rater voted on this pair before, or on the same two answers: a vote on it does not count then.
+
+    Of a hidden repeat nothing is told.
+    """
+    store = bench.store.comparisons
+    if any(rating.rater == bench.rater for rating in store.ratings(comparison_id)):
+        return True
+    return store.get(comparison_id).repeat_of is None and store.is_counted_already(comparison_id, bench.rater)
+
+
 def rubric(bench: Bench) -> tuple[Criterion, ...]:
     """The criteria for marks: from ``rubric.toml`` in the workspace, else beside ``config.toml``, else the standard."""
     return rubric_in(bench.workspace.root, config_file().parent)

@@ -157,9 +157,10 @@ class ArenaPane(RoundPane):
         work = partial(_next, self.bench, self.plan, self._order, comparison_id)
         self.run_flow(work, self._loaded, group="load", failed=self._not_loaded)
 
-    def _loaded(self, found: tuple[BlindView | None, int]) -> None:
+    def _loaded(self, found: tuple[BlindView | None, int, bool]) -> None:
         self._busy = False
-        self._show_pair(*found)
+        view, waiting, names_known = found
+        self._show_pair(view, waiting, names_known=names_known)
 
     def _not_loaded(self, error: BaseException) -> None:
         self._busy = False
@@ -186,7 +187,7 @@ class ArenaPane(RoundPane):
         parts = [{"blind": "blind", "revealed": "voted", "live": "blind, watched live"}.get(self.mode, "")]
         parts.append("sides shuffled" if self.mode in {"blind", "live"} else "")
         if self.mode == "blind" and self._names_known:
-            parts = ["taken back: you know the names, so a vote does not count"]
+            parts = ["you know the names, so a vote does not count"]
         waits = f"{self._waiting} wait{'s' * (self._waiting == 1)} for you"
         parts += [waits if self._waiting else "", self.progress]
         parts.append(_ORDERS[self._order] if self._order != "made" else "")
@@ -428,14 +429,18 @@ class ArenaPane(RoundPane):
         self.workbench.pump.feed(self.query_one(Answers).side(side), piece)
 
 
-def _next(bench: Bench, plan: Plan | None, order: str, comparison_id: int | None) -> tuple[BlindView | None, int]:
-    """That pair; or the next one of a round between two, or else of any; and how many wait. For a thread."""
+def _next(bench: Bench, plan: Plan | None, order: str, comparison_id: int | None) -> tuple[BlindView | None, int, bool]:
+    """That pair; or the next one of a round between two, or else of any; how many wait; whether its names are known.
+
+    For a thread.
+    """
     view = None
     if comparison_id is not None:
         view = flow.view(bench, comparison_id)
     elif plan is not None and len(plan.models) == 2:
         view = flow.next_blind(bench, a=plan.models[0], b=plan.models[1], order=order)
-    return view or flow.next_blind(bench, order=order), flow.waiting(bench)
+    view = view or flow.next_blind(bench, order=order)
+    return view, flow.waiting(bench), view is not None and flow.names_known(bench, view.comparison_id)
 
 
 def _undo(bench: Bench) -> tuple[TakenBack | None, int]:
