@@ -33,14 +33,27 @@ pytestmark = pytest.mark.ml
         ("reward", {}),
         ("orpo", {"adapter": "dora"}),
         ("rloo", {"max_completion_length": 6}),
+        ("distillation", {"max_completion_length": 6, "lora_dropout": 0.2}),
     ],
-    ids=["sft-lora", "sft-full", "dpo-from-an-adapter", "sft-pissa", "cpt", "reward", "orpo-dora", "rloo"],
+    ids=[
+        "sft-lora",
+        "sft-full",
+        "dpo-from-an-adapter",
+        "sft-pissa",
+        "cpt",
+        "reward",
+        "orpo-dora",
+        "rloo",
+        "distillation",
+    ],
 )
 def test_a_stopped_and_resumed_run_makes_bit_for_bit_the_steps_of_an_unbroken_one(
     method: str, knobs: dict[str, object], tmp_path: Path, tiny_llama: Path, tuned: RunDirectory, train: Train
 ) -> None:
     if "adapter_path" in knobs:
         knobs = knobs | {"adapter_path": str(tuned.adapter)}
+    if method == "distillation":
+        knobs = knobs | {"teacher_path": tuned.adapter, "teacher_base_path": tiny_llama}
     whole = make_run(tmp_path / "whole", tiny_llama, method, max_steps=8, save_steps=100, **knobs)
     assert train(whole) == 0
     broken = make_run(tmp_path / "broken", tiny_llama, method, max_steps=8, save_steps=100, **knobs)

@@ -72,10 +72,11 @@ def build_config(method: Method, spec: RunSpec, directory: RunDirectory, train: 
 
 def watched(trainer_class: type) -> type:
     """The trainer class with three things added: a loss that is no number ends the run, a checkpoint gets its marker
-    (its ``saving`` may try again), and grouping by length deals every epoch the same way again after a resume.
+    (its ``saving`` may try again), and every epoch is dealt the same way again after a resume.
     """
     import torch
     from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
+    from trl.trainer.utils import RepeatSampler
 
     class EpochSeeded(LengthGroupedSampler):
         """transformers' own draws from the global generator, whose state at the epoch's start no checkpoint holds."""
@@ -87,6 +88,16 @@ def watched(trainer_class: type) -> type:
         def __iter__(self) -> Iterator[int]:
             generator = torch.Generator().manual_seed(self._seed())
             return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+
+    class EpochRepeated(RepeatSampler):
+        """TRL's own draws every epoch from one generator, which a resumed run has at its beginning again."""
+
+        epoch_seed: Callable[[], int]
+
+        def __iter__(self) -> Iterator[int]:
+            if self.shuffle:
+                self.generator.manual_seed(self.epoch_seed())
+            return super().__iter__()
 
     class Watched(trainer_class):
         saving: Callable[[Callable[[], object], Callable[[], object]], None] = staticmethod(_saved_and_marked)
@@ -103,10 +114,16 @@ def watched(trainer_class: type) -> type:
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             dataset = self.train_dataset if train_dataset is None else train_dataset
             if self.args.train_sampling_strategy != "group_by_length":
-                return super()._get_train_sampler(train_dataset)
+                sampler = super()._get_train_sampler(train_dataset)
+                if isinstance(sampler, RepeatSampler):
+                    sampler.__class__, sampler.epoch_seed = EpochRepeated, self._epoch_seed
+                return sampler
             lengths = [len(ids) for ids in dataset["input_ids"]]
             batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-            return EpochSeeded(lengths, batch, lambda: self.args.seed + int(self.state.epoch or 0))
+            return EpochSeeded(lengths, batch, self._epoch_seed)
+
+        def _epoch_seed(self) -> int:
+            return int(self.args.seed) + int(self.state.epoch or 0)
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             save = super()._save_checkpoint
