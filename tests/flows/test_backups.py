@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -561,9 +562,15 @@ def test_what_another_bench_is_writing_is_left_to_it(
 ) -> None:
     add_rows(bench, 1)
     bench.workspace.backups.mkdir()
-    tomorrows = bench.workspace.backups / ".daily-9999-01-01.zip.part"
-    tomorrows.write_text("another's")
-    assert backups.daily(bench) is not None and tomorrows.exists()
+    others, torn = (bench.workspace.backups / f".{name}.zip.part" for name in ("others", "torn"))
+    for part in (others, torn):
+        part.write_text("begun")
+        part.with_suffix(".db").write_text("a copy")
+    with others.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert backups.daily(bench) is not None
+    left = sorted(path.name for path in bench.workspace.backups.glob(".*"))
+    assert left == [".others.zip.db", ".others.zip.part"]
     real = Path.replace
 
     def replace(path: Path, to: Path) -> Path:

@@ -13,7 +13,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,6 +62,15 @@ def writing(to: Path) -> Iterator[zipfile.ZipFile]:
             # One that is read may go meanwhile, with its run; what is written has no name here.
             where = Path(str(error.filename)) if error.filename else to
             raise StoreError(f"the backup was not written: {error.strerror}", where=str(where)) from None
+
+
+def sweep(folder: Path) -> None:
+    """Take away what killed backups left in a folder, also their copies of the database; one at work is left alone."""
+    for part in folder.glob(".*.part"):
+        with suppress(OSError), part.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for end in (".db", ".db-journal", ".part"):
+                part.with_suffix(end).unlink(missing_ok=True)
 
 
 def add_file(archive: zipfile.ZipFile, name: str, path: Path, on_bytes: OnBytes) -> BackedUp:

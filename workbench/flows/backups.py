@@ -14,7 +14,7 @@ from workbench import __version__
 from workbench.domain.backups import DAILY, DATABASE, BackedUp, Contents, outlived
 from workbench.domain.models import Model, ModelKind
 from workbench.errors import BusyError, DataError, RefusedError, StoreError
-from workbench.flows.backup_file import BackupFile, add_file, add_list, writing
+from workbench.flows.backup_file import BackupFile, add_file, add_list, sweep, writing
 from workbench.flows.bundles import run_files
 from workbench.jobs.run_directory import all_runs
 from workbench.store import snapshots
@@ -134,8 +134,8 @@ def _todays(bench: Bench) -> Path:
 def daily(bench: Bench, *, on_progress: OnProgress = nobody) -> Backup | None:
     """Today's backup of the database, unless there is one, nothing is to be lost, or the setting says none.
 
-    The oldest daily ones go when there are more than the setting keeps. Raises ``StoreError`` as ``back_up`` does: then
-    none goes.
+    The oldest daily ones go when there are more than the setting keeps, and so does what killed backups left. Raises
+    ``StoreError`` as ``back_up`` does: then none goes.
     """
     if not is_due(bench):
         return None
@@ -146,9 +146,7 @@ def daily(bench: Bench, *, on_progress: OnProgress = nobody) -> Backup | None:
         return None  # another bench makes it, or has made it
     for name in outlived((path.name for path in folder.glob(f"{DAILY}*.zip")), keep):
         (folder / name).unlink(missing_ok=True)
-    for torn in folder.glob(f".{DAILY}*"):
-        if torn.name < f".{to.name}":  # of a day on which it was killed; tomorrow's may be at work, if that has begun
-            torn.unlink(missing_ok=True)
+    sweep(folder)
     return made
 
 
