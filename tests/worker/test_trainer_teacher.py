@@ -134,3 +134,14 @@ def test_a_teacher_with_other_tokens_is_refused_by_the_trainer_too(
     assert train(directory) == 1
     status = directory.status()
     assert status is not None and "have different tokens" in status.error, status
+
+
+def test_fewer_prompts_than_a_step_takes_are_refused_with_what_to_set(
+    tmp_path: Path, tiny_llama: Path, train: Train
+) -> None:
+    given: dict[str, Any] = {**SHORT, "train": 7, "teacher_path": tiny_llama}
+    directory = tiny.make_run(tmp_path / "run", tiny_llama, "distillation", **given)
+    assert train(directory) == 1
+    status = directory.status()
+    assert status is not None and status.error == "a step draws answers to 8 prompts, and there are 7"
+    assert "per_device_train_batch_size" in status.hint

@@ -172,6 +172,7 @@ def build(method: Method, spec: RunSpec, directory: RunDirectory, callbacks: lis
             options[name] = rows.short_prompts(options[name], tokenizer, room=_room_for_prompts(spec))
         if not len(options["train_dataset"]):
             raise RefusedError("no prompt leaves room for an answer", hint="raise max_length with --set")
+        _refuse_too_few(len(options["train_dataset"]), config)
     if adapters.adapter_of(spec).saves_model and "ref_model" in inspect.signature(trainer_class).parameters:
         options["ref_model"] = loading.load_model(spec, trainable=False)
     if (adapter := adapters.peft_config(spec)) is not None:
@@ -195,6 +196,18 @@ def _with_masks(values: dict[str, Any], train: Any) -> dict[str, Any]:
     if values.get("completion_only_loss") and rows.has_other_speakers(train):
         return values | {"assistant_only_loss": True}
     return values
+
+
+def _refuse_too_few(prompts: int, config: Any) -> None:
+    """TRL draws for whole steps only, and would make none."""
+    batch, passes = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    answers = getattr(config, "generation_batch_size", None) or batch * passes * ranks.world_size()
+    needed = answers // getattr(config, "num_generations", 1)
+    if prompts < needed:
+        raise RefusedError(
+            f"a step draws answers to {needed} prompts, and there are {prompts}",
+            hint="add prompts, or --set per_device_train_batch_size and gradient_accumulation_steps smaller",
+        )
 
 
 def _room_for_prompts(spec: RunSpec) -> int:
