@@ -214,7 +214,19 @@ def test_a_second_vote_on_the_same_answers_is_told_not_to_count(bench: Bench) ->
     assert "counted" not in compare.rate(bench, other.id, Verdict.RIGHT).said
     repeat = compare.repeat(bench, gap=0)
     assert repeat is not None and not compare.names_known(bench, repeat.id), "it would not be hidden"
+    assert compare.rate(bench, repeat.id, Verdict.RIGHT).rating.blind
     assert compare.results(bench, "tuned")[0].score.decided == 2
+
+
+@pytest.mark.parametrize("first", [Verdict.LEFT, Verdict.SKIP])
+def test_a_vote_taken_back_or_skipped_does_not_count_on_the_same_answers_either(bench: Bench, first: Verdict) -> None:
+    known, again = (pair(bench, 1, a="tuned", b="base") for _ in range(2))
+    compare.rate(bench, known.id, first)
+    if first is not Verdict.SKIP:
+        compare.undo_vote(bench)
+    assert compare.names_known(bench, again.id)
+    assert compare.rate(bench, again.id, Verdict.LEFT).said.endswith("because the names were known")
+    assert compare.results(bench, "tuned") == []
 
 
 @pytest.mark.parametrize("vote", [Verdict.TIE, Verdict.BOTH_BAD, Verdict.SKIP])

@@ -163,7 +163,7 @@ def names_known(bench: Bench, comparison_id: int) -> bool:
     store = bench.store.comparisons
     if any(rating.rater == bench.rater for rating in store.ratings(comparison_id)):
         return True
-    return store.get(comparison_id).repeat_of is None and store.is_counted_already(comparison_id, bench.rater)
+    return store.get(comparison_id).repeat_of is None and bool(store.on_same_answers(comparison_id, bench.rater))
 
 
 def rubric(bench: Bench) -> tuple[Criterion, ...]:
@@ -200,7 +200,7 @@ def rate(
     remark = "" if rating.blind else "; it does not count, because the names were known"
     if comparison.repeat_of is not None:
         remark += "; a repeat with sides swapped, which counts for neither"
-    elif rating.blind and bench.store.comparisons.is_counted_already(comparison_id, bench.rater):
+    elif rating.blind and any(bench.store.comparisons.on_same_answers(comparison_id, bench.rater)):
         remark = "; counted already: you voted on these answers before"
     return Reveal(rating, left, right, _outcome(comparison, vote), remark)
 

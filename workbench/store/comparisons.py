@@ -147,11 +147,14 @@ class Comparisons:
     ) -> Rating:
         """Keep a vote. An earlier one of the same rater on the same comparison is kept too, but counts no more.
 
-        After an earlier one, also one that was taken back, the rater knows the names: the vote is kept as not blind.
+        After an earlier one, also one that was taken back, the rater knows the names: the vote is kept as not blind. So
+        it is when a person's only votes on the same two answers count for nothing.
         """
         told = (details or VoteDetails()).about(verdict)
         with self._store.write() as db:
-            self.get(comparison_id)
+            is_repeat = self.get(comparison_id).repeat_of is not None
+            others = [] if is_repeat or kind is RaterKind.JUDGE else self.on_same_answers(comparison_id, rater)
+            is_known = bool(others) and not any(others)
             earlier = [rating for rating in self.ratings(comparison_id) if rating.rater == rater]
             standing = next((rating.id for rating in earlier if not rating.undone), None)
             db.execute("UPDATE ratings SET undone = 1 WHERE comparison_id = ? AND rater = ?", [comparison_id, rater])
@@ -160,7 +163,7 @@ class Comparisons:
                 f"replaces, kind, strength, rubric, live) VALUES ({placeholders(12)})",
                 [
                     *(comparison_id, verdict.value, rater, storable(told.comment), told.duration_ms, now_utc()),
-                    *(not earlier, standing, kind.value, told.strength.value if told.strength else ""),
+                    *(not (earlier or is_known), standing, kind.value, told.strength.value if told.strength else ""),
                     *(json.dumps(dict(told.rubric)), told.live),
                 ],
             )
@@ -189,16 +192,17 @@ class Comparisons:
         sql = "SELECT * FROM ratings WHERE comparison_id = ? ORDER BY id"
         return [_rating(row) for row in self._store.read().execute(sql, [comparison_id])]
 
-    def is_counted_already(self, comparison_id: int, rater: str) -> bool:
-        """Whether a vote of this rater counts that is on the same two answers, which the models gave again."""
+    def on_same_answers(self, comparison_id: int, rater: str) -> builtins.list[bool]:
+        """This rater's votes on other comparisons of the same two answers, which the models gave again: what counts."""
         same = "d.a_model = c.{0}_model AND d.a_text = c.{0}_text AND d.b_model = c.{1}_model AND d.b_text = c.{1}_text"
         sql = (
-            "SELECT 1 FROM comparisons c JOIN ratings r ON r.rater = :rater AND NOT r.undone AND r.blind "
-            "AND r.verdict <> 'skip' AND r.comparison_id <> c.id JOIN comparisons d ON d.id = r.comparison_id "
+            "SELECT NOT r.undone AND r.blind AND r.verdict <> 'skip' AS counts FROM comparisons c JOIN ratings r "
+            "ON r.rater = :rater AND r.comparison_id <> c.id JOIN comparisons d ON d.id = r.comparison_id "
             "AND d.repeat_of IS NULL AND d.prompt = c.prompt "
-            f"AND ({same.format('a', 'b')} OR {same.format('b', 'a')}) WHERE c.id = :id LIMIT 1"
+            f"AND ({same.format('a', 'b')} OR {same.format('b', 'a')}) WHERE c.id = :id"
         )
-        return self._store.read().execute(sql, {"id": comparison_id, "rater": rater}).fetchone() is not None
+        found = self._store.read().execute(sql, {"id": comparison_id, "rater": rater})
+        return [bool(row["counts"]) for row in found]
 
     def raters(self) -> builtins.list[str]:
         """Every person with a standing vote."""
