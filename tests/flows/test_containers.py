@@ -184,7 +184,7 @@ def test_a_folder_of_kilns_records_is_one_row_per_file(bench: Bench, tmp_path: P
         (folder / "task_run.kiln").write_text(json.dumps(run, indent=2))
     (tmp_path / "project" / "project.kiln").write_text(json.dumps({"v": 1, "model_type": "project", "name": "p"}))
     report = exchange.import_file(bench, tmp_path / "project")
-    assert report.imported == 3 and report.notes == ("left out 1 Kiln records of the type project",)
+    assert report.imported == 3 and report.notes == ("left out 1 record of Kiln's type project",)
     assert stored(bench)[1].source.file.endswith("runs/1/task_run.kiln")
 
 

@@ -212,7 +212,7 @@ def test_texts_of_many_are_written_anew_in_pieces_between_which_others_write(
     before = [curate.get(bench, i).content for i in ids]
     locked: list[object] = []
     with monkeypatch.context() as patch:
-        patch.setattr("workbench.store.bulk.time.sleep", lambda _: locked.append(bench.store._local.depth))
+        patch.setattr(bench.store, "give_way", lambda: locked.append(bench.store._local.depth))
         if gesture == "swap":
             curate.swap(bench, ids)
             wanted = [swapped(content) for content in before]
@@ -243,11 +243,11 @@ def test_one_of_many_that_cannot_be_written_anew_stops_all_before_the_first(benc
 def test_one_that_somebody_changes_on_the_way_is_passed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = add(bench, *map(pair, range(4)))
 
-    def lock(_: float) -> None:
+    def lock() -> None:
         bench.store.examples.change(ids[3:], Action.SPLIT, rater="bob", split=Split.TEST)
 
     with monkeypatch.context() as patch:
-        patch.setattr("workbench.store.bulk.time.sleep", lock)
+        patch.setattr(bench.store, "give_way", lock)
         curate.swap(bench, ids)
     assert [curate.get(bench, i).content == pair(number) for number, i in enumerate(ids)] == [False] * 3 + [True]
 
@@ -310,6 +310,6 @@ def test_a_large_gesture_is_taken_back_without_keeping_others_waiting(
     monkeypatch.setattr(decisions, "next_count", lambda count, seconds: 2)
     curate.accept(bench, add(bench, *map(demo, range(5))))
     held: list[object] = []
-    monkeypatch.setattr(decisions.time, "sleep", lambda _: held.append(bench.store._local.depth))
+    monkeypatch.setattr(bench.store, "give_way", lambda: held.append(bench.store._local.depth))
     assert curate.undo(bench) is not None and held == [0, 0]
     assert curate.redo(bench) is not None and held == [0, 0, 0, 0]

@@ -106,7 +106,7 @@ def test_a_repaired_output_of_kiln_is_better_than_what_was_repaired(bench: Bench
 
 def test_votes_become_pairs_and_a_tie_is_left_out_and_said(bench: Bench) -> None:
     report = exchange.import_file(bench, FOLDER / "fastchat.jsonl", dataset="d")
-    assert report.notes == ("left out 1 ties",)
+    assert report.notes == ("left out 1 tie",)
     pair, *bad, battle = bench.store.examples.list(Query(), dataset="d")
     assert texts(pair.content.chosen) == ["Fewer punctures, more mess."] and pair.source.models == ("m1", "m2")
     assert [example.content.label for example in bad] == [False, False]

@@ -29,7 +29,7 @@ def command(app: WorkbenchApp, name: str) -> Callable[[], object]:
 async def test_a_backup_is_written_from_the_palette(bench: Bench, tmp_path: Path) -> None:
     add_rows(bench, 2)
     app = app_at(bench, "chat")
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(160, 24)) as pilot:
         await until(pilot, lambda: app._bench is not None)
         command(app, "Back up the workspace")()
         await until(pilot, lambda: isinstance(app.screen, TextDialog) and app.screen.query(Input))
