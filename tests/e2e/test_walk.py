@@ -68,8 +68,15 @@ def _chat(tmux: Tmux, bench: Bench) -> None:
 
     for number, question in enumerate(QUESTIONS, start=1):
         tmux.text(question)
-        tmux.keys("Enter")
-        _until(lambda number=number: answers() == number, f"answer {number}", tmux)
+
+        def answered(number: int = number, question: str = question) -> bool:
+            # Enter is not taken while the screen still shows the answer before as coming: the text stays below.
+            if question in "\n".join(tmux.screen().splitlines()[-5:]):
+                tmux.keys("Enter")
+                time.sleep(0.5)
+            return answers() == number
+
+        _until(answered, f"answer {number}", tmux)
     _gesture(tmux, bench, SourceKind.CHAT_EDIT, "Escape", "e", then="We sell pans.")
     before = answers()
     tmux.keys("C-r")
