@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -116,7 +117,8 @@ def _bindings() -> Iterator[tuple[str, str, str, str]]:
 
     sources = [("everywhere", WorkbenchApp), *((pane.title, pane.load()) for pane in PANES)]
     for where, source in sources:
-        for binding in source.BINDINGS:
+        ours = [kind for kind in source.__mro__ if kind.__module__.startswith("workbench.")]
+        for binding in chain.from_iterable(kind.__dict__.get("BINDINGS", []) for kind in ours):
             if isinstance(binding, Binding) and binding.id and (binding.tooltip or binding.description):
                 shown = " ".join(f"`{key_sign(key.strip())}`" for key in binding.key.split(","))
                 yield where, shown.replace("|", "\\|"), binding.id, binding.tooltip or binding.description
