@@ -262,6 +262,18 @@ def test_a_trainer_that_died_alone_is_lost_and_stays_so(make: Callable[..., RunD
     assert status(directory).state is RunState.LOST
 
 
+def test_a_trainer_that_outlives_its_runner_gets_no_rival(make: Callable[..., RunDirectory]) -> None:
+    directory = make("a")
+    own = ProcessIdentity.own()
+    for state in (RunState.STARTING, RunState.RUNNING):
+        directory.write_status(RunStatus(state, 3, pid=own.pid, process_started=own.started))
+        directory.write_runner_note(RunnerNote(interrupted=True))
+        assert not recover(directory)
+        assert status(directory).state is state
+    directory.write_status(RunStatus(RunState.RUNNING, 3, pid=2**22 + 1, process_started=own.started))
+    assert recover(directory) and status(directory).state is RunState.QUEUED
+
+
 def test_what_was_stopped_with_its_runner_is_taken_up_by_the_next(
     runs: Path, make: Callable[..., RunDirectory]
 ) -> None:

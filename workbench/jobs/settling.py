@@ -83,9 +83,10 @@ def recover(directory: RunDirectory) -> bool:
     """Queue a run again that ended with its machine, or with a runner that was told to end; True when that was done.
 
     Not one that a person asked to stop, nor one that went down twice at the same checkpoint: that would go on for ever.
+    Nor one whose trainer is at work, which outlives its runner: it would get a rival.
     """
     status, note = directory.status(), directory.runner_note()
-    if status is None or directory.requested() or directory.heartbeat_elsewhere():
+    if status is None or directory.requested() or directory.heartbeat_elsewhere() or is_at_work(directory):
         return False
     rebooted = status.state.is_active and process_start.is_of_another_boot(status.process_started or 0.0)
     stopped = note.interrupted and status.state in {RunState.STOPPED, RunState.LOST}
