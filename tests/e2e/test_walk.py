@@ -69,11 +69,9 @@ def _chat(tmux: Tmux, bench: Bench) -> None:
     for number, question in enumerate(QUESTIONS, start=1):
         tmux.text(question)
 
-        def answered(number: int = number, question: str = question) -> bool:
-            # Enter is not taken while the screen still shows the answer before as coming: the text stays below.
-            if question in "\n".join(tmux.screen().splitlines()[-5:]):
-                tmux.keys("Enter")
-                time.sleep(0.5)
+        tmux.keys("Enter")  # what is sent before the screen knows that the answer is over waits, and is sent then
+
+        def answered(number: int = number) -> bool:
             return answers() == number
 
         _until(answered, f"answer {number}", tmux)

@@ -18,6 +18,8 @@ from textual.events import Event, Key, Paste
 from textual.screen import Screen
 
 PATIENCE_S = 0.5
+CHANCES = 2
+"""A key that makes no step in so many looks ``PATIENCE_S`` apart is given up; on a busy machine each makes some."""
 SETTLE_S = 0.01
 
 
@@ -28,6 +30,7 @@ class OrderedKeysApp(App[int]):
         self._typed: deque[Key | Paste] = deque()
         self._turn = 0
         self._since: float | None = None
+        self._steps = 0
         super().__init__(ansi_color=ansi_color)
 
     async def on_event(self, event: Event) -> None:
@@ -39,7 +42,7 @@ class OrderedKeysApp(App[int]):
         if self._since is None:
             await self._take()
         else:  # should the one before never be done, as when its widget went away, this gives up on it
-            self.set_timer(PATIENCE_S, partial(self._give_up, self._turn))
+            self._look_again(self._turn, CHANCES, self._steps)
 
     async def _take(self) -> None:
         if not self._typed:
@@ -56,6 +59,7 @@ class OrderedKeysApp(App[int]):
     def _follow(self, nodes: Sequence[DOMNode], turn: int, screen: Screen[Any]) -> None:
         if turn != self._turn:
             return
+        self._steps += 1
         for position, node in enumerate(nodes):
             if node.call_later(partial(self._follow, nodes[position + 1 :], turn, screen)):
                 return
@@ -73,7 +77,16 @@ class OrderedKeysApp(App[int]):
         if self._typed:
             self.call_later(self._take)
 
-    def _give_up(self, turn: int) -> None:
-        if turn == self._turn and self._since is not None and self._typed:
+    def _look_again(self, turn: int, chances: int, steps: int) -> None:
+        self.set_timer(PATIENCE_S, partial(self._give_up, turn, chances - 1, steps))
+
+    def _give_up(self, turn: int, chances: int, steps: int) -> None:
+        if turn != self._turn or self._since is None or not self._typed:
+            return
+        if self._steps != steps:  # slow, but on its way
+            self._look_again(turn, CHANCES, self._steps)
+        elif chances:
+            self._look_again(turn, chances, steps)
+        else:
             self._since = None
             self.call_later(self._take)

@@ -30,6 +30,7 @@ from workbench.tui.screens.chat_menu import ChatMenu
 from workbench.tui.screens.chat_setup import ChatSetup
 from workbench.tui.screens.chat_stream import AnswerOver, EngineSpoke, LiveAnswer
 from workbench.tui.screens.chat_talk import ChatTalk
+from workbench.tui.screens.chat_waiting import LINE_ID, ChatWaiting
 from workbench.tui.widgets.composer import Composer
 from workbench.tui.widgets.rows import RowTable
 from workbench.tui.widgets.transcript import Entry, Transcript
@@ -55,7 +56,7 @@ class ChatPane(Pane):
         self.default_model = ""
         self.talk, self.drafts, self.list = ChatTalk(self), ChatDrafts(self), ChatList(self)
         self._gestures, self.asks, self._menu = ChatGestures(self), ChatSetup(self), ChatMenu(self)
-        self.history, self.batches = ChatHistory(self), ChatBatches(self)
+        self.history, self.batches, self.waiting = ChatHistory(self), ChatBatches(self), ChatWaiting(self)
 
     def compose(self) -> ComposeResult:
         """Sessions, transcript over composer, facts."""
@@ -63,6 +64,7 @@ class ChatPane(Pane):
         with Vertical(id="chat-centre"):
             yield Static("opening the workspace…", id="chat-headline", markup=False)
             yield Transcript(id="chat-transcript", folds=True, empty="Nothing said yet. Write below, Enter sends.")
+            yield Static(id=LINE_ID, markup=False)
             yield Composer(placeholder="Type a message (Enter sends, Ctrl+J new line, Esc reads)")
         with VerticalScroll(id="chat-facts", can_focus=False):
             yield Static(id="chat-facts-text", markup=False)
@@ -157,8 +159,15 @@ class ChatPane(Pane):
 
         self.run_flow(lambda: self.bench.store.chats.tree(chat_id), show, group="chat", exclusive=True)
 
+    def _is_behind(self, tree: ChatTree) -> bool:
+        """True for a tree that was read before the question whose answer is on its way was stored."""
+        live = self.live.get(tree.chat.id)
+        return live is not None and live.parent_id is not None and live.parent_id not in tree.messages
+
     def show_tree(self, tree: ChatTree, *, cursor: int | None = None) -> None:
         """Show the branch where the person stood, and below it what is on its way or went wrong."""
+        if self._is_behind(tree):
+            return
         other = not self.shows(tree.chat.id)
         self.chat, self.chat_tree, self.setup = tree.chat, tree, Setup.of(tree.chat)
         live = self.talk.here
@@ -169,6 +178,7 @@ class ChatPane(Pane):
         self.transcript.set_entries(entries, cursor=cursor)
         if live is not None:
             self.transcript.begin(self.talk.entry_of(live))
+        self.waiting.show()
         if other:
             self.drafts.restore()
             self.sessions.cursor = self.sessions.index_of(tree.chat.id) or 0
@@ -182,8 +192,9 @@ class ChatPane(Pane):
         self._refresh_facts()
 
     def on_resize(self) -> None:
-        """The headline is cut to the width."""
+        """The headline and what waits are cut to the width."""
         self.refresh_headline()
+        self.waiting.show()
 
     @on(Transcript.Moved)
     def _refresh_facts(self) -> None:
@@ -235,8 +246,10 @@ class ChatPane(Pane):
     # --- keys --------------------------------------------------------------------------------------------------
 
     def action_leave_or_stop(self) -> None:
-        """Escape: stop what streams, else switch between writing and reading."""
-        if self.can_stop():
+        """Escape: take back what waits, else stop what streams, else switch between writing and reading."""
+        if self.waiting.take_back():
+            pass
+        elif self.can_stop():
             self.stop()
         elif self.transcript.has_focus:
             self.composer.focus()
@@ -261,6 +274,7 @@ class ChatPane(Pane):
         self.chat = self.chat_tree = self.trouble = None
         self.marks = {}
         self.transcript.set_entries([])
+        self.waiting.show()
         self.drafts.restore()
         self.refresh_headline()
         if self.workbench.front is self:  # the workspace may open when another pane already has the keys

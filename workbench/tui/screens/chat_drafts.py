@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
+
+from workbench.tui.screens.chat_waiting import draft_key, joined, waiting_key
 
 if TYPE_CHECKING:
     from workbench.tui.screens.chat import ChatPane
@@ -51,7 +52,7 @@ class ChatDrafts:
     @property
     def key(self) -> str:
         """Where the draft of the shown chat is kept."""
-        return f"chat:{self._pane.chat.id}" if self._pane.chat else "chat:new"
+        return draft_key(self._pane.chat.id if self._pane.chat else None)
 
     def save(self) -> None:
         """Keep the composer's text, if it is not what was kept last."""
@@ -61,28 +62,47 @@ class ChatDrafts:
             self._pane.decide(self._keeping(text))
 
     def _keeping(self, text: str) -> Callable[[], object]:
-        drafts = self._pane.bench.store.drafts
-        return partial(drafts.save, self.key, text) if text else partial(drafts.delete, self.key)
+        key, chat, waiting, store = self.key, self._pane.chat, self._pane.waiting, self._pane.bench.store
+
+        def keep() -> None:
+            with store.write():
+                if chat is not None and not waiting.has(chat.id):  # what waited is in the text, or was sent
+                    store.drafts.delete(waiting_key(chat.id))
+                store.drafts.save(key, text) if text else store.drafts.delete(key)
+
+        return keep
 
     def sent(self) -> None:
         """The text was sent: its draft goes with the message."""
         self._saved = ""
 
+    def took_back(self) -> None:
+        """What waited in the shown chat stands in the composer again: it is that chat's draft at once."""
+        self._saved = self._pane.composer.text
+        self._pane.decide(self._keeping(self._saved))
+
     def restore(self) -> None:
-        """Show the draft of the shown chat."""
-        key, composer = self.key, self._pane.composer
-        self._pane.history.forget()
+        """Show the draft of the shown chat, behind what waited there when the bench died."""
+        key, composer, pane = self.key, self._pane.composer, self._pane
+        chat_id = pane.chat.id if pane.chat else None
+        left_behind = chat_id is not None and not pane.waiting.has(chat_id)
+        pane.history.forget()
         if self._was_shown:  # before that, it is what was typed while the workspace opened
             composer.load_text("")
         self._was_shown, self._saved = True, ""
+
+        def read() -> str:
+            kept = pane.bench.store.drafts
+            return joined(kept.get(waiting_key(chat_id)) if left_behind and chat_id else "", kept.get(key))
 
         def restored(text: str) -> None:
             if key == self.key:
                 composer.restore(text)
                 self._saved = text
 
-        self._pane.run_flow(lambda: self._pane.bench.store.drafts.get(key), restored, group="draft", exclusive=True)
+        pane.run_flow(read, restored, group="draft", exclusive=True)
 
     def closing(self) -> Sequence[Callable[[], object]]:
         """Before the bench closes."""
-        return [self._keeping(self._pane.composer.text)]
+        text = self._pane.composer.text
+        return [self._keeping(text)] if text != self._saved else []

@@ -15,7 +15,7 @@ _STOPS = {
     StopReason.LENGTH: "cut at max tokens",
     StopReason.CANCELLED: "stopped",
     StopReason.ERROR: "engine died",
-    StopReason.LOST: "bench died",
+    StopReason.LOST: "cut off: workbench ended",
 }
 
 

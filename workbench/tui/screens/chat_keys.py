@@ -10,7 +10,7 @@ KEYS = [
         "leave_or_stop",
         "Read/Stop",
         id="chat.stop",
-        tooltip="Stop the answer; else to and from the transcript",
+        tooltip="Take back what waits; else stop the answer; else to and from the transcript",
     ),
     Binding("e", "gesture('edit')", "Edit", id="chat.edit", tooltip="Edit; the original stays, a pair is made"),
     Binding("c", "gesture('go_on')", "Continue", id="chat.go_on", tooltip="The model goes on where this answer ends"),

@@ -9,15 +9,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from workbench.domain.chats import ChatTree, Message
+from workbench.domain.chats import Chat, ChatTree, Message
 from workbench.domain.serving import EngineState, EngineStatus
 from workbench.flows import chat as flow
 from workbench.tui.messages import ChatsChanged, EngineReported
-from workbench.tui.screens.chat_entries import entries_of
+from workbench.tui.screens.chat_entries import Setup, entries_of
 from workbench.tui.screens.chat_stream import AnswerOver, EngineSpoke, LiveAnswer, failure_text, status_text
+from workbench.tui.screens.chat_waiting import draft_key, joined, waiting_key
 from workbench.tui.widgets.transcript import Entry
 
 if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
     from workbench.tui.screens.chat import ChatPane
 
 STOP_WAIT_S = 2.0
@@ -32,42 +34,75 @@ class ChatTalk:
     def __init__(self, pane: ChatPane) -> None:
         self._pane = pane
         self.live: dict[int, LiveAnswer] = {}
+        self._saying: set[int | None] = set()
+        self._is_closing = False
         self._engine: EngineStatus | None = None
 
     # --- asking ------------------------------------------------------------------------------------------------
 
     def send(self, text: str) -> None:
-        """Say ``text`` in the chat that is shown, or in a new one, and ask for an answer."""
+        """Say ``text`` in the chat that is shown, or in a new one, and ask for an answer: now, or after this one."""
         pane = self._pane
-        if pane.setup is None or (pane.chat is not None and pane.chat.id in self.live):
+        if pane.setup is None:
             pane.composer.restore(text)
-            pane.notice(_ON_ITS_WAY if pane.setup else "the workspace is opening")
+            pane.notice("the workspace is opening; your message stays below")
             return
-        chat, setup, bench, key = pane.chat, pane.setup, pane.bench, pane.drafts.key
-        pane.drafts.sent()
-        pane.trouble = None
+        chat_id = self._shown_id
+        if chat_id in self._saying or (chat_id is not None and chat_id in self.live):
+            pane.waiting.add(chat_id, text)
+        else:
+            pane.drafts.sent()
+            pane.notice("")  # what was said before is about something else
+            self._say(chat_id, text, draft=draft_key(chat_id), setup=pane.setup)
+
+    def _say(
+        self,
+        chat_id: int | None,
+        text: str,
+        *,
+        draft: str,
+        setup: Setup | None,
+        parent_id: int | flow.Parent = flow.Parent.TIP,
+    ) -> None:
+        """Store ``text`` in a chat (None: a new one with ``setup``) in the place of its ``draft``, and ask.
+
+        What cannot be stored stands in the composer again, or stays that draft when another chat is shown.
+        """
+        pane, bench = self._pane, self._pane.bench
+        self._saying.add(chat_id)
+        if self._shown_id == chat_id:
+            pane.trouble = None
 
         def say() -> tuple[ChatTree, Message]:
-            target = chat or flow.new_chat(bench, model=setup.model, system=setup.system, sampling=setup.sampling)
-            message = flow.say(bench, target.id, text)
-            bench.store.drafts.delete(key)
-            return bench.store.chats.tree(target.id), message
+            with bench.store.write():
+                stands_in = _new_chat(bench, setup).id if chat_id is None else chat_id
+                message = flow.say(bench, stands_in, text, parent_id=parent_id)
+                bench.store.drafts.delete(draft)
+            return bench.store.chats.tree(stands_in), message
 
         def said(result: tuple[ChatTree, Message]) -> None:
             tree, message = result
-            if pane.chat is chat or pane.shows(tree.chat.id):
+            self._saying.discard(chat_id)
+            if chat_id is None:
+                pane.waiting.began(tree.chat.id)
+            if self._shown_id in {chat_id, tree.chat.id}:
                 pane.chat = tree.chat
                 pane.show_tree(tree)
-            self.ask(tree.chat.id, message.id, setup.model)
+            self.ask(tree.chat.id, message.id, setup.model if setup else tree.chat.model)
             pane.list.reload()
             pane.tell(ChatsChanged(tree.chat.id))
 
         def failed(error: BaseException) -> None:
-            if key == pane.drafts.key:  # else the text is still that chat's draft
-                pane.composer.restore(text)
+            self._saying.discard(chat_id)
+            if self._shown_id == chat_id:
+                pane.composer.restore(joined(text, pane.waiting.take(chat_id)))
             pane.workbench.report(error)
 
         pane.run_flow(say, said, group="send", failed=failed)
+
+    @property
+    def _shown_id(self) -> int | None:
+        return self._pane.chat.id if self._pane.chat else None
 
     def ask_below(self, question: Message) -> None:
         """Ask for an answer to a question that was stored a moment ago."""
@@ -151,9 +186,22 @@ class ChatTalk:
             pane.notice(live.notice, "warning")
         elif live.done > 1:
             pane.notice(f"{live.done} answers: ← → walk them, r ranks them")
-        if pane.shows(live.chat_id):
+        if not self._sent_what_waited(live, event) and pane.shows(live.chat_id):
             pane.reload(cursor=event.message.id if event.message else None)
         pane.list.reload()
+
+    def _sent_what_waited(self, live: LiveAnswer, event: AnswerOver) -> bool:
+        """Say what waited for this answer below it; after one that failed it goes back to where it was written."""
+        pane, answer = self._pane, event.message
+        if self._is_closing or not pane.waiting.has(live.chat_id):
+            return False
+        if event.error is not None or answer is None or not answer.content:
+            pane.waiting.give_up(live.chat_id)
+            return False
+        setup = pane.setup if pane.shows(live.chat_id) else None
+        text = pane.waiting.take(live.chat_id)
+        self._say(live.chat_id, text, draft=waiting_key(live.chat_id), setup=setup, parent_id=answer.id)
+        return True
 
     def tick(self) -> None:
         """Say in the heading how far the answer is."""
@@ -186,7 +234,14 @@ class ChatTalk:
 
     def closing(self) -> Sequence[Callable[[], object]]:
         """Stop every answer, and give each a moment to be stored."""
+        self._is_closing = True
         lives = list(self.live.values())
         for live in lives:
             live.cancelled.set()
         return [partial(live.over.wait, STOP_WAIT_S) for live in lives]
+
+
+def _new_chat(bench: Bench, setup: Setup | None) -> Chat:
+    if setup is None:
+        return flow.new_chat(bench)
+    return flow.new_chat(bench, model=setup.model, system=setup.system, sampling=setup.sampling)

@@ -1,0 +1,122 @@
+"""Enter while an answer is still coming: the message waits in sight, is sent behind that answer, and is never lost."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from chatting import ask, chat_pane
+from showing import said, showing, text_of, until, until_text
+from textual.pilot import Pilot
+
+from fakes import FakeEngine
+from workbench.tui.app import WorkbenchApp
+from workbench.tui.widgets.composer import Composer
+
+if TYPE_CHECKING:
+    from workbench.flows.bench import Bench
+
+
+def spoken(bench: Bench, chat_id: int = 1) -> list[str]:
+    """What was said in a chat, on the branch where the person stands."""
+    return [message.content for message in bench.store.chats.tree(chat_id).path()]
+
+
+async def hold_answer_to(pilot: Pilot[int], app: WorkbenchApp, engine: FakeEngine, question: str) -> None:
+    """Ask; the answer stops before its first word."""
+    engine.hold()
+    app.query_one(Composer).load_text(question)
+    await pilot.press("enter")
+    await until(pilot, engine.waiting.is_set)
+    await until(pilot, lambda: chat_pane(app).can_stop())
+
+
+async def send(pilot: Pilot[int], app: WorkbenchApp, text: str) -> None:
+    """Type it over what stands in the composer, and press Enter."""
+    app.query_one(Composer).load_text(text)
+    await pilot.press("enter")
+
+
+async def test_a_message_sent_too_early_waits_in_sight_and_is_answered_next(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("first answer", "second answer")
+    async with showing(bench, size=(80, 24)) as (app, pilot):
+        await hold_answer_to(pilot, app, engine, "one")
+        await send(pilot, app, "two")
+        await send(pilot, app, "and three")
+        await until_text(pilot, "⏎ two and three  sent after this answer · Esc takes it back")
+        assert app.query_one(Composer).text == "" and "Esc" in said(app)
+        app.query_one(Composer).load_text("being written")
+        engine.release()
+        await until(pilot, lambda: len(spoken(bench)) == 4 and not chat_pane(app).live)
+        assert spoken(bench) == ["one", "first answer", "two\n\nand three", "second answer"]
+        await until(pilot, lambda: "sent after" not in text_of(app))
+        assert app.query_one(Composer).text == "being written"
+
+
+async def test_a_second_enter_before_the_new_chat_is_stored_makes_no_second_chat(
+    bench: Bench, engine: FakeEngine
+) -> None:
+    async with showing(bench) as (app, pilot):
+        await pilot.press("a", "enter", "b", "enter")
+        await until(pilot, lambda: bool(bench.store.chats.list()) and len(spoken(bench)) == 4)
+        assert len(bench.store.chats.list()) == 1 and spoken(bench)[::2] == ["a", "b"]
+        await until(pilot, lambda: not chat_pane(app).live and len(chat_pane(app).transcript.entries) == 4)
+
+
+async def test_escape_takes_what_waits_back_and_only_then_stops_the_answer(bench: Bench, engine: FakeEngine) -> None:
+    async with showing(bench) as (app, pilot):
+        await hold_answer_to(pilot, app, engine, "one")
+        await send(pilot, app, "two")
+        await pilot.press("x", "escape")
+        await until(pilot, lambda: app.query_one(Composer).text == "two\nx")
+        assert chat_pane(app).can_stop() and "sent after" not in text_of(app)
+        await until(pilot, lambda: bench.store.drafts.get("chat:1") == "two\nx")
+        assert bench.store.drafts.get("waiting:1") == ""
+        await pilot.press("escape")
+        await until(pilot, lambda: not chat_pane(app).live)
+        assert app.query_one(Composer).text == "two\nx" and "two" not in spoken(bench)
+
+
+async def test_what_waits_outlives_the_bench_as_a_draft(bench: Bench, engine: FakeEngine) -> None:
+    async with showing(bench) as (app, pilot):
+        await hold_answer_to(pilot, app, engine, "one")
+        await send(pilot, app, "two")
+        await until(pilot, lambda: bench.store.drafts.get("waiting:1") == "two")
+        app.query_one(Composer).load_text("three")
+        await until(pilot, lambda: bench.store.drafts.get("chat:1") == "three")
+    async with showing(bench) as (app, pilot):
+        await until(pilot, lambda: app.query_one(Composer).text == "two\n\nthree")
+        await pilot.press("exclamation_mark")
+        await until(pilot, lambda: bench.store.drafts.get("chat:1") == "two\n\nthree!")
+        assert bench.store.drafts.get("waiting:1") == "" and "two" not in spoken(bench)
+        engine.release()  # the thread of the bench that is gone
+
+
+async def test_after_an_answer_that_failed_what_waited_is_not_sent(bench: Bench, engine: FakeEngine) -> None:
+    async with showing(bench) as (app, pilot):
+        engine.die_after(0)
+        await hold_answer_to(pilot, app, engine, "one")
+        await send(pilot, app, "two")
+        engine.release()
+        await until(pilot, lambda: app.query_one(Composer).text == "two")
+        assert spoken(bench) == ["one"] and "sent after" not in text_of(app)
+
+
+async def test_what_waits_in_another_chat_is_sent_there_and_its_draft_stays(bench: Bench, engine: FakeEngine) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "elsewhere")
+        await pilot.press("ctrl+n")
+        await hold_answer_to(pilot, app, engine, "one")
+        await send(pilot, app, "two")
+        app.query_one(Composer).load_text("a draft")
+        chat_pane(app).open_chat(1)
+        await until(pilot, lambda: chat_pane(app).shows(1) and app.query_one(Composer).text == "")
+        assert "sent after" not in text_of(app)
+        engine.release()
+        await until(pilot, lambda: len(spoken(bench, 2)) == 4 and not chat_pane(app).live)
+        assert spoken(bench, 2)[2] == "two" and len(spoken(bench, 1)) == 2
+        chat_pane(app).open_chat(2)
+        await until(pilot, lambda: app.query_one(Composer).text == "a draft")
