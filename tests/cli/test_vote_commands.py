@@ -11,7 +11,9 @@ import pytest
 
 from fakes import FakeEngine
 from workbench.cli.main import main
+from workbench.domain.comparisons import Verdict
 from workbench.domain.models import ModelKind
+from workbench.flows import compare
 from workbench.flows.bench import Bench
 from workbench.paths import Workspace
 
@@ -57,7 +59,7 @@ def test_votes_with_strength_and_marks_go_into_results_lists_data_and_battles(co
     assert {row["criterion"] for row in found["marks"]} == {"clear"}
     assert [vote["outcome"] for vote in command("votes", "list")[1]][1:] == ["both-bad", "tie"]
     assert command("votes", "collect", "--as", "labels")[1] == {
-        "dataset": "vote-labels", "made": 4, "known": 0, "none": 1, "as": "labels",
+        "dataset": "vote-labels", "made": 4, "known": 0, "none": 1, "waiting": 0, "as": "labels",
     }  # fmt: skip
     assert command("votes", "export", "--to", str(tmp_path / "b.json"))[1]["battles"] == 3
     assert len(json.loads((tmp_path / "b.json").read_text())) == 3
@@ -71,6 +73,27 @@ def test_what_lost_is_mended_from_a_script(command: Command, tmp_path: Path) -> 
     assert command("votes", "fix", str(first), "--text", "a better one")[0] == 0
     assert command("votes", "to-fix") == (0, [])
     assert command("votes", "fix", str(first), "--text", "again")[0] == 4
+
+
+def test_what_somebody_else_voted_on_stays_blind(command: Command, tmp_path: Path, workspace: Workspace) -> None:
+    first, second, _ = compared(command, tmp_path)
+    ann = Bench.open(workspace, rater="ann")
+    for number in (first, second):
+        compare.rate(ann, number, Verdict.LEFT)
+    ann.close()
+    command("rate", str(second), "right")
+    mine, anns, hidden = sorted(command("votes", "list")[1], key=lambda row: (row["hidden"], row["rater"] == "ann"))
+    assert (mine["rater"], mine["comparison_id"], anns["comparison_id"]) == ("rater", second, second)
+    assert {key for key, value in hidden.items() if value} == {"comparison_id", "rater", "hidden"}
+    assert len(command("votes", "list", "pip", "tuned")[1]) == 2
+    assert command("votes", "to-fix")[1]["comparison_id"] == second
+    assert command("votes", "fix", str(first), "--text", "a better one")[0] == 5
+    written = command("votes", "export", "--to", str(tmp_path / "b.json"))[1]
+    assert (written["battles"], written["left_out"]) == (2, 1)
+    assert command("results")[1]["waiting_for_you"] == 1
+    assert command("votes", "reveal")[1] == {"revealed": 1}
+    assert [row["hidden"] for row in command("votes", "list")[1]] == [False] * 3
+    assert command("rate", str(first), "left")[1]["rating"]["blind"] is False
 
 
 def test_several_models_take_turns(command: Command, tmp_path: Path, engine: FakeEngine) -> None:

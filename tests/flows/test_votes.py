@@ -13,7 +13,7 @@ from workbench.domain.comparisons import RaterKind, Strength, Verdict, VoteDetai
 from workbench.domain.examples import Kind, SourceKind, Split, Status
 from workbench.domain.queries import parse_query
 from workbench.errors import DataError, NotFoundError, RefusedError
-from workbench.flows import chat, compare, curate, fixes, prompts, votes
+from workbench.flows import chat, compare, curate, fixes, prompts, unseen, votes
 from workbench.flows.bench import Bench
 from workbench.flows.gate import gate
 from workbench.formats import find
@@ -108,6 +108,7 @@ def test_the_majority_decides_and_a_draw_makes_no_row(bench: Bench) -> None:
             vote(bench, comparison, winner, rater=rater)
     vote(bench, second, "tuned", rater="judge:x", kind=RaterKind.JUDGE)
     assert votes.majority(bench) == {1: "a", 2: "tie"}
+    unseen.reveal(bench)
     assert votes.collect(bench, votes.Shape.PAIRS).none == 1
 
 
@@ -122,7 +123,7 @@ def test_without_votes_there_is_nothing_to_make_or_write(bench: Bench, tmp_path:
 
 def test_battles_have_what_fastchats_scripts_read(voted: Bench, tmp_path: Path) -> None:
     file = tmp_path / "sub" / "battles.json"
-    assert votes.export_battles(voted, file) == 4
+    assert votes.export_battles(voted, file) == votes.Written(file, 4, waiting=0)
     battles = json.loads(file.read_text())
     assert [b["winner"] for b in battles[2:]] == ["tie (bothbad)", "tie"]
     for battle, comparison_id in zip(battles, range(1, 5), strict=True):
@@ -140,6 +141,7 @@ def test_battles_are_the_votes_that_a_rate_may_rest_on(voted: Bench, tmp_path: P
     vote(voted, pair(voted, 1), "tuned")  # the same two answers, whose names are known by now
     vote(voted, pair(voted, 2), "pip", rater="bob")
     vote(voted, pair(voted, 7, chosen="differing"), "pip")
+    voted.store.comparisons.rate(6, Verdict.SKIP, rater=voted.rater)
     told = [(battle["question_id"], battle["judge"]) for battle in votes.battles(voted)]
     assert told == [("1", "rater"), ("2", "rater"), ("3", "rater"), ("4", "rater"), ("6", "bob")]
 

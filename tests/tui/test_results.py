@@ -133,6 +133,23 @@ async def test_d_shows_the_votes_behind_a_standing_and_one_of_them_whole(voted: 
         await until_shown(pilot, "▶ pip against third")
 
 
+async def test_what_waits_for_a_vote_is_in_no_list(bench: Bench) -> None:
+    made = [pair(bench, number) for number in (1, 2)]
+    for one in made:
+        vote(bench, one, "pip", rater="ann")
+    app = app_at(bench, "results")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "2 votes on pairs that wait for you: side, length and time", "left chosen - of 0")
+        await pilot.press("d")
+        await until_shown(pilot, "2 votes on pairs that wait for you are left out: hidden until you vote")
+        await pilot.press("f")
+        await until_shown(pilot, "2 answers on pairs that wait for you are left out")
+        vote(bench, made[0], "pip", rater=bench.rater)
+        await pilot.press("d")
+        await until_shown(pilot, "2 votes on pip and tuned", "1 vote on pairs that wait for you is left out")
+        assert f"#{made[1].id} " not in screen_text(app)
+
+
 async def test_the_to_fix_list_opens_the_editor_and_a_better_answer_is_a_pair(voted: Bench) -> None:
     app = app_at(voted, "results")
     async with app.run_test(size=(100, 40)) as pilot:

@@ -98,6 +98,7 @@ def examples_list(session: Session, args: argparse.Namespace) -> None:
     """What a query or a view finds: by id, or in the order that is named or that of the view."""
     from workbench.domain.queries import parse_query
     from workbench.flows import run_scores
+    from workbench.flows.unseen import veiled
 
     order = _open_view(session, args) if args.view else "id"
     if args.order:
@@ -112,7 +113,7 @@ def examples_list(session: Session, args: argparse.Namespace) -> None:
         by_id = {example.id: example for example in examples.many(ids)}
         found = [by_id[example_id] for example_id in ids if example_id in by_id]
     scores = run_scores.newest(session.bench, [e.id for e in found], order=order)
-    rows = [example_row(e) | {"score": _score_row(scores.get(e.id))} for e in found]
+    rows = [example_row(veiled(session.bench, e)) | {"score": _score_row(scores.get(e.id))} for e in found]
     if session.out.as_json:
         session.out.table(rows, _COLUMNS)
         return
@@ -169,8 +170,9 @@ def _say_more(session: Session, args: argparse.Namespace, found: Sequence[Exampl
 def examples_show(session: Session, args: argparse.Namespace) -> None:
     """One example with all its turns, its source and its history."""
     from workbench.flows import curate
+    from workbench.flows.unseen import veiled
 
-    example = curate.get(session.bench, args.id)
+    example = veiled(session.bench, curate.get(session.bench, args.id))
     history = [
         {"action": d.action.value, "rater": d.rater, "created_utc": d.created_utc, "undone": d.undone}
         for d in curate.history(session.bench, args.id)
@@ -182,7 +184,9 @@ def examples_show(session: Session, args: argparse.Namespace) -> None:
 
 
 def _decided(session: Session, said: str, ids: Sequence[int]) -> None:
-    rows = [example_row(session.bench.store.examples.get(i)) for i in ids]
+    from workbench.flows.unseen import veiled
+
+    rows = [example_row(veiled(session.bench, session.bench.store.examples.get(i))) for i in ids]
     session.out.data({"said": said, "examples": rows}, said)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.cli.parsing import add, add_group, positive
 from workbench.cli.session import Session, text_argument
+from workbench.domain.counting import counted
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
+    from workbench.domain.comparisons import Vote
     from workbench.flows.fixes import ToFix
 
 
@@ -29,6 +31,8 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--to", required=True, metavar="FILE")
     one = add(verbs, common, "to-fix", to_fix, "answers that lost a vote or were bad, until a better one is written")
     one.add_argument("--model", default="", metavar="M", help="only the answers of this model")
+    tells = "tell the names of pairs that others voted on before you do; your votes on them do not count then"
+    _add_models(add(verbs, common, "reveal", reveal, tells))
     one = add(verbs, common, "fix", fix, "write a better answer: a pair over the one that lost")
     one.add_argument("id", type=int, metavar="ID", help="of the comparison")
     one.add_argument("--text", default="-", metavar="T", help="the better answer; - is standard input")
@@ -46,14 +50,38 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 
 def list_votes(session: Session, args: argparse.Namespace) -> None:
-    """A line for each vote that counts."""
+    """A line for each vote that counts; of one on a pair that waits for this rater, only that it is there."""
     from workbench.domain.results import VoteFilter
-    from workbench.flows import compare, results
+    from workbench.flows import compare, results, unseen
 
     a, b = (compare.compared_model(session.bench, name) for name in (args.a, args.b))
-    found = results.votes_between(session.bench, a, b, VoteFilter(rater=args.by))
-    rows = [asdict(vote) | {"rubric": dict(vote.rubric), "side": vote.side} for vote in found]
-    session.out.table(rows, ["comparison_id", "a", "b", "outcome", "side", "rater", "strength", "duration_ms", "tags"])
+    shown, hidden = results.votes_between(session.bench, a, b, VoteFilter(rater=args.by))
+    told = [asdict(vote) | {"rubric": dict(vote.rubric), "side": vote.side, "hidden": False} for vote in shown]
+    if hidden and (a or b):  # which two models a pair is of would be told by its being in this list
+        session.out.say(unseen.left_out(len(hidden)))
+    else:
+        told += [_hidden_row(vote, as_json=session.out.as_json) for vote in hidden]
+    told.sort(key=lambda row: row["comparison_id"])
+    session.out.table(told, ["comparison_id", "a", "b", "outcome", "side", "rater", "strength", "duration_ms", "tags"])
+
+
+def _hidden_row(vote: Vote, *, as_json: bool) -> dict[str, Any]:
+    """Who voted on which pair, and that the rest is not told."""
+    from workbench.flows.unseen import HIDDEN
+
+    row = dict.fromkeys([field.name for field in fields(vote)] + ["side"])
+    known = {"comparison_id": vote.comparison_id, "rater": vote.rater, "hidden": True, "tags": list(vote.tags)}
+    return row | known | ({} if as_json else {"a": HIDDEN})
+
+
+def reveal(session: Session, args: argparse.Namespace) -> None:
+    """The names of all pairs that others voted on."""
+    from workbench.flows import compare, unseen
+
+    a, b = (compare.compared_model(session.bench, name) for name in (args.a, args.b))
+    count = unseen.reveal(session.bench, a, b)
+    text = f"the names of {counted(count, 'pairs')} are told to {session.bench.rater} now; votes on them do not count"
+    session.out.data({"revealed": count}, text if count else "no pair that others voted on waits for you")
 
 
 def collect(session: Session, args: argparse.Namespace) -> None:
@@ -69,8 +97,8 @@ def export(session: Session, args: argparse.Namespace) -> None:
     from workbench.flows import votes
 
     path = Path(args.to).expanduser()
-    count = votes.export_battles(session.bench, path)
-    session.out.data({"file": str(path), "battles": count}, f"{count:,} battles are in {path}")
+    made = votes.export_battles(session.bench, path)
+    session.out.data({"file": str(path), "battles": made.battles, "left_out": made.waiting}, made.said)
 
 
 def _fix_row(one: ToFix) -> dict[str, object]:
@@ -79,9 +107,11 @@ def _fix_row(one: ToFix) -> dict[str, object]:
 
 def to_fix(session: Session, args: argparse.Namespace) -> None:
     """The list, newest first."""
-    from workbench.flows import fixes
+    from workbench.flows import fixes, unseen
 
     rows = [_fix_row(one) for one in fixes.to_fix(session.bench, model=args.model)]
+    if waiting := fixes.waiting(session.bench, model=args.model):
+        session.out.say(unseen.left_out(waiting, "answers"))
     session.out.table(rows, ["comparison_id", "why", "model", "question", "text"])
 
 

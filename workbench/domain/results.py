@@ -181,8 +181,9 @@ def scores(votes: Iterable[Vote]) -> list[Score]:
     return [Score(*pair, n["a"], n["b"], n["tie"], n["both-bad"]) for pair, n in counts.items()]
 
 
-def checks(votes: Sequence[Vote], repeats: Share) -> Checks:
-    """The checks of these votes; see ``self_agreement`` for ``repeats``."""
+def checks(votes: Sequence[Vote], repeats: Share, *, every: Sequence[Vote] | None = None) -> Checks:
+    """The checks of these votes; see ``self_agreement`` for ``repeats``. Fast and live: how many of ``every`` one."""
+    every = votes if every is None else every
     decided = [vote for vote in votes if vote.side]
     uneven = [vote for vote in decided if vote.a_length != vote.b_length]
     times = {side: [v.duration_ms for v in decided if v.side == side and v.duration_ms] for side in ("left", "right")}
@@ -190,8 +191,8 @@ def checks(votes: Sequence[Vote], repeats: Share) -> Checks:
         left=Share(sum(vote.side == "left" for vote in decided), len(decided)),
         longer=Share(sum((v.outcome == "a") == (v.a_length > v.b_length) for v in uneven), len(uneven)),
         repeats=repeats,
-        fast=sum(map(is_fast, votes)),
-        live=sum(vote.live for vote in votes),
+        fast=sum(map(is_fast, every)),
+        live=sum(vote.live for vote in every),
         left_ms=round(median(times["left"])) if times["left"] else None,
         right_ms=round(median(times["right"])) if times["right"] else None,
     )

@@ -14,6 +14,7 @@ from workbench.domain.examples import Source, SourceKind, Status, preference
 from workbench.errors import NotFoundError, RefusedError
 from workbench.flows.chat import Gesture
 from workbench.flows.held_out import split_of
+from workbench.flows.unseen import HINT
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -37,8 +38,21 @@ class ToFix:
 def to_fix(bench: Bench, *, model: str = "") -> list[ToFix]:
     """What is to be mended, the newest first; only answers of ``model`` when it is given.
 
-    Of a pair that several people voted on, what the newest vote says holds.
+    Of a pair that several people voted on, what the newest vote says holds. What waits for a vote of this rater is
+    left out: see ``waiting``.
     """
+    unseen = bench.store.comparisons.unseen(bench.rater)
+    return [one for one in every(bench, model=model) if one.comparison_id not in unseen]
+
+
+def waiting(bench: Bench, *, model: str = "") -> int:
+    """How many entries are left out, because their pairs wait for a vote of this rater; not said of one model alone."""
+    unseen = bench.store.comparisons.unseen(bench.rater)
+    return 0 if model else len({one.comparison_id for one in every(bench)} & unseen)
+
+
+def every(bench: Bench, *, model: str = "") -> list[ToFix]:
+    """What is to be mended, also what this rater must not be told yet: whose answers they are, and which one lost."""
     mended = bench.store.comparisons.mended()
     newest = {vote.comparison_id: vote.outcome for vote in bench.store.comparisons.votes() if vote.repeat_of is None}
     found = []
@@ -67,6 +81,8 @@ def find(bench: Bench, comparison_id: int, *, model: str = "") -> ToFix:
         if one.comparison_id == comparison_id:
             return one
     bench.store.comparisons.get(comparison_id)
+    if comparison_id in bench.store.comparisons.unseen(bench.rater):
+        raise RefusedError(f"comparison {comparison_id} waits for your vote", hint=HINT)
     raise NotFoundError(
         f"comparison {comparison_id} is not on the to-fix list",
         hint="what lost a vote or was called bad is on it, until a better answer is written: workbench votes to-fix",

@@ -56,7 +56,7 @@ def _rows(bench: Bench, source: Path | str) -> Iterator[PromptRow]:
     if source == CHATS:
         return (PromptRow(prompt) for prompt in _from_chats(bench))
     if source == TO_FIX:
-        return (PromptRow(one.prompt) for one in fixes.to_fix(bench))
+        return (PromptRow(one.prompt) for one in fixes.every(bench))  # a prompt tells nothing of its answers
     return _from_dataset(bench, source)
 
 

@@ -33,6 +33,7 @@ from workbench.domain.results import (
     standing,
 )
 from workbench.domain.rounds import Choosing
+from workbench.flows import unseen
 from workbench.jobs.agreement import agreement
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Report:
     vote, ``prompts`` the prompts they answer. ``on_chosen`` are the standings on prompts that were chosen because the
     models differ on them; only the checks of the votes count these too. ``left_out`` is set when the pairs that still
     wait differ less than those that were voted on, as after voting on the most different ones first: how many wait.
+    ``unseen`` counts votes on pairs that wait for the person at the bench: ``checks`` of sides, length and time leave
+    them out, because beside who won they would tell on which side, or as which length, a model's answer stands.
     ``by_tag`` and ``matched`` (the share on answers of equal length) are by pair of models; ``tags`` and ``raters`` are
     those that can be chosen, whatever ``which`` chose.
     """
@@ -60,6 +63,7 @@ class Report:
     comparisons: int
     equal: int
     left_out: int
+    unseen: int
     prompts: int
     scores: tuple[Score, ...]
     on_chosen: dict[tuple[str, str], Score]
@@ -93,6 +97,7 @@ class Report:
             "comparisons": self.comparisons,
             "equal_answers": self.equal,
             "less_different_left_out": self.left_out,
+            "waiting_for_you": self.unseen,
             "prompts": self.prompts,
             "checks": {
                 "left_side": told.left.as_dict(),
@@ -136,17 +141,20 @@ def report(
     trials = of_random_prompts(every_trial)
     of_chosen = [vote for vote in every_trial if vote.chosen == Choosing.DIFFERING]
     found = _of(_with_all_pairs(scores(trials), of_chosen), a, b)
+    looked_at = _among(votes, a, b)
+    seen, hidden = unseen.told(bench, looked_at)
     return Report(
         which=which,
         votes=len(votes),
         comparisons=len(every_trial),
         left_out=_left_out(bench.store.comparisons.differences(), a, b),
+        unseen=len(hidden),
         equal=sum(not vote.rater for vote in trials),
         prompts=len({vote.prompt for vote in every_trial}),
         scores=tuple(found),
         on_chosen={(score.a, score.b): score for score in _of(scores(of_chosen), a, b)},
         ranking=tuple(ranking(trials, anchor=_anchor(bench, trials), seed=seed, resamples=resamples)),
-        checks=checks(_among(votes, a, b), self_agreement(v for v in every if which.takes(v))),
+        checks=checks(seen, self_agreement(v for v in every if which.takes(v)), every=looked_at),
         agreement=agreement_on(bench, which.tag) if with_agreement else None,
         marks=tuple(marks(of_random_prompts(votes))),
         by_tag={(score.a, score.b): by_tag(trials, score.a, score.b) for score in found},
@@ -162,9 +170,12 @@ def agreement_on(bench: Bench, tag: str = "") -> Agreement | None:
     return agreement(judged) if is_shared(judged) else None
 
 
-def votes_between(bench: Bench, a: str, b: str, which: VoteFilter | None = None) -> list[Vote]:
-    """The votes behind the standing of two models, oldest first."""
-    return _among(counted(bench.store.comparisons.votes(), which), a, b)
+def votes_between(bench: Bench, a: str, b: str, which: VoteFilter | None = None) -> tuple[list[Vote], list[Vote]]:
+    """The votes behind the standing of two models, oldest first; then those on pairs that wait for this rater.
+
+    Nothing of the second ones may be told but who voted on which pair.
+    """
+    return unseen.told(bench, _among(counted(bench.store.comparisons.votes(), which), a, b))
 
 
 def _of(found: Sequence[Score], a: str, b: str) -> list[Score]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from workbench.domain.agreement import Agreement, words
 from workbench.domain.comparisons import Score
+from workbench.domain.counting import counted
 from workbench.domain.foreign_text import cell
 from workbench.domain.results import Share
 from workbench.domain.statistics import e_value, verdict, votes_to_decide
@@ -43,6 +44,9 @@ def check_lines(report: Report) -> Iterator[str]:
         yield f"  self          {checks.repeats.hits}/{checks.repeats.total} said again of hidden repeats"
     if checks.left_ms is not None or checks.right_ms is not None:
         yield f"  time          median on screen: left {_seconds(checks.left_ms)}, right {_seconds(checks.right_ms)}"
+    if report.unseen:
+        yield f"  waiting       {counted(report.unseen, 'votes')} on pairs that wait for you: side, length and time"
+        yield "                leave them out, so that nothing tells whose answers they are"
     if checks.fast:
         yield f"  fast          {checks.fast} votes under 2 s (kept; w hides them)"
     if checks.live:

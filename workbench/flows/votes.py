@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.domain.chats import Role
-from workbench.domain.comparisons import Candidate, Comparison, RaterKind, Rating
+from workbench.domain.comparisons import Candidate, Comparison, RaterKind, Rating, Vote
+from workbench.domain.counting import counted as counted_of
 from workbench.domain.examples import (
     Content,
     NewExample,
@@ -29,7 +30,8 @@ from workbench.domain.examples import (
     preference,
 )
 from workbench.domain.results import counted, first_votes, of_comparisons, of_random_prompts
-from workbench.errors import DataError, NotFoundError
+from workbench.errors import DataError, NotFoundError, RefusedError
+from workbench.flows import unseen
 from workbench.flows.held_out import split_of
 
 if TYPE_CHECKING:
@@ -49,19 +51,24 @@ DATASETS = {Shape.PAIRS: "votes", Shape.LABELS: "vote-labels", Shape.EVALUATION:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What came of votes: rows that are new in the dataset, and those that it had already; ``none`` made no row."""
+    """What came of votes: rows that are new in the dataset, and those that it had already; ``none`` made no row.
+
+    ``waiting`` counts comparisons that are left out, because they wait for a vote of the rater who asks.
+    """
 
     dataset: str
     made: int
     known: int
     none: int
+    waiting: int = 0
 
     @property
     def said(self) -> str:
         """One sentence."""
         known = f", {self.known:,} were there already" if self.known else ""
         none = f"; {self.none:,} comparisons make none" if self.none else ""
-        return f"{self.made:,} row{'s' * (self.made != 1)} in {self.dataset}{known}{none}"
+        waiting = f"; {self.waiting:,} left out until you vote on them" if self.waiting else ""
+        return f"{self.made:,} row{'s' * (self.made != 1)} in {self.dataset}{known}{none}{waiting}"
 
 
 def collect(bench: Bench, shape: Shape, *, dataset: str = "") -> Collected:
@@ -69,11 +76,16 @@ def collect(bench: Bench, shape: Shape, *, dataset: str = "") -> Collected:
 
     ``pairs``: the winner over the loser. ``labels``: the winner good, the loser bad, two bad answers bad. An evaluation
     set holds the winners as references in the test split, where nothing is trained on. Ties make no row. One undo takes
-    all of them back. Raises ``NotFoundError`` while there are no votes.
+    all of them back. What waits for a vote of this rater is left out: a row tells whose answers they are. Raises
+    ``NotFoundError`` while there are no votes, ``RefusedError`` when all of them are left out.
     """
-    decided = majority(bench)
-    if not decided:
+    by_all = majority(bench)
+    if not by_all:
         raise NotFoundError("there are no votes yet", hint="workbench rate, or the Arena")
+    hidden = bench.store.comparisons.unseen(bench.rater)
+    decided = {key: outcome for key, outcome in by_all.items() if key not in hidden}
+    if not decided:
+        raise RefusedError("every pair that was voted on waits for your vote", hint=unseen.HINT)
     rows: list[NewExample] = []
     none = 0
     for comparison_id, outcome in decided.items():
@@ -82,7 +94,7 @@ def collect(bench: Bench, shape: Shape, *, dataset: str = "") -> Collected:
         none += not made
     name = dataset or DATASETS[shape]
     made_count, known = bench.store.examples.add_many(name, rows, rater=bench.rater, status=Status.ACCEPTED)
-    return Collected(name, made_count, known, none)
+    return Collected(name, made_count, known, none, len(by_all) - len(decided))
 
 
 def majority(bench: Bench) -> dict[int, str]:
@@ -122,19 +134,23 @@ def battles(bench: Bench) -> Iterator[dict[str, object]]:
     """Every vote of a person that a rate may rest on as one of FastChat's cleaned battles; its side a is the left one.
 
     What is made of them is a ranking: votes on prompts that were asked because the models differ there stay out, and a
-    person's further votes on the same two answers.
+    person's further votes on the same two answers. Votes on pairs that wait for this rater are left out.
     """
-    resting = of_random_prompts(first_votes(counted(bench.store.comparisons.votes())))
     raters: dict[int, set[str]] = {}
-    for vote in resting:
-        if vote.rater:
-            raters.setdefault(vote.comparison_id, set()).add(vote.rater)
+    for vote in unseen.told(bench, _resting(bench))[0]:
+        raters.setdefault(vote.comparison_id, set()).add(vote.rater)
     for comparison_id in sorted(raters):
         comparison = bench.store.comparisons.get(comparison_id)
         for rating in bench.store.comparisons.ratings(comparison_id):
             is_counted = not rating.undone and rating.blind and rating.kind is RaterKind.HUMAN
             if is_counted and rating.rater in raters[comparison_id] and rating.verdict.value in _WINNERS:
                 yield _battle(comparison, rating)
+
+
+def _resting(bench: Bench) -> list[Vote]:
+    """People's votes that a rate may rest on."""
+    resting = of_random_prompts(first_votes(counted(bench.store.comparisons.votes())))
+    return [vote for vote in resting if vote.rater]
 
 
 def _battle(comparison: Comparison, rating: Rating) -> dict[str, object]:
@@ -158,16 +174,34 @@ def _said(comparison: Comparison, candidate: Candidate) -> list[dict[str, object
     return [*(turn.as_dict() for turn in comparison.prompt), {"role": "assistant", "content": candidate.text}]
 
 
-def export_battles(bench: Bench, to: Path) -> int:
-    """Write all battles as the JSON array that FastChat's ``elo_analysis.py --clean-battle-file`` reads; how many.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Battles in a file. ``waiting`` counts votes that are left out: their pairs wait for a vote of who exports."""
 
+    file: Path
+    battles: int
+    waiting: int
+
+    @property
+    def said(self) -> str:
+        """One sentence."""
+        be, left = "is" if self.battles == 1 else "are", unseen.left_out(self.waiting)
+        return f"{counted_of(self.battles, 'battles')} {be} in {self.file}" + (f"; {left}" if left else "")
+
+
+def export_battles(bench: Bench, to: Path) -> Written:
+    """Write all battles as the JSON array that FastChat's ``elo_analysis.py --clean-battle-file`` reads.
+
+    Raises ``NotFoundError`` without votes, ``RefusedError`` when all of them are left out.
     Source: https://github.com/lm-sys/FastChat/blob/main/fastchat/serve/monitor/elo_analysis.py
     """
-    rows = list(battles(bench))
+    rows, waiting = list(battles(bench)), len(unseen.told(bench, _resting(bench))[1])
+    if not rows and waiting:
+        raise RefusedError("every pair that was voted on waits for your vote", hint=unseen.HINT)
     if not rows:
         raise NotFoundError("there are no votes to write", hint="workbench rate, or the Arena")
     to.parent.mkdir(parents=True, exist_ok=True)
     part = to.with_name(to.name + ".part")
     part.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
     part.replace(to)
-    return len(rows)
+    return Written(to, len(rows), waiting)

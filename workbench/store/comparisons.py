@@ -204,6 +204,26 @@ class Comparisons:
         found = self._store.read().execute(sql, {"id": comparison_id, "rater": rater})
         return [bool(row["counts"]) for row in found]
 
+    def unseen(self, rater: str, *, among: int | None = None) -> set[int]:
+        """The comparisons whose names this rater does not know: all with different answers, but those he voted on.
+
+        ``among`` looks at that one only.
+        """
+        sql = (
+            "SELECT c.id FROM comparisons c WHERE NOT c.identical AND c.repeat_of IS NULL AND NOT EXISTS "
+            "(SELECT 1 FROM ratings r WHERE r.comparison_id = c.id AND r.rater = :rater)"
+        ) + (" AND c.id = :among" if among is not None else "")
+        return {row["id"] for row in self._store.read().execute(sql, {"rater": rater, "among": among})}
+
+    def tell_names(self, comparison_ids: Sequence[int], rater: str) -> None:
+        """This rater knows the names of these from now on: a skip that is taken back at once, so that they wait on."""
+        with self._store.write() as db:
+            db.conn.executemany(
+                "INSERT INTO ratings (comparison_id, verdict, rater, comment, duration_ms, created_utc, blind, undone) "
+                "VALUES (?, ?, ?, '', 0, ?, 0, 1)",
+                [(number, Verdict.SKIP.value, rater, now_utc()) for number in comparison_ids],
+            )
+
     def raters(self) -> builtins.list[str]:
         """Every person with a standing vote."""
         sql = "SELECT DISTINCT rater FROM ratings WHERE NOT undone AND kind = ? ORDER BY rater"

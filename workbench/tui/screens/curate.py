@@ -22,7 +22,7 @@ from workbench.domain.decisions import Action, Newest, Undone
 from workbench.domain.examples import Example, ExampleRow, judged
 from workbench.domain.queries import View
 from workbench.errors import DataError, WorkbenchError
-from workbench.flows import check, run_scores
+from workbench.flows import check, run_scores, unseen
 from workbench.flows import curate as flow
 from workbench.tui.messages import ExamplesChanged, News
 from workbench.tui.pane import Pane
@@ -172,7 +172,7 @@ class CuratePane(Pane):
 
         def read() -> Seen:
             return Seen(
-                flow.get(bench, row_id),
+                unseen.veiled(bench, flow.get(bench, row_id)),
                 flow.history(bench, row_id),
                 check.of(bench, row_id),
                 run_scores.of_example(bench, row_id),

@@ -26,7 +26,7 @@ from workbench.domain.comparisons import Score, Vote
 from workbench.domain.counting import counted
 from workbench.domain.results import VoteFilter
 from workbench.domain.statistics import verdict, win_rate
-from workbench.flows import fixes, judging, votes
+from workbench.flows import fixes, judging, unseen, votes
 from workbench.flows import results as flow
 from workbench.tui.messages import ComparisonsChanged, ExamplesChanged, News
 from workbench.tui.pane import Pane
@@ -253,7 +253,11 @@ class ResultsPane(Pane):
         with self.telling():
             self._drill(score, await asyncio.to_thread(flow.votes_between, self.bench, score.a, score.b, self.which))
 
-    def _drill(self, score: Score, found: Sequence[Vote]) -> None:
+    def _drill(self, score: Score, every: tuple[Sequence[Vote], Sequence[Vote]]) -> None:
+        found, hidden = every
+        if hidden and not found:
+            self.notice(f"{unseen.left_out(len(hidden))}: {unseen.HIDDEN}")
+            return
         choices = [Choice(str(vote.comparison_id), *_vote_line(vote)) for vote in reversed(found)]
 
         def chosen(comparison_id: str | None) -> None:
@@ -261,7 +265,7 @@ class ResultsPane(Pane):
                 self.run_flow(partial(_whole, self.bench, int(comparison_id)), self._read_vote, group="vote")
 
         title = f"{counted(len(found), 'votes')} on {score.a} and {score.b}"
-        self.app.push_screen(ChooseDialog(title, choices), chosen)
+        self.app.push_screen(ChooseDialog(title, choices, text=unseen.left_out(len(hidden))), chosen)
 
     def _read_vote(self, told: str) -> None:
         self.app.push_screen(ReadingDialog("A comparison and its votes", safe(told)))
@@ -270,11 +274,12 @@ class ResultsPane(Pane):
         """The to-fix list; saving a better answer opens it again."""
         if self._shown is not None:
             with self.telling():
-                self._fix(await asyncio.to_thread(fixes.to_fix, self.bench))
+                self._fix(*await asyncio.to_thread(_to_fix, self.bench))
 
-    def _fix(self, found: Sequence[fixes.ToFix]) -> None:
+    def _fix(self, found: Sequence[fixes.ToFix], waiting: int) -> None:
+        left_out = unseen.left_out(waiting, "answers")
         if not found:
-            self.notice("nothing is to be fixed: no answer lost, or each has a better one")
+            self.notice(left_out or "nothing is to be fixed: no answer lost, or each has a better one")
             return
         by_id = {str(one.comparison_id): one for one in found}
         choices = [Choice(key, *_fix_line(one)) for key, one in by_id.items()]
@@ -289,7 +294,8 @@ class ResultsPane(Pane):
             if key is not None:
                 self.run_worker(write(key), group="fix", exit_on_error=False)
 
-        self.app.push_screen(ChooseDialog(f"{counted(len(found), 'answers')} to fix", choices), chosen)
+        title = f"{counted(len(found), 'answers')} to fix"
+        self.app.push_screen(ChooseDialog(title, choices, text=left_out), chosen)
 
     def action_data(self) -> None:
         """Choose what the votes become."""
@@ -310,13 +316,13 @@ class ResultsPane(Pane):
         def chosen(name: str | None) -> None:
             if name and name.strip():
                 path = Path(name.strip()).expanduser()
-                self.run_flow(partial(votes.export_battles, self.bench, path), partial(self._exported, path))
+                self.run_flow(partial(votes.export_battles, self.bench, path), self._exported)
 
         text = "One JSON array, as FastChat's elo_analysis.py reads it."
         self.app.push_screen(TextDialog("Write the battles to which file?", value="battles.json", text=text), chosen)
 
-    def _exported(self, path: Path, count: int) -> None:
-        self.notice(f"{count:,} battles are in {path}")
+    def _exported(self, made: votes.Written) -> None:
+        self.notice(made.said)
 
     def action_markdown(self) -> None:
         """Copy a table."""
@@ -392,6 +398,10 @@ class ResultsPane(Pane):
 
 def _look(bench: Bench, which: VoteFilter, seed: int) -> Shown:
     return Shown(flow.report(bench, which=which, seed=seed, with_agreement=False), tuple(judging.standings(bench)))
+
+
+def _to_fix(bench: Bench) -> tuple[list[fixes.ToFix], int]:
+    return fixes.to_fix(bench), fixes.waiting(bench)
 
 
 def _counted(report: flow.Report) -> str:

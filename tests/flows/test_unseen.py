@@ -1,0 +1,108 @@
+"""What others voted on stays blind for who has not: in lists, rows, files and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from voting import pair, vote
+from workbench.domain.comparisons import Comparison, Verdict, VoteDetails
+from workbench.domain.queries import parse_query
+from workbench.errors import RefusedError
+from workbench.flows import compare, fixes, prompts, results, unseen, votes
+from workbench.flows.bench import Bench
+from workbench.flows.results_told import check_lines
+
+
+@pytest.fixture
+def anns(bench: Bench) -> list[Comparison]:
+    """Two pairs that ann voted on and that wait for the rater at the bench."""
+    made = [pair(bench, 1), pair(bench, 2)]
+    for one, winner in zip(made, ("pip", "both-bad"), strict=True):
+        vote(bench, one, winner, rater="ann", details=VoteDetails(duration_ms=5000))
+    return made
+
+
+def seen(bench: Bench) -> dict[str, list[int]]:
+    """The comparisons that each view of single votes tells of."""
+    return {
+        "votes": [one.comparison_id for one in results.votes_between(bench, "", "")[0]],
+        "to fix": sorted(one.comparison_id for one in fixes.to_fix(bench)),
+        "battles": [int(str(one["question_id"])) for one in votes.battles(bench)],
+    }
+
+
+def test_votes_on_what_waits_are_told_by_no_view_until_the_own_vote(bench: Bench, anns: list[Comparison]) -> None:
+    assert seen(bench) == {"votes": [], "to fix": [], "battles": []}
+    assert [one.rater for one in results.votes_between(bench, "", "")[1]] == ["ann", "ann"]
+    assert fixes.waiting(bench) == 2
+    with pytest.raises(RefusedError, match="waits for your vote"):
+        fixes.find(bench, anns[0].id)
+    vote(bench, anns[0], "tuned", rater=bench.rater)
+    first = anns[0].id
+    assert seen(bench) == {"votes": [first, first], "to fix": [first], "battles": [first, first]}
+    compare.rate(bench, anns[1].id, Verdict.SKIP)
+    assert fixes.waiting(bench) == 0 and seen(bench)["to fix"] == [one.id for one in anns]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda bench, to: votes.collect(bench, votes.Shape.LABELS),
+        lambda bench, to: votes.export_battles(bench, to),
+    ],
+)
+def test_rows_and_files_leave_out_what_waits_and_say_so(
+    bench: Bench, anns: list[Comparison], tmp_path: Path, make: Callable[[Bench, Path], votes.Collected | votes.Written]
+) -> None:
+    file = tmp_path / "b.json"
+    with pytest.raises(RefusedError, match="waits for your vote"):
+        make(bench, file)
+    assert not file.exists()
+    vote(bench, anns[0], "pip", rater=bench.rater)
+    made = make(bench, file)
+    assert made.waiting == 1 and "left out" in made.said
+    if isinstance(made, votes.Written):
+        assert {row["question_id"] for row in json.loads(file.read_text())} == {str(anns[0].id)}
+
+
+def test_a_row_made_by_somebody_else_hides_its_models(bench: Bench, anns: list[Comparison]) -> None:
+    mine, bench.rater = bench.rater, "ann"
+    compare.promote(bench, anns[0].id)
+    bench.rater = mine
+    (row,) = bench.store.examples.list(parse_query(""), dataset="votes")
+    assert unseen.veiled(bench, row).source == replace(row.source, models=(unseen.HIDDEN,))
+    vote(bench, anns[0], "pip", rater=bench.rater)
+    assert unseen.veiled(bench, row) == row and row.source.models == ("pip", "tuned")
+
+
+def test_no_figure_tells_which_side_or_length_is_whose(bench: Bench, anns: list[Comparison]) -> None:
+    """Of a single vote, who won and which side won would name the models; of a longer answer too."""
+    told = results.report(bench, resamples=5)
+    assert (told.votes, told.unseen, told.scores[0].a_wins) == (2, 2, 1)
+    assert (told.checks.left.total, told.checks.longer.total) == (0, 0)
+    assert (told.checks.left_ms, told.checks.right_ms) == (None, None)
+    assert any("2 votes on pairs that wait for you" in line for line in check_lines(told))
+    vote(bench, anns[0], "pip", rater=bench.rater)
+    told = results.report(bench, resamples=5)
+    assert (told.unseen, told.checks.left.total) == (1, 2)
+
+
+def test_names_that_were_asked_for_are_told_and_the_vote_counts_no_more(bench: Bench, anns: list[Comparison]) -> None:
+    alone = pair(bench, 3)
+    assert unseen.reveal(bench, "pip", "third") == 0
+    assert unseen.reveal(bench) == 2, "those that others voted on"
+    assert seen(bench)["votes"] == [one.id for one in anns] and unseen.reveal(bench) == 0
+    assert [compare.names_known(bench, one.id) for one in (*anns, alone)] == [True, True, False]
+    assert compare.waiting(bench) == 3
+    assert not compare.rate(bench, anns[0].id, Verdict.LEFT).rating.blind
+    assert compare.rate(bench, alone.id, Verdict.LEFT).rating.blind
+    assert results.report(bench, resamples=5).votes == 3, "two of ann's, one of the rater's"
+
+
+def test_questions_to_be_asked_again_tell_nothing_and_stay(bench: Bench, anns: list[Comparison]) -> None:
+    assert [row.turns[-1].content for row in prompts.prompt_rows(bench, prompts.TO_FIX)] == ["question 2", "question 1"]
