@@ -130,3 +130,10 @@ def test_an_ordinary_text_does_not_run_in_circles() -> None:
 def test_the_loudest_comes_first() -> None:
     numbers = RunNumbers(held_out=[(0, 2.0), (10, 1.0)], retention=Retention(1.0, 2.0))
     assert [one.level for one in findings(numbers)] == [Level.WARNING, Level.GOOD]
+
+
+def test_overfitting_that_was_undone_is_a_note_and_the_kept_weights_are_what_is_told() -> None:
+    held_out = [(0, 2.0), (100, 1.2), (200, 1.0), (300, 1.4)]
+    found = {one.name: one for one in findings(RunNumbers(held_out=held_out, kept_step=200))}
+    assert found["overfitting"].level is Level.NOTE and "kept the weights of step 200" in found["overfitting"].said
+    assert "2 → 1 (-50 %)" in found["better"].said

@@ -212,6 +212,17 @@ def test_unknown_names_and_settings_are_refused_by_name(bench: Bench) -> None:
         plan(method="sft", dataset="chats", preset="wild")
 
 
+def test_ending_early_without_anything_to_end_by_is_refused_with_what_to_set(bench: Bench) -> None:
+    add(bench, asked(20))
+    plan = partial(train.plan, bench, method="sft", dataset="chats")
+    patience = {"early_stopping_patience": "3"}
+    with pytest.raises(RefusedError, match="nothing is measured before the end"):
+        plan(overrides=patience)
+    with pytest.raises(RefusedError, match="no row is held out"):
+        plan(overrides={**patience, "eval_steps": "10", "eval_share": "0"})
+    assert plan(overrides={**patience, "eval_steps": "10"}).spec.knobs["early_stopping_patience"] == 3
+
+
 def test_auto_is_tiny_for_a_small_model_and_not_for_one_of_unknown_size(bench: Bench) -> None:
     add(bench, asked(5))
     bench.store.models.add("large", ModelKind.BASE, "org/large-model")

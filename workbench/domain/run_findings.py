@@ -99,11 +99,13 @@ class Canary:
 class RunNumbers:
     """What a run measured. Curves are (step, value) in order; ``held_out`` begins with the loss before training.
 
-    ``answer_tokens`` are the mean lengths of its own answers over the steps, for methods that draw them.
+    ``kept_step`` is the step whose weights are the result, where that is not the last one. ``answer_tokens`` are the
+    mean lengths of its own answers over the steps, for methods that draw them.
     """
 
     loss: Sequence[Point] = ()
     held_out: Sequence[Point] = ()
+    kept_step: int | None = None
     answer_tokens: Sequence[Point] = ()
     retention: Retention = field(default_factory=Retention)
     gains: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -112,8 +114,8 @@ class RunNumbers:
 def findings(numbers: RunNumbers) -> list[RunFinding]:
     """All that the numbers say, the loudest first; empty when there is nothing to say."""
     found = [
-        *held_out_result(numbers.held_out),
-        *overfitting(numbers.held_out),
+        *held_out_result(numbers.held_out, numbers.kept_step),
+        *overfitting(numbers.held_out, numbers.kept_step),
         *not_a_number(numbers.loss),
         *plateau(numbers.loss),
         *length_drift(numbers.answer_tokens),
@@ -124,12 +126,12 @@ def findings(numbers: RunNumbers) -> list[RunFinding]:
     return sorted(found, key=lambda one: order.index(one.level))
 
 
-def held_out_result(held_out: Sequence[Point]) -> Iterator[RunFinding]:
+def held_out_result(held_out: Sequence[Point], kept_step: int | None = None) -> Iterator[RunFinding]:
     """Whether the loss on rows that it was not trained on is lower than before."""
     points = _finite(held_out)
     if len(points) < 2:
         return
-    before, after = points[0][1], points[-1][1]
+    before, after = points[0][1], _at(points, kept_step)
     change = _percent(before, after)
     if after > before * (1 + LIMITS["worse"].value):
         said = f"It got worse on rows it was not trained on: held-out loss {before:.3g} → {after:.3g} ({change})."
@@ -139,8 +141,11 @@ def held_out_result(held_out: Sequence[Point]) -> Iterator[RunFinding]:
         yield RunFinding("better", Level.GOOD, said)
 
 
-def overfitting(held_out: Sequence[Point]) -> Iterator[RunFinding]:
-    """Whether the held-out loss rose again after its lowest point; needs a measurement between start and end."""
+def overfitting(held_out: Sequence[Point], kept_step: int | None = None) -> Iterator[RunFinding]:
+    """Whether the held-out loss rose again after its lowest point; needs a measurement between start and end.
+
+    With the weights of an earlier step kept it is no harm that was done, only a note.
+    """
     points = _finite(held_out)
     if len(points) < 3:
         return
@@ -148,10 +153,13 @@ def overfitting(held_out: Sequence[Point]) -> Iterator[RunFinding]:
     last_step, last = points[-1]
     if best_step in {points[0][0], last_step} or last <= best * (1 + LIMITS["overfit_rise"].value):
         return
-    said = (
-        f"It overfits: the held-out loss was lowest at step {best_step} ({best:.3g}) and is {last:.3g} at step "
-        f"{last_step} ({_percent(best, last)}). About {best_step} steps would have been enough."
-    )
+    where = f"the held-out loss was lowest at step {best_step} ({best:.3g})"
+    rise = f"{last:.3g} at step {last_step} ({_percent(best, last)})"
+    if kept_step is not None and kept_step < last_step:
+        said = f"It overfitted in the end, and kept the weights of step {kept_step}: {where} and came to {rise}."
+        yield RunFinding("overfitting", Level.NOTE, said)
+        return
+    said = f"It overfits: {where} and is {rise}. About {best_step} steps would have been enough."
     yield RunFinding("overfitting", Level.WARNING, said)
 
 
@@ -261,6 +269,11 @@ def _noise(values: Sequence[float]) -> float:
 
 def _finite(points: Sequence[Point]) -> list[Point]:
     return [(step, value) for step, value in points if math.isfinite(value)]
+
+
+def _at(points: Sequence[Point], step: int | None) -> float:
+    """The value at a step; the last one where there is none."""
+    return next((value for at, value in points if at == step), points[-1][1])
 
 
 def _percent(before: float, after: float) -> str:

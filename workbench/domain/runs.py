@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
-from math import fsum
+from math import fsum, nan
 from statistics import median
 from typing import Any
 
@@ -18,8 +18,10 @@ from workbench.domain.methods import KnobValue
 MEMORY, DISK, ROWS = "memory", "disk", "rows"
 """What a run is refused for before it starts, by the names under which a person may allow it."""
 REFUSALS = (MEMORY, DISK, ROWS)
-GAINS = ("accuracy", "margin", "reward", "divergence", "agreement")
+GAINS = ("accuracy", "margin", "pair_loss", "reward", "divergence", "agreement")
 """What is measured on held-out rows beside the loss."""
+_JUDGED = (("pair_loss", False), ("divergence", False), ("reward", True), ("loss", False))
+"""By what a measurement is told better than another, the first that it has, and whether higher is better."""
 RECIPE, SWEEP = "recipe", "sweep"
 """What runs that were made together are: stages one after another, or the same with other settings."""
 
@@ -180,6 +182,26 @@ class ExampleScore:
     base_margin: float | None = None
     margin: float | None = None
     run: str = ""
+
+
+def last_step(metrics: Sequence[Metric], default: int) -> int:
+    """How far a run is by its newest figures. What is measured on held-out rows at the end may be of an earlier step,
+    whose weights were the best.
+    """
+    return next((metric.step for metric in reversed(metrics) if "eval_" not in metric.name), default)
+
+
+def judged(scores: Mapping[str, Any]) -> tuple[float, bool] | None:
+    """The figure by which a measurement on held-out rows is better than another, and whether higher is better.
+
+    For pairs the loss of the pairs, for answers that are drawn their reward, else the loss; a figure that was no number
+    is NaN. None when nothing was measured.
+    """
+    name, higher = next(((name, higher) for name, higher in _JUDGED if name in scores), ("", False))
+    if not name:
+        return None
+    value = scores[name]
+    return (float(value) if isinstance(value, int | float) else nan), higher
 
 
 def example_scores(run_id: int, rows: Iterable[Mapping[str, Any]]) -> list[ExampleScore]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from workbench import methods as training_methods
 from workbench.domain.methods import Task
 from workbench.domain.models import Model, ModelKind
-from workbench.domain.runs import GAINS, Metric, Run, RunSpec, RunState, RunStatus, observed_state
+from workbench.domain.runs import GAINS, Metric, Run, RunSpec, RunState, RunStatus, last_step, observed_state
 from workbench.errors import NotFoundError, StoreError, is_disk_full
 from workbench.flows import registry, run_scores
 from workbench.jobs.launch import runner_is_running
@@ -40,7 +40,7 @@ def take_over(bench: Bench, run: Run) -> Run:
             store.record(run.id, numbers, offset=upto)
         if numbers and status.state.is_active:
             # The events were read after the state, and may be ahead of it.
-            status = replace(status, step=numbers[-1].step)
+            status = replace(status, step=last_step(numbers, status.step))
     if _differs(store.get(run.id), status) or not store.is_written(run.id):
         store.update(run.id, status)
     if status.state is RunState.FINISHED and not run.adapter:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import methods as training_methods
-from workbench.domain.methods import Method
+from workbench.domain.methods import KnobValue, Method
 from workbench.domain.models import check_name
 from workbench.domain.placement import PROCESSES, shared
 from workbench.domain.queues import AUTO as ANY_GPU
@@ -128,6 +128,7 @@ def plan(
     wanted = Wanted(chosen, dataset, eval_dataset, knobs, [name for name in allow if name not in REFUSALS])
     data = (gathered or Gathered()).of(bench, wanted, on_progress=on_progress, cancelled=cancelled)
     rows, held_out, replay = data.rows, data.held_out, data.replay
+    _refuse_stop_unseen(knobs, is_measured=bool(held_out))
     sized = for_rows(chosen, taken, knobs, rows=len(rows), given=given)
     run_name = free_name(bench, name, f"{dataset}-{method}")
     command = _command(
@@ -192,6 +193,16 @@ def plan(
         beginning.seen.name if after else "",
         sized.reasons,
     )
+
+
+def _refuse_stop_unseen(knobs: Mapping[str, KnobValue], *, is_measured: bool) -> None:
+    """Nothing ends early by measurements that nobody makes."""
+    if not knobs["early_stopping_patience"] or (knobs["eval_steps"] and is_measured):
+        return
+    patience = f"early_stopping_patience={knobs['early_stopping_patience']}"
+    if knobs["eval_steps"]:
+        raise RefusedError(f"{patience}: no row is held out to measure it by", hint="--set eval_share=0.1")
+    raise RefusedError(f"{patience}: nothing is measured before the end", hint="--set eval_steps=N, every N steps")
 
 
 def launch(bench: Bench, planned: RunPlan, *, start_runner: StartRunner = ensure_runner) -> Run:

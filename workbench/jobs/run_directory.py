@@ -121,6 +121,11 @@ class RunDirectory:
         return self.root / "retention.json"
 
     @property
+    def best(self) -> Path:
+        """What learns as it was at the best measurement so far; there until the run's result is saved."""
+        return self.root / "best.safetensors"
+
+    @property
     def start_adapter(self) -> Path:
         """The adapter before its first step, for kinds whose result is told by the difference to it."""
         return self.root / "start-adapter"

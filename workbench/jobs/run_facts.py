@@ -57,7 +57,9 @@ class RunFacts:
         if not lengths and all("answer_tokens" in event for event in (self.before, self.after)):
             lengths = [(e["step"], float(e["answer_tokens"])) for e in (self.before, self.after)]
         loss = self.curves.get("loss", ())
-        return RunNumbers(loss, self.held_out, lengths, self.retention)
+        kept = self.after.get("step")
+        is_earlier = bool(self.held_out) and kept is not None and kept < self.held_out[-1][0]
+        return RunNumbers(loss, self.held_out, kept if is_earlier else None, lengths, self.retention)
 
     @property
     def findings(self) -> list[RunFinding]:

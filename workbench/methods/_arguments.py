@@ -23,7 +23,9 @@ _FILES = (("trl", "**/*_config.py"), ("transformers", "training_args.py"))
 _OURS = {
     "output_dir", "bf16", "fp16", "use_cpu", "dataloader_pin_memory", "eval_strategy", "save_strategy",
     "save_total_limit", "report_to", "disable_tqdm", "logging_nan_inf_filter", "push_to_hub", "resume_from_checkpoint",
-    "do_train", "do_eval", "do_predict", "run_name", "auto_find_batch_size",
+    "do_train", "do_eval", "do_predict", "run_name", "auto_find_batch_size", "eval_delay", "eval_on_start",
+    "metric_for_best_model", "greater_is_better", "prediction_loss_only", "per_device_eval_batch_size",
+    "eval_accumulation_steps", "batch_eval_metrics", "save_only_model",
 }  # fmt: skip
 _UNSAFE = {"trust_remote_code", "model_init_kwargs", "ref_model_init_kwargs", "teacher_model_init_kwargs"}
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workbench.domain.chats import storable
-from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus
+from workbench.domain.runs import Metric, Run, RunSpec, RunState, RunStatus, last_step
 from workbench.errors import NotFoundError, StoreError, is_disk_full
 from workbench.store.naming import find
 from workbench.store.rows import now_utc
@@ -121,8 +121,8 @@ class Runs:
             db.execute("UPDATE runs SET events_offset = ? WHERE id = ?", [offset, run_id])
             for column, value in _last_values(metrics).items():
                 db.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", [_stored(value), run_id])
-            if metrics:
-                db.execute("UPDATE runs SET step = ? WHERE id = ?", [metrics[-1].step, run_id])
+            if (step := last_step(metrics, -1)) >= 0:
+                db.execute("UPDATE runs SET step = ? WHERE id = ?", [step, run_id])
             return True
 
     def offset(self, run_id: int) -> int:

@@ -44,7 +44,8 @@ class CompletionLoss(evaluate.Metric):
 class PairedRewards(evaluate.Metric):
     """Accuracy and mean margin of rewards: predictions are those of the better answers, references of the worse.
 
-    Equal rewards count as half right: before training policy and reference are one, which is a coin's accuracy.
+    Equal rewards count as half right: before training policy and reference are one, which is a coin's accuracy. The
+    loss of the pairs is the mean of -log sigmoid(margin), as reward models and DPO learn by it.
     """
 
     def _info(self) -> evaluate.MetricInfo:
@@ -58,13 +59,18 @@ class PairedRewards(evaluate.Metric):
 
     def _compute(self, predictions: list[float], references: list[float]) -> dict[str, float]:
         margins = [better - worse for better, worse in zip(predictions, references, strict=True)]
-        return {"accuracy": _share_right(margins), "margin": math.fsum(margins) / len(margins)}
+        return {
+            "accuracy": _share_right(margins),
+            "margin": math.fsum(margins) / len(margins),
+            "pair_loss": _mean_loss(margins),
+        }
 
 
 class LabelledRewards(evaluate.Metric):
     """Accuracy and margin of single rewards: predictions are rewards, references are labels (1 up, 0 down).
 
-    Right is a reward above zero for a thumb up, below for a thumb down; the margin is the difference of the means.
+    Right is a reward above zero for a thumb up, below for a thumb down; the margin is the difference of the means, and
+    the loss the mean of -log sigmoid(reward), with the reward's sign turned for a thumb down.
     """
 
     def _info(self) -> evaluate.MetricInfo:
@@ -80,7 +86,8 @@ class LabelledRewards(evaluate.Metric):
     def _compute(self, predictions: list[float], references: list[int]) -> dict[str, float]:
         up = [r for r, label in zip(predictions, references, strict=True) if label]
         down = [r for r, label in zip(predictions, references, strict=True) if not label]
-        scores = {"accuracy": _share_right([*up, *(-r for r in down)])}
+        signed = [*up, *(-r for r in down)]
+        scores = {"accuracy": _share_right(signed), "pair_loss": _mean_loss(signed)}
         if up and down:
             scores["margin"] = math.fsum(up) / len(up) - math.fsum(down) / len(down)
         return scores
@@ -230,3 +237,8 @@ def _length(row: dict[str, Any]) -> int:
 
 def _share_right(margins: list[float]) -> float:
     return math.fsum(1.0 if m > 0 else 0.5 if m == 0 else 0.0 for m in margins) / len(margins)
+
+
+def _mean_loss(margins: list[float]) -> float:
+    """The mean of -log sigmoid(margin)."""
+    return math.fsum(max(-m, 0.0) + math.log1p(math.exp(-abs(m))) for m in margins) / len(margins)

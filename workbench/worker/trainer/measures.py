@@ -54,8 +54,8 @@ class HeldOutScores(HeldOut):
             better += scores[: len(rows)].double().tolist()
             worse += scores[len(rows) :].double().tolist()
         rewards.add_batch(predictions=better, references=worse)
-        losses = [_softplus(low - high) for high, low in zip(better, worse, strict=True)]
-        return {"rows": self.rows, "loss": math.fsum(losses) / len(losses), **rewards.compute()}
+        scores = rewards.compute()
+        return {"rows": self.rows, "loss": scores.pop("pair_loss"), **scores}
 
 
 class HeldOutTeacher(HeldOut):
@@ -166,7 +166,3 @@ def _log_likelihoods(model: Any, prompt: list[int], answer: list[int]) -> torch.
 
 def _padded(rows: list[list[int]], filler: int) -> torch.Tensor:
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=filler)
-
-
-def _softplus(value: float) -> float:
-    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))

@@ -20,12 +20,22 @@ _MEASURED = {"epoch", "num_tokens", "total_flos"}
 
 
 class Progress(TrainerCallback):
-    """Reports a run's steps. ``measure_held_out`` is called every ``eval_steps`` optimiser steps (0: never)."""
+    """Reports a run's steps. ``measure_held_out`` is called every ``eval_steps`` optimiser steps (0: never), and
+    ``is_over`` after it: the run ends early when it says so.
+    """
 
-    def __init__(self, reporter: Reporter, *, eval_steps: int, measure_held_out: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        reporter: Reporter,
+        *,
+        eval_steps: int,
+        measure_held_out: Callable[[int], None],
+        is_over: Callable[[int], bool] = lambda step: False,
+    ) -> None:
         self._reporter = reporter
         self._eval_steps = eval_steps
         self._measure_held_out = measure_held_out
+        self._is_over = is_over
         self._pending: list[dict[str, float]] = []
         self._losses: list[tuple[int, float]] = []
         self._next_at = 0.0
@@ -59,6 +69,9 @@ class Progress(TrainerCallback):
         if self._is_time_to_measure(state) and not is_asked:
             with suppress(Stopped):  # in the middle of a measurement: what was learnt so far is saved below
                 self._measure_held_out(state.global_step)
+                if self._is_over(state.global_step):
+                    control.should_save = True
+                    control.should_training_stop = True
             is_asked = ranks.agreed(self._reporter.stop_requested)
         if is_asked:
             control.should_save = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import traceback
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from workbench.worker.trainer.building import Built
     from workbench.worker.trainer.examining import Examiner
     from workbench.worker.trainer.held_out import HeldOut
+    from workbench.worker.trainer.keeping import Best
     from workbench.worker.trainer.progress import Progress
     from workbench.worker.trainer.samples import Samples
 
@@ -130,7 +132,7 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
         reporter.note(f"removed unfinished checkpoints: {', '.join(p.name for p in torn)}")
     _check_stop(reporter)
     spec = _share(reporter, spec)
-    built, held_out, samples, progress = _build(reporter, spec)
+    built, held_out, samples, progress, best = _build(reporter, spec)
     examiner = _examiner(reporter, built, spec)
     if ranks.agreed(ranks.is_first() and not _has_base_measurement(directory)):
         _measure(reporter, held_out, samples, "base", 0)
@@ -145,7 +147,7 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
     built.trainer.saving = partial(save_when_there_is_room if ranks.world_size() == 1 else save_together, reporter)
     built.trainer.add_callback(Rehearsal(built.trainer, reporter))
     try:
-        _train(built, checkpoints[-1] if checkpoints else None)
+        _train(built, checkpoints[-1] if checkpoints else None, best)
     except (Stopped, FolderGone):
         raise
     except Exception:
@@ -154,11 +156,15 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
     state = built.trainer.state
     reporter.progress(state.global_step, state.max_steps)
     if state.global_step < state.max_steps:
-        return RunState.STOPPED
-    _measure(reporter, held_out, samples, "tuned", state.global_step)
+        if not best.is_over(state.global_step):
+            return RunState.STOPPED
+        reporter.note(best.why_over(state.global_step))
+    _measure_end(reporter, built, held_out, samples, best)
     weights = _gathered(built)
     if ranks.is_first():
         save_when_there_is_room(reporter, lambda: _save(built, spec, directory, weights))
+    if ranks.is_first():
+        best.forget()
     reporter.event("saved", step=state.global_step, path="model" if directory.model.is_dir() else "adapter")
     if examiner is not None:
         _examine(reporter, examiner)
@@ -204,18 +210,30 @@ def _share(reporter: Reporter, spec: RunSpec) -> RunSpec:
     return replace(spec, knobs=knobs)
 
 
-def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut, Samples, Progress]:
+def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut, Samples, Progress, Best]:
     say(f"loading {spec.base} from {spec.base_path}")
+    from workbench.worker.trainer.adapters import settings
     from workbench.worker.trainer.building import build
+    from workbench.worker.trainer.keeping import Best
     from workbench.worker.trainer.measures import MEASURES
     from workbench.worker.trainer.progress import Progress
     from workbench.worker.trainer.samples import Samples
 
     _silence()
+    knobs = settings(spec)
     progress = Progress(
         reporter,
-        eval_steps=int(spec.knobs["eval_steps"]),
-        measure_held_out=lambda step: _measure(reporter, held_out, samples, "during", step),
+        eval_steps=int(knobs["eval_steps"]),
+        measure_held_out=lambda step: _measure_on_the_way(reporter, built, held_out, samples, best, step),
+        is_over=lambda step: best.is_over(step),
+    )
+    # What is shared out is whole in no process, to be kept or put back.
+    is_whole = ranks.strategy() not in {"fsdp", "zero"}
+    best = Best(
+        reporter.directory,
+        patience=int(knobs["early_stopping_patience"]),
+        keeps=bool(knobs["load_best_model_at_end"]) and is_whole,
+        save=partial(save_when_there_is_room, reporter),
     )
     method = methods.get(spec.method)
     built = build(method, spec, reporter.directory, [progress])
@@ -227,7 +245,7 @@ def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut, Samples, 
     )
     samples = Samples(built, spec)
     _tell_counts(reporter, built, spec)
-    return built, held_out, samples, progress
+    return built, held_out, samples, progress, best
 
 
 def _tell_counts(reporter: Reporter, built: Built, spec: RunSpec) -> None:
@@ -242,14 +260,14 @@ def _tell_counts(reporter: Reporter, built: Built, spec: RunSpec) -> None:
         reporter.note(f"going on from {spec.adapter}: rank, alpha and target modules are those it was made with")
 
 
-def _train(built: Built, checkpoint: Path | None) -> None:
+def _train(built: Built, checkpoint: Path | None, best: Best) -> None:
     if checkpoint is None:
         built.trainer.train()
         return
     from transformers import TrainerState
 
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    if state.global_step < state.max_steps:
+    if state.global_step < state.max_steps and not best.is_over(state.global_step):
         built.trainer.train(resume_from_checkpoint=str(checkpoint))
         return
     # Killed between its last step and its end. The training loop would make one step more than there are.
@@ -258,11 +276,39 @@ def _train(built: Built, checkpoint: Path | None) -> None:
 
 
 def _measure(reporter: Reporter, held_out: HeldOut, samples: Samples, which: str, step: int) -> None:
-    if scores := held_out.measure(start=which == "base"):
+    _tell(reporter, samples, which, step, held_out.measure(start=which == "base"))
+
+
+def _tell(reporter: Reporter, samples: Samples, which: str, step: int, scores: Mapping[str, float]) -> None:
+    if scores:
         reporter.event("eval", step=step, which=which, **scores)
         said = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         say(f"held out, {which}: {said}")
     samples.tell(reporter, which, step)
+
+
+def _measure_on_the_way(
+    reporter: Reporter, built: Built, held_out: HeldOut, samples: Samples, best: Best, step: int
+) -> None:
+    scores = held_out.measure()
+    _tell(reporter, samples, "during", step, scores)
+    best.note(step, scores, _model(built))
+
+
+def _measure_end(reporter: Reporter, built: Built, held_out: HeldOut, samples: Samples, best: Best) -> None:
+    """The model as it will be saved: as it is now, or with the weights of a better measurement put back."""
+    step, scores = built.trainer.state.global_step, held_out.measure()
+    if not best.is_better_than(scores):
+        _tell(reporter, samples, "tuned", step, scores)
+        return
+    _tell(reporter, samples, "during", step, scores)
+    kept = best.restore(_model(built))
+    reporter.note(f"the weights of step {kept} are kept: they did best on held-out rows (load_best_model_at_end)")
+    _measure(reporter, held_out, samples, "tuned", kept)
+
+
+def _model(built: Built) -> Any:
+    return built.trainer.accelerator.unwrap_model(built.trainer.model)
 
 
 def _has_base_measurement(directory: RunDirectory) -> bool:
@@ -296,7 +342,7 @@ def _save(built: Built, spec: RunSpec, directory: RunDirectory, weights: dict[st
     aside = _aside(target)
     for folder in (aside, target):
         shutil.rmtree(folder, ignore_errors=True)
-    model = built.trainer.accelerator.unwrap_model(built.trainer.model)
+    model = _model(built)
     if whole:
         model.save_pretrained(aside, state_dict=weights)
     else:
