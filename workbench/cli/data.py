@@ -169,7 +169,7 @@ def _say_more(session: Session, args: argparse.Namespace, found: Sequence[Exampl
 
 def examples_show(session: Session, args: argparse.Namespace) -> None:
     """One example with all its turns, its source and its history."""
-    from workbench.flows import curate
+    from workbench.flows import curate, trace
     from workbench.flows.unseen import veiled
 
     example = veiled(session.bench, curate.get(session.bench, args.id))
@@ -177,8 +177,11 @@ def examples_show(session: Session, args: argparse.Namespace) -> None:
         {"action": d.action.value, "rater": d.rater, "created_utc": d.created_utc, "undone": d.undone}
         for d in curate.history(session.bench, args.id)
     ]
-    lines = [f"{key}: {value}" for key, value in example_row(example).items() if key not in {"prompt", "chosen"}]
+    facts = example_row(example) | {"source": trace.came_from(session.bench, example.source)}
+    apart = {"prompt", "chosen", "rejected"}
+    lines = [f"{key}: {value}" for key, value in facts.items() if key not in apart and value not in (None, "", [])]
     turns = [f"[{t.role}] {t.content}" for t in (*example.content.prompt, *example.content.chosen)]
+    turns += [f"[rejected] {t.content}" for t in example.content.rejected]
     past = [f"{h['created_utc']} {h['rater']} {h['action']}{' (undone)' if h['undone'] else ''}" for h in history]
     session.out.data(example_row(example) | {"history": history}, "\n".join([*lines, *turns, *past]))
 
