@@ -131,6 +131,7 @@ async def test_ctrl_s_saves_the_last_answer_from_the_composer(bench: Bench) -> N
         await pilot.press("ctrl+s")
         await until(pilot, lambda: len(examples(bench)) == 1)
         assert examples(bench)[0].content.kind is Kind.DEMONSTRATION
+        await until(pilot, lambda: "; Esc u undoes" in said(app))  # here u is a letter
 
 
 @pytest.mark.parametrize(("key", "label"), [("plus", True), ("minus", False)])

@@ -353,15 +353,15 @@ class Examples:
             raise NotFoundError(f"there is no example {example_id}", hint="`workbench examples list` shows them")
         return source_of(row["source"])
 
-    def made_in(self, chat_id: int) -> list[int]:
+    def made_in(self, chat_id: int) -> Sequence[int]:
         """The ids of the examples that were made in a chat."""
         return self._ids_where("json_extract(e.source, '$.chat_id') = ?", chat_id)
 
-    def copies_of(self, example_id: int) -> list[int]:
+    def copies_of(self, example_id: int) -> Sequence[int]:
         """The ids of the examples that were copied or made from this one."""
         return self._ids_where("? IN (SELECT value FROM json_each(e.source, '$.origins'))", example_id)
 
-    def _ids_where(self, test: str, value: int) -> list[int]:
+    def _ids_where(self, test: str, value: int) -> Sequence[int]:
         sql = f"SELECT e.id FROM examples e WHERE {test} AND {VISIBLE} ORDER BY e.id"
         return [int(row["id"]) for row in self._store.read().execute(sql, [value])]
 

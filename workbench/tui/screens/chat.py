@@ -143,6 +143,11 @@ class ChatPane(Pane):
         show = partial(self.show_tree, cursor=cursor)
         self.run_flow(lambda: self.bench.store.chats.tree(chat_id), show, group="chat", exclusive=True)
 
+    @property
+    def undo_keys(self) -> str:
+        """The keys that undo from where the person stands: in the composer ``u`` is a letter."""
+        return "Esc u" if self.composer.has_focus else "u"
+
     def shows(self, chat_id: int) -> bool:
         """True while this is the chat on the screen."""
         return self.chat is not None and self.chat.id == chat_id
@@ -266,6 +271,12 @@ class ChatPane(Pane):
 
     def action_new(self) -> None:
         """An empty chat; it is stored with its first message."""
+        self.show_none()
+        if self.workbench.front is self:  # the workspace may open when another pane already has the keys
+            self.composer.focus()
+
+    def show_none(self) -> None:
+        """An empty chat, and the keys stay where they are: ``u`` brings a deleted one back."""
         if self.chat_tree is not None:
             self.drafts.save()
         defaults = self.bench.settings.chat
@@ -277,8 +288,6 @@ class ChatPane(Pane):
         self.waiting.show()
         self.drafts.restore()
         self.refresh_headline()
-        if self.workbench.front is self:  # the workspace may open when another pane already has the keys
-            self.composer.focus()
 
     def action_sessions(self) -> None:
         """The list when it is shown, else a dialog."""

@@ -78,7 +78,7 @@ class ChatGestures:
             pane.list.is_newest = False
             pane.marks[message.id] = mark
             said, bracket, aside = gesture.said.partition(" (")
-            pane.notice(f"{said}; u undoes{bracket}{aside}" if gesture.examples else gesture.said)
+            pane.notice(f"{said}; {pane.undo_keys} undoes{bracket}{aside}" if gesture.examples else gesture.said)
             pane.tell(ExamplesChanged(tuple(example.id for example in gesture.examples)))
             about = gesture.message or message
             pane.reload(cursor=about.id)
@@ -134,6 +134,8 @@ class ChatGestures:
         text = externally_edited(pane.app, message.content)
         if text is not None and text.strip():
             self.gesture(lambda: flow.edit(pane.bench, message.id, text), message, "")
+        elif text is None:
+            pane.notice("the text is as it was: nothing to store")
 
     def _rank(self, message: Message) -> None:
         pane = self._pane

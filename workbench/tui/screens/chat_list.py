@@ -115,7 +115,7 @@ class ChatList:
         def done(chat: Chat) -> None:
             self._undos.append((said, back))
             self.is_newest = True
-            pane.notice(f"{said}; u undoes")
+            pane.notice(f"{said}; {pane.undo_keys} undoes")
             self._changed(chat)
 
         pane.decide(act, done)
@@ -133,7 +133,7 @@ class ChatList:
             except NotFoundError:  # it was deleted
                 return None
 
-        pane.run_flow(look, lambda tree: pane.show_tree(tree) if tree else pane.action_new(), group="chat")
+        pane.run_flow(look, lambda tree: pane.show_tree(tree) if tree else pane.show_none(), group="chat")
 
     def undo(self) -> bool:
         """Take back what was done to a chat last; False when something else was done since."""
