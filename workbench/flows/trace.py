@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workbench.domain.counting import counted
@@ -15,6 +15,7 @@ from workbench.domain.examples import Example, Source
 from workbench.domain.runs import Run
 from workbench.errors import NotFoundError, RunError
 from workbench.flows import train
+from workbench.flows.unseen import veiled
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -140,6 +141,7 @@ def origin(bench: Bench, source: Source) -> Source:
 
 
 def _traced(bench: Bench, found: list[Example]) -> list[ExampleTrace]:
+    found = [veiled(bench, one) for one in found]
     copies = {one.id: {one.id, *bench.store.examples.copies_of(one.id)} for one in found}
     uses: dict[int, list[Use]] = {one.id: [] for one in found}
     for given in bench.store.runs.list() if found else ():
@@ -184,7 +186,8 @@ def _steps(bench: Bench, source: Source) -> Iterable[str]:
         yield f"example {example_id}"
     if source.origins and source.chat_id is None:
         try:
-            yield from _steps(bench, bench.store.examples.source(source.origins[-1]))
+            # without the models: a copy of a pair that waits for a blind vote does not name them
+            yield from _steps(bench, replace(bench.store.examples.source(source.origins[-1]), models=()))
         except NotFoundError:
             yield "no longer there"
 
