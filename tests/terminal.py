@@ -35,6 +35,7 @@ class Terminal:
         self.first_output_at: float | None = None
         self.last_read_at = 0.0  # of time.perf_counter
         self._stream = pyte.ByteStream(self.screen)
+        self._fed = 0  # bytes of ``raw`` that are on ``screen``; the emulator is slow, and many tests never look
         self._environment = dict(os.environ) | {"TERM": "xterm-256color"} | dict(env or {})
         self._size = (rows, columns)
         self.pid = 0
@@ -56,6 +57,8 @@ class Terminal:
     @property
     def text(self) -> str:
         """The screen as lines of text."""
+        self._stream.feed(bytes(self.raw[self._fed :]))
+        self._fed = len(self.raw)
         return "\n".join(line.rstrip() for line in self.screen.display)
 
     def read(self, seconds: float = 0.05) -> bool:
@@ -74,8 +77,13 @@ class Terminal:
         self.raw += data
         if SYNC_QUESTION in data:
             os.write(self._master, SYNC_ANSWER)
-        self._stream.feed(data)
         return True
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Make the terminal another size; the program is told by SIGWINCH, as by a real one."""
+        assert self.text, "what was drawn before belongs on the screen as it was"
+        self.screen.resize(rows, columns)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def send(self, keys: str) -> None:
         """Type ``keys`` as bytes (escape sequences written out)."""

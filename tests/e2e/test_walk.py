@@ -182,7 +182,7 @@ def _hashes(bench: Bench) -> list[str]:
     return sorted(e.content.hash() for e in found)
 
 
-# The wide one is for `-m slow`: now and then its window comes up narrow and takes no Enter, not understood yet.
+# The wide one is for `-m slow`: a walk takes minutes.
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), pytest.param(160, 45, marks=pytest.mark.slow)])
 def test_the_whole_loop_by_keys_alone(columns: int, rows: int, tmp_path: Path) -> None:
     samples = _samples(tmp_path)
@@ -192,6 +192,7 @@ def test_the_whole_loop_by_keys_alone(columns: int, rows: int, tmp_path: Path) -
     (tmp_path / "t").mkdir()
     with Tmux(tmp_path / "t", columns=columns, rows=rows, env={}) as tmux:
         _start(tmux, workspace)
+        tmux.wait_for(lambda shown: columns - 2 <= max(map(len, shown.splitlines())) <= columns)
         _chat(tmux, bench)
         for path in samples.values():
             _import(tmux, path, dataset="chats", status="accepted")

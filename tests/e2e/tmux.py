@@ -18,7 +18,8 @@ class Tmux:
         self._socket = str(folder / "tmux.sock")
         self._size = (str(columns), str(rows))
         self._environment = dict(os.environ) | dict(env)
-        self._environment.pop("TMUX", None)
+        for name in ("TMUX", "COLUMNS", "LINES"):  # of the terminal, or of the test runner, that this was started from
+            self._environment.pop(name, None)
 
     def __enter__(self) -> Tmux:
         return self

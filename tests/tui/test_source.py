@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from textual.app import App
+from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.widgets import TextArea
 
@@ -23,6 +24,7 @@ PRIVATE = {
     App: {"_fatal_error", "_exit_renderables", "_close_messages_no_wait", "_exception", "_exit"},
     Screen: {"_compositor"},
     TextArea: {"_on_key"},
+    LinuxDriver: {"_get_terminal_size"},
 }
 
 
@@ -78,6 +80,23 @@ def unsafe(source: str) -> list[tuple[int, str]]:
     tree = ast.parse(source)
     known = names_made_safe(tree)
     return [(line, where) for line, where, value in shown_values(tree) if not is_safe(value, known)]
+
+
+def begun_too_early(source: str) -> list[int]:
+    """Lines where a worker is given a coroutine: cancelled before its turn it would never be awaited."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    given = [call.args[0] for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "run_worker"]
+    return [work.lineno for work in given if isinstance(work, ast.Call) and ast.unparse(work.func) != "partial"]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_a_worker_is_given_a_function_and_no_coroutine(path: Path) -> None:
+    assert begun_too_early(path.read_text()) == []
+
+
+def test_the_lint_of_workers_sees_what_it_should() -> None:
+    given = ["self.run_worker(work())", "self.run_worker(partial(work, 1))", "self.run_worker(work)"]
+    assert [begun_too_early(line) for line in given] == [[1], [], []]
 
 
 # Values that cannot be foreign: a renderable made of safe cells, a callable, or what is typed as Content already.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import threading
@@ -60,6 +61,19 @@ def shown(program: list[str]) -> Iterator[Terminal]:
         terminal.wait_for("Nothing said yet")
         terminal.wait_for("engine off")
         yield terminal
+
+
+def test_the_size_of_the_terminal_wins_over_one_that_a_parent_left(program: list[str], tmp_path: Path) -> None:
+    def fills(text: str, columns: int, rows: int) -> bool:
+        lines = text.splitlines()
+        return max(map(len, lines)) in range(columns - 2, columns + 1) and "^p Cmds" in lines[rows - 1]
+
+    inherited = {"COLUMNS": "80", "LINES": "24"}
+    command = ["sh", "-c", f"exec {shlex.join(program)} > {tmp_path / 'out.txt'}"]
+    with Terminal(command, columns=160, rows=45, env=inherited) as terminal:
+        terminal.wait_for(lambda text: fills(text, 160, 45))
+        terminal.resize(190, 50)
+        terminal.wait_for(lambda text: fills(text, 190, 50))
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
@@ -146,12 +160,14 @@ def test_after_the_own_editor_the_app_has_the_terminal_again(
     program: list[str], tmp_path: Path, lines: str, expected: str
 ) -> None:
     editor = tmp_path / "editor"
-    editor.write_text(f'#!/bin/sh\nprintf "the editor is here" > /dev/tty\nread answer < /dev/tty\n{lines}\n')
+    editor.write_text(
+        f'#!/bin/sh\nprintf "the editor is here, ${{COLUMNS-free}}" > /dev/tty\nread answer < /dev/tty\n{lines}\n'
+    )
     editor.chmod(0o755)
-    with Terminal(program, env={"VISUAL": str(editor)}) as terminal:
+    with Terminal(program, env={"VISUAL": str(editor), "COLUMNS": "77"}) as terminal:
         terminal.wait_for("engine off")
         terminal.send("a thought\x18\x05")
-        terminal.wait_for("the editor is here")
+        terminal.wait_for("the editor is here, free")
         terminal.send("\r")
         terminal.wait_for(expected)
         terminal.send(" goes on")

@@ -39,6 +39,7 @@ from workbench.tui.themes import set_up_themes
 from workbench.tui.widgets.frame import MINIMUM_SIZE, JumpStrip, KeyLine, StatusLine, TooSmall
 from workbench.tui.widgets.help import HelpDialog, JumpDialog, help_rows
 from workbench.tui.widgets.pump import Pump
+from workbench.tui.work import begin
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -128,10 +129,10 @@ class WorkbenchApp(TerminalApp):
             self._waiting.append(then)
 
     def _open_in_thread(self) -> None:
-        self.run_worker(self._open(), group="open", exit_on_error=False)
+        begin(self, self._open, group="open")
         self._say_ignored(self.theme_problems)
         if self.settings.keys:
-            self.run_worker(self._check_keymap(), group="keys", exit_on_error=False)
+            begin(self, self._check_keymap, group="keys")
 
     async def _check_keymap(self) -> None:
         use_keymap(self, await asyncio.to_thread(checked_keymap, self, self.settings.keys))
@@ -269,7 +270,7 @@ class WorkbenchApp(TerminalApp):
 
         def jumped(name: str | None) -> None:
             if name:
-                self.run_worker(self.go(name), group="go", exit_on_error=False)
+                begin(self, partial(self.go, name), group="go")
 
         self.push_screen(JumpDialog(), jumped)
 

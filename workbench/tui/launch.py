@@ -49,9 +49,10 @@ def run_tui(source: Workspace | Callable[[], Bench], settings: Settings | None =
     os.environ.setdefault("TEXTUAL_FPS", str(frames_per_second(settings)))
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     from workbench.tui.app import WorkbenchApp  # 0.3 s
-    from workbench.tui.terminal import endure_hang_up
+    from workbench.tui.terminal import endure_hang_up, forget_inherited_size
 
     endure_hang_up()
+    forget_inherited_size()
     said = ""
     while True:
         app = WorkbenchApp(source, settings, first_pane=pane)

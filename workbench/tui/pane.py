@@ -17,6 +17,7 @@ from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
 from workbench.errors import WorkbenchError
+from workbench.tui.work import begin
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -124,7 +125,7 @@ class Pane(Vertical):
             if then is not None:
                 then(result)
 
-        return self.run_worker(work(), group=group, exclusive=exclusive, exit_on_error=False)
+        return begin(self, work, group=group, exclusive=exclusive)
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -145,7 +146,7 @@ class Pane(Vertical):
             if then is not None:
                 then(result)
 
-        return self.run_worker(work(), group="decisions", exit_on_error=False)
+        return begin(self, work, group="decisions")
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Every worker of a pane ends here when it fails: said, never fatal."""

@@ -16,6 +16,7 @@ from workbench.errors import WorkbenchError
 from workbench.tui.safety import safe
 from workbench.tui.widgets.dialogs import ConfirmDialog, TextDialog
 from workbench.tui.widgets.reading import ReadingDialog
+from workbench.tui.work import begin
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -194,7 +195,7 @@ class Safekeeping:
                 self._doing = ""
             then(result)
 
-        self._app.run_worker(work(), group="safekeeping", exit_on_error=False)
+        begin(self._app, work, group="safekeeping")
 
     def _show(self) -> None:
         self._app.set_fact("safekeeping", self._doing)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from functools import partial
 
+from textual.driver import Driver
 from textual.drivers import linux_driver
 from textual.drivers._writer_thread import WriterThread
 from textual.filter import LineFilter
@@ -22,6 +24,7 @@ from workbench.tui.crash import write_crash_log
 from workbench.tui.desktop import AUTO, notification
 from workbench.tui.key_order import OrderedKeysApp
 from workbench.tui.safety import ControlFilter
+from workbench.tui.work import begin
 
 TERMINAL_CHECK_S = 5.0
 
@@ -47,6 +50,35 @@ def endure_hang_up() -> None:
     vars(linux_driver)["WriterThread"] = EnduringWriter
 
 
+def own_size() -> tuple[int, int] | None:
+    """Columns and rows of the terminal that is drawn on (standard error); None when it does not know them."""
+    if sys.__stderr__ is None:
+        return None
+    try:
+        columns, rows = os.get_terminal_size(sys.__stderr__.fileno())
+    except (OSError, ValueError):
+        return None
+    return (columns, rows) if columns and rows else None
+
+
+def forget_inherited_size() -> None:
+    """Drop COLUMNS and LINES where the terminal knows its size: an editor that is started here would keep to them."""
+    if own_size() is not None:
+        for name in ("COLUMNS", "LINES"):
+            os.environ.pop(name, None)
+
+
+class OwnSizeDriver(linux_driver.LinuxDriver):
+    """Textual's driver, which draws as wide as the terminal is.
+
+    Textual's own way asks COLUMNS and LINES first, which programs leave to their children and which no resize changes,
+    and then standard output, which may be a file: it writes to standard error. A private name, held by a test.
+    """
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        return own_size() or super()._get_terminal_size()
+
+
 class TerminalApp(OrderedKeysApp):
     """An app that leaves the terminal as it found it. ``desktop_notices`` is how the desktop is told, as set."""
 
@@ -56,6 +88,11 @@ class TerminalApp(OrderedKeysApp):
         self._net = ControlFilter()
         # Textual picks its filter for NO_COLOR here, by whether colours are the terminal's own; a theme comes later
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's choice, but the terminal's own size."""
+        chosen = super().get_driver_class()
+        return OwnSizeDriver if chosen is linux_driver.LinuxDriver else chosen
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own filters, then the net that no control character passes."""
@@ -95,7 +132,7 @@ class TerminalApp(OrderedKeysApp):
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy off the event loop (tmux may be slow); every copy of Textual's own widgets comes here too."""
-        self.run_worker(self._copy(text), group="copy", exit_on_error=False)
+        begin(self, partial(self._copy, text), group="copy")
 
     async def _copy(self, text: str) -> None:
         copied = await asyncio.to_thread(copy_text, text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from textual import on
 from textual.app import ComposeResult
@@ -22,6 +23,7 @@ from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.folding import said_line
 from workbench.tui.widgets.rows import Column, RowTable
 from workbench.tui.widgets.transcript import Entry, Transcript
+from workbench.tui.work import begin
 
 _SIGNS = {Role.USER: "you", Role.ASSISTANT: "", Role.SYSTEM: "system", Role.TOOL: "tool"}
 
@@ -205,7 +207,7 @@ class FindDialog(ChooseDialog):
         return self._hits[int(value)]
 
     def _fill(self, wanted: str) -> None:
-        self.run_worker(self._look(wanted), exclusive=True, group="find", exit_on_error=False)
+        begin(self, partial(self._look, wanted), exclusive=True, group="find")
 
     async def _look(self, wanted: str) -> None:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
@@ -35,6 +36,7 @@ from workbench.tui.screens.dataset_forms import (
     split_form,
 )
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, Dialog
+from workbench.tui.work import begin
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -120,7 +122,7 @@ class DatasetDialog(Dialog[str]):
         self._cancelled = cancelled = threading.Event()
         self.show_problem("")
         self._show_head()
-        self.run_worker(self._count(cancelled), group="count", exclusive=True, exit_on_error=False)
+        begin(self, partial(self._count, cancelled), group="count", exclusive=True)
 
     async def _count(self, cancelled: threading.Event) -> None:
         bench, dataset = self.bench, self.dataset
@@ -245,7 +247,7 @@ class DatasetDialog(Dialog[str]):
         self.app.push_screen(form, self._was_done)
 
     def _do(self, act: Callable[[], Outcome]) -> None:
-        self.run_worker(self._doing(act), group="do", exclusive=True, exit_on_error=False)
+        begin(self, partial(self._doing, act), group="do", exclusive=True)
 
     async def _doing(self, act: Callable[[], Outcome]) -> None:
         self.show_problem("")
@@ -263,7 +265,7 @@ class DatasetDialog(Dialog[str]):
 
     def action_undo(self) -> None:
         """``u``: the last gesture, wherever it was made; asks before a large one."""
-        self.run_worker(self._undo(curate.undo_if_small), group="do", exclusive=True, exit_on_error=False)
+        begin(self, partial(self._undo, curate.undo_if_small), group="do", exclusive=True)
 
     async def _undo(self, act: Callable[[Bench], Undone | Newest | None]) -> None:
         try:
@@ -285,7 +287,7 @@ class DatasetDialog(Dialog[str]):
     def _ask_to_undo(self, newest: Newest) -> None:
         def answered(yes: bool | None) -> None:
             if yes:
-                self.run_worker(self._undo(curate.undo), group="do", exclusive=True, exit_on_error=False)
+                begin(self, partial(self._undo, curate.undo), group="do", exclusive=True)
 
         self.app.push_screen(ConfirmDialog(f"Undo {newest.text}?"), answered)
 

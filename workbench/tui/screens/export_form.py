@@ -10,6 +10,7 @@ import shlex
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,6 +30,7 @@ from workbench.tui.safety import cell, safe, safe_cell
 from workbench.tui.widgets.dialogs import Dialog
 from workbench.tui.widgets.paths import PathSuggester
 from workbench.tui.widgets.picker import Picker
+from workbench.tui.work import begin
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -166,8 +168,8 @@ class ExportDialog(Dialog[str]):
         if self._cancelled is None and self._answer is None:
             self._counting.set()
             self._counting = threading.Event()
-            asked = self.asked()
-            self.run_worker(self._show_count(asked, self._counting), group="count", exclusive=True, exit_on_error=False)
+            work = partial(self._show_count, self.asked(), self._counting)
+            begin(self, work, group="count", exclusive=True)
 
     async def _show_count(self, asked: ExportAsked, cancelled: threading.Event) -> None:
         bench = self.bench
@@ -216,7 +218,7 @@ class ExportDialog(Dialog[str]):
         else:
             self._counting.set()
             self._cancelled = threading.Event()
-            self.run_worker(self._export(asked, self._cancelled), group="export", exit_on_error=False)
+            begin(self, partial(self._export, asked, self._cancelled), group="export")
 
     async def _export(self, asked: ExportAsked, cancelled: threading.Event) -> None:
         self.show_problem("")

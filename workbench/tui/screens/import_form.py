@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -33,6 +34,7 @@ from workbench.tui.screens.import_entries import preview_content, refusal_conten
 from workbench.tui.widgets.dialogs import Dialog
 from workbench.tui.widgets.paths import PathSuggester
 from workbench.tui.widgets.picker import Picker
+from workbench.tui.work import begin
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -212,7 +214,7 @@ class ImportDialog(Dialog[str]):
         asked = self._key(self.asked())
         if asked != self._looked:
             self._looked = asked
-            self.run_worker(self._show_preview(asked), group="preview", exclusive=True, exit_on_error=False)
+            begin(self, partial(self._show_preview, asked), group="preview", exclusive=True)
 
     def _key(self, asked: ImportAsked) -> ImportAsked:
         """What the preview depends on."""

@@ -35,6 +35,7 @@ from workbench.tui.screens.fixing import write_better
 from workbench.tui.screens.results_text import METRICS, results_text
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, TextDialog
 from workbench.tui.widgets.reading import ReadingDialog
+from workbench.tui.work import begin
 
 if TYPE_CHECKING:
     from workbench.domain.agreement import Agreement
@@ -292,7 +293,7 @@ class ResultsPane(Pane):
 
         def chosen(key: str | None) -> None:
             if key is not None:
-                self.run_worker(write(key), group="fix", exit_on_error=False)
+                begin(self, partial(write, key), group="fix")
 
         title = f"{counted(len(found), 'answers')} to fix"
         self.app.push_screen(ChooseDialog(title, choices, text=left_out), chosen)

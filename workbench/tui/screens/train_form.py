@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -34,6 +35,7 @@ from workbench.tui.safety import cell, clean, safe_cell
 from workbench.tui.screens.train_knobs import KnobLine
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog
 from workbench.tui.widgets.picker import Picker
+from workbench.tui.work import begin
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -326,7 +328,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         if wrong := [line.problem for line in self._lines() if line.problem and line.display]:
             self._not_planned(UsageError("\n✗ ".join(wrong)))
             return
-        self.run_worker(self._make_plan(wanted), group="plan", exclusive=True, exit_on_error=False)
+        begin(self, partial(self._make_plan, wanted), group="plan", exclusive=True)
 
     async def _make_plan(self, wanted: FormValues) -> None:
         if not wanted.is_of_the_rows_of(self._checking.values):
@@ -350,7 +352,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     def _look_soon(self, plan: RunPlan) -> None:
         self._looking = True
         self._show_plan(plan, None)
-        self.run_worker(self._look_ahead(plan), group="preflight", exclusive=True, exit_on_error=False)
+        begin(self, partial(self._look_ahead, plan), group="preflight", exclusive=True)
 
     async def _look_ahead(self, plan: RunPlan) -> None:
         """Count and estimate for the plan, at first without the seconds that counting takes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic
 
 from textual.app import ComposeResult
@@ -21,6 +22,7 @@ from workbench.tui.safety import safe_cell
 from workbench.tui.widgets.dialogs import Answer, Dialog
 from workbench.tui.widgets.paths import PathSuggester
 from workbench.tui.widgets.picker import Picker
+from workbench.tui.work import begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class LineForm(Dialog[Answer], Generic[Answer]):
         """Do it; nothing happens while it is being done already."""
         if not self._is_busy:
             self._is_busy = True
-            self.run_worker(self._work(self.values()), group="form", exit_on_error=False)
+            begin(self, partial(self._work, self.values()), group="form")
 
     async def _work(self, values: Mapping[str, str]) -> None:
         self.show_problem("working …")
