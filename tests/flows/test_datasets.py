@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from samples import IMPORTED, demo, pair, user
+from workbench.domain.checks import checked_row
 from workbench.domain.datasets import Shares
 from workbench.domain.examples import (
     Content,
@@ -18,8 +19,9 @@ from workbench.domain.examples import (
 )
 from workbench.domain.mixing import Part
 from workbench.errors import DataError, NotFoundError, RefusedError, UsageError
-from workbench.flows import check, curate, datasets, tokens, train
+from workbench.flows import check, curate, datasets, train
 from workbench.flows.bench import Bench
+from workbench.flows.presets import default_window
 from workbench.jobs.run_directory import RunDirectory
 
 
@@ -258,11 +260,16 @@ def test_readiness_counts_what_may_be_trained_on_and_the_errors_of_the_last_chec
 
 @pytest.mark.ml
 def test_lengths_in_tokens_are_those_of_the_token_view(bench: Bench) -> None:
+    from workbench.worker.tokens import ModelTokens, view
+
     ids = add(bench, demo(1), pair(2), demonstration(user("why? " * 300), "So."), status=Status.ACCEPTED)
     add(bench, plain_text("not a conversation"))
     found = datasets.statistics(bench, "d", model="pip").tokens
-    views = [tokens.view(bench, i) for i in ids]
-    lengths = sorted(len(sequence.tokens) for view in views for sequence in view.sequences)
+    pip = bench.store.models.get("pip")
+    window = default_window(bench, pip)
+    model = ModelTokens(pip.path, max_length=window)
+    views = [view(checked_row(bench.store.examples.get(i)), model) for i in ids]
+    lengths = sorted(len(sequence["tokens"]) for shown in views for sequence in shown["sequences"])
     assert found is not None and found.lengths is not None
     assert (found.lengths.count, found.lengths.minimum, found.lengths.maximum) == (4, lengths[0], lengths[-1])
-    assert (found.max_length, found.truncated, found.nothing_learnt) == (views[0].max_length, 1, 1)
+    assert (found.max_length, found.truncated, found.nothing_learnt) == (window, 1, 1)

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from textual import _wait
 
 from workbench.tui import safekeeping
+
+
+@pytest.fixture(autouse=True)
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Textual's pilot looks for 20 ms, after each key, whether the app has gone idle; half of it tells as much."""
+    monkeypatch.setattr(_wait, "SLEEP_GRANULARITY", _wait.SLEEP_GRANULARITY / 2)
+    monkeypatch.setattr(_wait, "SLEEP_IDLE", _wait.SLEEP_IDLE / 2)
 
 
 @pytest.fixture(autouse=True)

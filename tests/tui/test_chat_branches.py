@@ -208,7 +208,8 @@ async def test_a_search_goes_to_the_message_on_its_branch(bench: Bench, engine: 
         await until_text(pilot, "Find in all chats")
         await pilot.press(*"turnip", "enter")
         await until(pilot, lambda: chat_pane(app).chat is not None and chat_pane(app).chat.title == "soup?")
-        await until(pilot, lambda: [m.content for m in chat_pane(app).path()] == ["soup?", "with turnips"])
+        await until(pilot, lambda: chat_pane(app).path()[-1].content != "with leeks")
+        assert [m.content for m in chat_pane(app).path()] == ["soup?", "with turnips"]
 
 
 async def test_the_menu_attaches_a_file_and_refuses_what_is_none(bench: Bench, tmp_path: Path) -> None:
@@ -301,7 +302,8 @@ async def test_a_batch_is_begun_by_a_form_and_watched_until_it_is_done(
 async def test_a_batch_that_was_left_behind_is_said_at_the_start(bench: Bench) -> None:
     batch_flow.begin(bench, ["pip"], [(Turn("user", "q"),)], source="q.txt", sampling=Sampling())
     async with showing(bench) as (app, pilot):
-        await until(pilot, lambda: "a batch waits, 0 of 1 answered" in said(app))
+        await until(pilot, lambda: "a batch waits" in said(app))
+        assert "0 of 1 answered" in said(app)
 
 
 async def test_c_has_the_model_go_on_where_an_answer_ends(bench: Bench, engine: FakeEngine) -> None:

@@ -22,7 +22,6 @@ from terminal import Terminal
 from workbench.tui.safety import MAX_LINE_CELLS, cell, clean, safe
 
 RUN = Path(__file__).parent / "hostile_run.py"
-pytestmark = pytest.mark.xdist_group("hostile")  # one walk for all
 
 
 def widget_classes() -> set[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import Input
 
 from finished_run import add_rows
@@ -26,15 +27,20 @@ def command(app: WorkbenchApp, name: str) -> Callable[[], object]:
     return found[name]
 
 
+async def name_file(pilot: Pilot[int], app: WorkbenchApp, asked: str, file: Path) -> None:
+    """Choose a command that asks for a file, and answer."""
+    await until(pilot, lambda: app._bench is not None)
+    command(app, asked)()
+    await until(pilot, lambda: isinstance(app.screen, TextDialog) and app.screen.query(Input))
+    app.screen.query_one(Input).value = str(file)
+    await pilot.press("enter")
+
+
 async def test_a_backup_is_written_from_the_palette(bench: Bench, tmp_path: Path) -> None:
     add_rows(bench, 2)
     app = app_at(bench, "chat")
     async with app.run_test(size=(160, 24)) as pilot:
-        await until(pilot, lambda: app._bench is not None)
-        command(app, "Back up the workspace")()
-        await until(pilot, lambda: isinstance(app.screen, TextDialog) and app.screen.query(Input))
-        app.screen.query_one(Input).value = str(tmp_path / "b.zip")
-        await pilot.press("enter")
+        await name_file(pilot, app, "Back up the workspace", tmp_path / "b.zip")
         await until_shown(pilot, "b.zip: 0.")
     assert backups.examine(tmp_path / "b.zip").counts["examples"] == 2
 
@@ -45,11 +51,7 @@ async def test_the_app_is_left_for_a_restore_after_the_word_was_typed(bench: Ben
     add_rows(bench, 1, said="Later")
     app = app_at(bench, "chat")
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app._bench is not None)
-        command(app, "Restore a backup")()
-        await until(pilot, lambda: isinstance(app.screen, TextDialog) and app.screen.query(Input))
-        app.screen.query_one(Input).value = str(file)
-        await pilot.press("enter")
+        await name_file(pilot, app, "Restore a backup", file)
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog) and app.screen.query(Input))
         await until_shown(pilot, "2 examples")
         await pilot.press(*"restore", "enter")
@@ -65,11 +67,7 @@ async def test_no_backup_is_said_in_words(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "no.zip").write_text("no")
     app = app_at(bench, "chat")
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app._bench is not None)
-        command(app, "Restore a backup")()
-        await until(pilot, lambda: isinstance(app.screen, TextDialog) and app.screen.query(Input))
-        app.screen.query_one(Input).value = str(tmp_path / "no.zip")
-        await pilot.press("enter")
+        await name_file(pilot, app, "Restore a backup", tmp_path / "no.zip")
         await until_shown(pilot, "it is no backup that can be read")
         assert app.safekeeping.wanted is None
 

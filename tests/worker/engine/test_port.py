@@ -24,7 +24,7 @@ from workbench.jobs.processes import child_environment, module_argv
 from workbench.worker.engine.desk import Desk
 from workbench.worker.engine.port import Port
 
-pytestmark = [pytest.mark.ml, pytest.mark.xdist_group("port")]
+pytestmark = pytest.mark.ml
 
 KEY = "sk-a-secret-of-these-tests"
 HELLO: list[Any] = [{"role": "user", "content": "Hi"}]
