@@ -69,7 +69,8 @@ class ChatRequest:
     """One answer to ask for. ``sampling.seed`` must be set; ``stop`` are texts that end the answer (not included).
 
     With ``trim`` a chat that is longer than the model reads loses its oldest turns, which an ``AnswerNotice`` tells;
-    without, it is refused. ``top_logprobs`` asks for each token's log-probability and that many others (0 to 20).
+    without, it is refused. ``top_logprobs`` asks for each token's log-probability and that many others (0 to 20); a
+    server elsewhere that has none to give answers without.
     With ``go_on`` the last turn is the beginning of the answer: only what comes after it is made and given back.
     """
 

@@ -54,6 +54,7 @@ ERROR_BODY_BYTES = 65_536
 WHOLE_BODY_BYTES = 4 * LONGEST_CHARACTERS
 EVENT_CHARACTERS = 4 * LONGEST_CHARACTERS
 GOING_ON = {"vllm", "sglang", "workbench"}  # who these servers say owns their models
+_REFUSES_A_WORD = {400, 403, 422, 501}  # 403: OpenAI, of models whose log-probabilities it keeps to itself
 _BUSY = {429, 502, 503, 529}
 _EVENT_END = re.compile(r"\n\n|\r\r|\r\n\r\n")
 
@@ -418,7 +419,7 @@ class _Reading:
             if len(body) > ERROR_BODY_BYTES:
                 break
         status = response.status_code
-        if status == 400 and self._speaks_otherwise(body):
+        if status in _REFUSES_A_WORD and self._speaks_otherwise(body):
             return _Again(EngineError(f"{self._endpoint.host} wants it said in other words"), 0.0)
         error = refusal(self._endpoint, status, body, response.headers.get("location", ""))
         if status not in _BUSY:
@@ -429,10 +430,13 @@ class _Reading:
         return _Again(error, after)
 
     def _speaks_otherwise(self, body: bytes) -> bool:
-        """True when the server refuses one of two words for which there is another, or which can be left out."""
+        """True when the server refuses a word for which there is another, or which can be left out.
+
+        Neither word for log-probabilities makes sense without the other, and the one is a part of the other.
+        """
         said = _told(body)
-        for ours, theirs in (("max_tokens", "max_completion_tokens"), ("stream_options", "")):
-            if ours in said and ours not in self._renamed:
+        for ours, theirs in (("max_tokens", "max_completion_tokens"), ("stream_options", ""), ("logprobs", "")):
+            if ours in said and ours not in self._renamed and ours in self._body():
                 self._renamed[ours] = theirs
                 return True
         return False
@@ -453,8 +457,10 @@ class _Reading:
             body["stop"] = list(request.stop)
         if request.go_on:
             body |= GO_ON_FIELDS
+        if request.top_logprobs is not None and "logprobs" not in self._renamed:
+            body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
         for ours, theirs in self._renamed.items():
-            value = body.pop(ours)
+            value = body.pop(ours, None)
             if theirs:
                 body[theirs] = value
         return body

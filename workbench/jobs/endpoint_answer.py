@@ -7,13 +7,14 @@ Servers differ: reasoning comes under two names, usage in a chunk of its own or 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from workbench.domain.chats import StopReason
+from workbench.domain.chats import StopReason, storable
 from workbench.domain.foreign_text import cell
-from workbench.domain.serving import AnswerEnd, TextPiece
+from workbench.domain.serving import MAX_TOP_LOGPROBS, AnswerEnd, TextPiece, TokenChance
 from workbench.errors import EngineError
 from workbench.jobs.endpoint_turns import BrokenOffError
 
@@ -29,7 +30,7 @@ class EndpointAnswer:
     def __init__(self, host: str, began: float) -> None:
         self._host, self._began = host, began
         self._first_ms = 0
-        self._pieces = self._characters = self._call_characters = 0
+        self._pieces = self._characters = self._call_characters = self._chances = 0
         self._usage: Mapping[str, Any] = {}
         self._finish = ""
         self._thinks = False
@@ -45,8 +46,14 @@ class EndpointAnswer:
             return
         choice = choices[0]
         delta = choice.get("delta") or choice.get("message")
-        if isinstance(delta, dict):
-            yield from self._texts(delta)
+        chances = chances_of(choice.get("logprobs"))
+        self._chances += len(chances)
+        self._check_length(self._chances)
+        for piece in self._texts(delta) if isinstance(delta, dict) else ():
+            yield TextPiece(piece.text, chances)
+            chances = ()
+        if chances:  # of a token that is not a whole character yet
+            yield TextPiece("", chances)
         self._finish = str(choice.get("finish_reason") or self._finish)
 
     def whole(self, body: bytes) -> Iterator[TextPiece | AnswerEnd]:
@@ -127,6 +134,28 @@ class EndpointAnswer:
 
     def _elapsed_ms(self) -> int:
         return round(1000 * (time.monotonic() - self._began))
+
+
+def chances_of(logprobs: object) -> tuple[TokenChance, ...]:
+    """The tokens in OpenAI's object of log-probabilities; what is none of them is left out."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    found = [(each, _token_of(each)) for each in (content if isinstance(content, list) else ())]
+    return tuple(TokenChance(*token, _most_likely(each)) for each, token in found if token is not None)
+
+
+def _most_likely(token: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    listed = token.get("top_logprobs")
+    tokens = map(_token_of, listed[:MAX_TOP_LOGPROBS] if isinstance(listed, list) else ())
+    return tuple(token for token in tokens if token is not None)
+
+
+def _token_of(value: object) -> tuple[str, float] | None:
+    if not isinstance(value, dict):
+        return None
+    text, logprob = value.get("token"), value.get("logprob")
+    if not isinstance(text, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
+        return None
+    return (storable(text), float(logprob)) if -math.inf < logprob <= 0 else None
 
 
 def _call_text(call: Mapping[str, str]) -> str:

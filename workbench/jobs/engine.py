@@ -24,9 +24,9 @@ from workbench.domain.serving import (
     EngineStatus,
     ModelPlace,
     TextPiece,
-    TokenChance,
 )
 from workbench.errors import EngineError
+from workbench.jobs.endpoint_answer import chances_of
 from workbench.jobs.processes import ProcessIdentity, child_environment, log_tail, module_argv, spawn_detached
 from workbench.paths import Workspace
 
@@ -294,7 +294,7 @@ def _events(
         choice, own = data["choices"][0], data.get("workbench", {})
         if notice := own.get("notice"):
             yield AnswerNotice(notice)
-        chances = _chances(choice.get("logprobs"))
+        chances = chances_of(choice.get("logprobs"))
         if (text := choice["delta"].get("content")) or chances:
             clock.piece(own.get("tokens", 0))
             yield TextPiece(text or "", chances)
@@ -302,16 +302,6 @@ def _events(
             yield _end(data["usage"], own)
             return
     raise EngineError("the engine ended the answer without an end", hint="ask again")
-
-
-def _chances(logprobs: dict[str, Any] | None) -> tuple[TokenChance, ...]:
-    content = (logprobs or {}).get("content") or ()
-    return tuple(
-        TokenChance(
-            each["token"], each["logprob"], tuple((top["token"], top["logprob"]) for top in each["top_logprobs"])
-        )
-        for each in content
-    )
 
 
 def _end(usage: dict[str, Any], own: dict[str, Any]) -> AnswerEnd:
