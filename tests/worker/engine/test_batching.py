@@ -93,6 +93,29 @@ def test_the_same_seed_gives_the_same_answer_alone_and_among_others(in_process: 
     assert told(late[1]) == alone[3]
 
 
+@pytest.mark.parametrize(
+    ("names", "ways"),
+    [(["base"], set()), (["tuned"], {"own"}), (["base", "tuned"], {"mixed"}), (["base", "prefix"], set())],
+)
+def test_rows_that_all_want_the_same_do_not_pay_for_a_mixed_batch(
+    in_process: Any, bare: Bare, monkeypatch: pytest.MonkeyPatch, names: list[str], ways: set[str]
+) -> None:
+    from peft.tuners.lora.layer import Linear
+
+    in_process.ask("tuned", SHORT, max_tokens=1).result()
+    seen: set[str] = set()
+    check = Linear._check_forward_args
+
+    def noted(layer: Any, *args: Any, **kwargs: Any) -> None:
+        seen.add("own" if kwargs.get("adapter_names") is None else "mixed")
+        check(layer, *args, **kwargs)
+
+    monkeypatch.setattr(Linear, "_check_forward_args", noted)
+    questions = [(name, LONG) for name in names]
+    assert [told(row) for row in in_process.together(*questions)] == [bare.answer(*each) for each in questions]
+    assert seen == ways
+
+
 def test_siblings_share_the_reading_of_their_prompt(in_process: Any, passes: Passes) -> None:
     rows = in_process.together(*[("tuned", LONG)] * 4, temperature=1, seed=3)
     prompt = [row.result()[1].prompt_tokens for row in rows]

@@ -133,10 +133,12 @@ class Batch:
         drawn = self._draw(logits, lanes)
         for row in {row for row, (_, reason) in zip(rows, drawn, strict=True) if not isinstance(reason, Refusal)}:
             reading.remember(row)  # only now: the copy takes time, and the first words are out
+        self._take_in(reading.sheet, [row for row, (_, reason) in zip(rows, drawn, strict=True) if reason is None])
         for lane, row, (token, reason) in zip(lanes, rows, drawn, strict=True):
             if reason is None:
-                self._take_in(lane, token, reading, row)
-            reading.rows[row].remove(lane)  # last: until then the reading answers for it
+                self.lanes.append(lane)
+                self._next.append(token)
+            reading.rows[row].remove(lane)  # not before its place here: until then the reading answers for it
             if reason is not None:
                 self._say_end(lane, reason)
         reading.rows.clear()
@@ -166,13 +168,13 @@ class Batch:
             self._end(lane.row, refusal)
         self.lanes.clear()
 
-    def _take_in(self, lane: Lane, token: int, reading: Reading, row: int) -> None:
-        if isinstance(self._sheet, Sheet) and isinstance(reading.sheet, Sheet):
-            self._sheet.join(reading.sheet, row)
+    def _take_in(self, sheet: Columns, rows: Sequence[int]) -> None:
+        if not rows:
+            return
+        if isinstance(self._sheet, Sheet) and isinstance(sheet, Sheet):
+            self._sheet.join(sheet, rows)
         else:  # what cannot be joined is taken over whole
-            self._sheet = reading.sheet
-        self.lanes.append(lane)
-        self._next.append(token)
+            self._sheet = sheet
 
     def _draw(self, logits: torch.Tensor, lanes: Sequence[Lane]) -> list[tuple[int, StopReason | Refusal | None]]:
         """Each row's token, and the reason why its answer ends with it if it does."""

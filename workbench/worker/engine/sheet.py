@@ -106,15 +106,24 @@ class Sheet(Columns):
             length = max(0, min(past.tokens, begin - self.firsts[row]))
             self._write(row, self.firsts[row], Past([(k[:, :length], v[:, :length]) for k, v in past.layers], length))
 
-    def join(self, other: Columns, row: int) -> None:
-        """Copy a row of another sheet in as the last one here."""
-        past = other.past(row)
+    def join(self, other: Sheet, rows: Sequence[int]) -> None:
+        """Take in these rows of another sheet, which is done with, as the last ones here.
+
+        A sheet without rows takes all the rows of another over as they lie. Else there is room for all of them before
+        the first is copied.
+        """
+        if not self.firsts and list(rows) == list(range(len(other.firsts))):
+            self._take_over(other)
+            return
         if not self.firsts:
             self.end = 0
-        self._make_room(rows=len(self.firsts) + 1, at_least=past.tokens)
-        first = self.end - past.tokens
-        self._write(len(self.firsts), first, past)
-        self.firsts.append(first)
+        pasts = [other.past(row) for row in rows]
+        longest = max((past.tokens for past in pasts), default=0)
+        self._make_room(rows=len(self.firsts) + len(rows), at_least=longest)
+        for past in pasts:
+            first = self.end - past.tokens
+            self._write(len(self.firsts), first, past)
+            self.firsts.append(first)
 
     def drop(self, row: int) -> None:
         """Let a row go; the last one takes its number."""
@@ -139,6 +148,12 @@ class Sheet(Columns):
         """Make room for ``new`` columns more."""
         if self.end + new > self.column_room:
             self._move(self.begin, self.end - self.begin, new)
+
+    def _take_over(self, other: Sheet) -> None:
+        self.firsts, self.end = list(other.firsts), other.end
+        self.row_room, self.column_room = other.row_room, other.column_room
+        for number, layer in enumerate(other.cache.layers):
+            self.cache.layer(number).adopt(layer.keys, layer.values)
 
     def _make_room(self, *, rows: int, at_least: int) -> None:
         """Room for so many rows, with the common end at column ``at_least`` or later."""
@@ -218,6 +233,11 @@ class _SheetLayer(CacheLayerMixin):
         self.values[:rows, :, self._sheet.end : end] = value_states
         begin = self._sheet.begin
         return self.keys[:rows, :, begin:end], self.values[:rows, :, begin:end]
+
+    def adopt(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Go on with the tensors of another sheet's layer."""
+        self.keys, self.values = keys, values
+        self.is_initialized = True
 
     def put(self, row: int, first: int, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Write one row's columns from ``first`` on."""
