@@ -7,7 +7,8 @@ place per front end: the CLI's ``main``, the TUI's notice, the worker's ``main``
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 _DISK_SIGNS = ("no space left on device", "os error 28", "disk quota exceeded", "disk is full")
 
@@ -64,11 +65,36 @@ class NotFoundError(WorkbenchError):
     kind = "not-found"
 
 
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Settings of a run that mend what it is refused for, and what that does in a few words."""
+
+    said: str
+    knobs: Mapping[str, str]
+
+
 class RefusedError(WorkbenchError):
-    """A check said no: the action would waste a run or break a rule of the product."""
+    """A check said no: the action would waste a run or break a rule of the product.
+
+    ``allow`` are the names under which a person may let it pass, ``remedies`` what can be set in place of that, and
+    ``examples`` the numbers of the examples that it is about.
+    """
 
     exit_code = 5
     kind = "refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        where: str = "",
+        allow: Sequence[str] = (),
+        remedies: Sequence[Remedy] = (),
+        examples: Sequence[int] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.allow, self.remedies, self.examples = tuple(allow), tuple(remedies), tuple(examples)
 
 
 class BusyError(WorkbenchError):

@@ -230,3 +230,45 @@ def test_a_container_has_no_more_memory_than_it_was_given(tmp_path: Path, monkey
     assert (here.total, here.free) == (1_000_000, 600_000)
     (tmp_path / "memory.max").write_text("max\n")
     assert training_device().total > 1_000_000
+
+
+def test_rows_that_no_trainer_begins_with_are_refused_before_they_wait_and_nobody_may_allow_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = row_lengths.token_counts
+
+    def refused(*args: object, **given: object) -> Iterator[object]:
+        yield from real(*args, **given)  # type: ignore[arg-type]
+        raise RefusedError("example 1: the stop token '</s>' is not in the loss", hint="mend the template")
+
+    monkeypatch.setattr(row_lengths, "token_counts", refused)
+    add(bench, *[40] * 30)
+    made = plan(bench)
+    for _ in range(2):  # counted, then as it was kept
+        found = preflight.look(bench, made, device=ROOM)
+        with pytest.raises(RefusedError, match="not in the loss") as error:
+            found.refuse(["memory", "disk", "rows", ""])
+        assert (error.value.hint, error.value.allow) == ("mend the template", ())
+    assert preflight.look_before(bench, made).refusals == ()  # its trainer looks at once
+    train.launch(bench, made, start_runner=lambda runs: None)
+    assert preflight.look_before(bench, made).refusals != ()  # it would wait for another run
+
+
+def test_what_a_plan_allows_is_not_refused(bench: Bench) -> None:
+    add(bench, *[40] * 30)
+    short = replace(ROOM, free=10**6)
+    allowed = train.plan(bench, method="sft", dataset="chats", allow=["memory"])
+    assert allowed.command.endswith("--allow memory")
+    found = preflight.look(bench, allowed, device=short)
+    assert [refusal.name for refusal in found.refusals] == ["memory"]
+    assert found.not_allowed(allowed.allow) == ()
+    found.refuse(allowed.allow)
+
+
+def test_every_row_that_does_not_fit_is_listed_with_what_becomes_of_it(bench: Bench) -> None:
+    ids = add(bench, 40, 400, 4000)
+    lengths = preflight.look(bench, plan(bench, max_length=64), device=ROOM).lengths
+    assert lengths is not None
+    told = list(lengths.listed(64))
+    assert told == [f"example {ids[1]}: 102 tokens, 38 cut off", f"example {ids[2]}: 1,002 tokens, 938 cut off"]
+    assert all("left out, no answer fits" in line for line in lengths.listed(1))

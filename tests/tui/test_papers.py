@@ -10,7 +10,9 @@ import pytest
 from textual.widgets import Input
 
 from finished_run import add_rows, finish, launched, nobody
-from pilots import app_at, until, until_shown
+from pilots import app_at, screen_text, until, until_shown
+from workbench.domain.decisions import Action
+from workbench.domain.examples import Split
 from workbench.flows import merging, train
 from workbench.flows.bench import Bench
 from workbench.flows.merging import Merged
@@ -63,6 +65,24 @@ async def test_x_writes_the_page_packs_the_run_and_queues_it_again(runs: Bench) 
             await pilot.press(*typed, "enter")
             await until(pilot, done)
         assert train.runs(runs)[0].name == "second-again"
+
+
+async def test_a_run_that_was_started_with_an_allowance_is_run_again_with_one(runs: Bench) -> None:
+    trained = runs.store.examples.get(train.spec(runs.store.runs.get("second")).example_ids[0])
+    (asked,) = add_rows(runs, 1, dataset="exam")
+    runs.store.examples.change([asked], Action.EDIT, content=trained.content, rater="r")
+    runs.store.examples.change([asked], Action.SPLIT, split=Split.TEST, rater="r")
+    app = app_at(runs, "train")
+    async with app.run_test(size=TALL) as pilot:
+        await until_shown(pilot, "second")
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, ChooseDialog))
+        await pilot.press(*"again", "enter")
+        await until_shown(pilot, "must not be trained on", "train on them all the same", "allows leakage")
+        assert "reject" not in screen_text(app)  # its rows are frozen
+        await pilot.press("enter")
+        await until(pilot, lambda: len(train.runs(runs)) == 3)
+        assert train.spec(train.runs(runs)[0]).command == "workbench runs rerun second --allow leakage"
 
 
 async def test_d_asks_for_the_other_run_and_shows_what_differs(runs: Bench) -> None:

@@ -193,6 +193,66 @@ async def test_a_refusal_is_told_and_a_key_sets_what_mends_it(data: Bench, monke
         assert rows == 16 and plan.spec.knobs["per_device_train_batch_size"] == 8
 
 
+@pytest.mark.parametrize("way", ["reject", "same"])
+async def test_rows_that_must_not_be_trained_on_are_rejected_or_allowed_by_a_key(data: Bench, way: str) -> None:
+    secret = demonstration(user("What is the answer?"), "It is <|im_start|> or so, at great length.")
+    example, _ = data.store.examples.add("answers", secret, source=IMPORTED, status=Status.ACCEPTED, rater="r")
+    app = app_at(data, "train")
+    async with app.run_test(size=(120, 44)) as pilot:
+        form = load_form(data, FormValues("sft", dataset="answers"))
+        answers: list[object] = []
+        app.push_screen(form, answers.append)
+        await until_shown(pilot, "must not be trained on", "^r changes it")
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "Change what?", "reject 1 example", "train on them all the same")
+        await pilot.press(*way, "enter")
+        await until_shown(pilot, "✓")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: len(answers) == 1)
+        (plan,) = answers
+        assert isinstance(plan, flow.RunPlan)
+        status = data.store.examples.get(example.id).status
+        allowed = ("template_tokens",) if way == "same" else ()
+        assert (status is Status.REJECTED, plan.allow) == (way == "reject", allowed)
+        assert plan.command.endswith("--allow template_tokens") is (way == "same")
+
+
+async def test_what_was_allowed_of_some_rows_is_not_allowed_of_others(data: Bench) -> None:
+    app = app_at(data, "train")
+    async with app.run_test(size=(120, 44)) as pilot:
+        form = load_form(data, FormValues("sft", dataset="answers", allow=("leakage",)))
+        app.push_screen(form)
+        await until_shown(pilot, "same as:", "--allow leakage")
+        assert form.values().allow == ("leakage",)
+        app.screen.query_one("#form-method", Picker).choose("dpo")
+        await until(pilot, lambda: form.values().allow == ())
+
+
+async def test_a_dataset_of_another_kind_is_trained_on_by_a_key(data: Bench) -> None:
+    app = app_at(data, "train")
+    async with app.run_test(size=(120, 44)) as pilot:
+        form = load_form(data, FormValues("sft", dataset="pairs"))
+        app.push_screen(form)
+        await until_shown(pilot, "pairs has no accepted demonstration", "^r changes it")
+        await pilot.press("ctrl+r")
+        await until_shown(pilot, "Change what?", "include_chosen=true")
+        await pilot.press("enter")
+        await until_shown(pilot, "✓")
+
+
+async def test_a_refusal_that_nobody_may_allow_has_no_way_past_it(data: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    against = preflight.Refusal("", "the stop token is not in the loss", hint="the template must write it")
+    monkeypatch.setattr(preflight, "look", lambda bench, plan, **_: preflight.Preflight((), (against,)))
+    app = app_at(data, "train")
+    async with app.run_test(size=(120, 44)) as pilot:
+        answers: list[object] = []
+        app.push_screen(load_form(data, FormValues("sft", dataset="answers")), answers.append)
+        await until_shown(pilot, "✗ the stop token is not in the loss", "the template must write it")
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "nothing can be changed here")
+        assert answers == []
+
+
 async def test_a_start_waits_until_the_plan_was_looked_at_and_a_refusal_holds_it(
     data: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

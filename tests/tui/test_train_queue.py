@@ -15,6 +15,7 @@ from workbench.domain.examples import Status
 from workbench.domain.queues import Gpu
 from workbench.domain.recipes import parse_recipe
 from workbench.domain.runs import Run, RunState, RunStatus
+from workbench.errors import Remedy
 from workbench.flows import preflight, recipes, sweeps
 from workbench.flows import train as flow
 from workbench.flows.bench import Bench
@@ -213,11 +214,14 @@ async def test_a_sweep_around_a_run_is_queued_and_its_table_shown(data: Bench) -
         assert {flow.spec(run).knobs["max_steps"] for run in made} == {5}
 
 
-async def test_no_run_of_a_sweep_is_queued_when_one_of_them_is_refused(
+async def test_no_run_of_a_sweep_is_queued_while_one_of_them_is_refused_and_a_key_changes_all(
     data: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look(bench: Bench, plan: flow.RunPlan, **_: object) -> preflight.Preflight:
-        large = preflight.Refusal("memory", "it needs more than there is", ())
+        if plan.spec.knobs["per_device_train_batch_size"] == 1:
+            return preflight.Preflight((), ())
+        fewer = Remedy("fewer rows at once", {"per_device_train_batch_size": "1"})
+        large = preflight.Refusal("memory", "it needs more than there is", (fewer,))
         return preflight.Preflight((), (large,) if plan.spec.knobs["lora_r"] == 64 else ())
 
     monkeypatch.setattr(preflight, "look", look)
@@ -228,8 +232,14 @@ async def test_no_run_of_a_sweep_is_queued_when_one_of_them_is_refused(
         await until_shown(pilot, "Sweep around one")
         pilot.app.screen.query(Input).first().value = "lora_r=4,64"
         await pilot.press("enter")
-        await until_shown(pilot, "it needs more than there is")
+        await until_shown(pilot, "it needs more than there is", "per_device_train_batch_size=1", "start it as it is")
         assert [run.name for run in data.store.runs.list()] == ["one"]
+        await pilot.press("enter")
+        await until_shown(pilot, "Queue 2 runs?")
+        await pilot.press("y")
+        await until(pilot, lambda: len(data.store.runs.list()) == 3)
+        made = [run for run in data.store.runs.list() if run.group]
+        assert {flow.spec(run).knobs["per_device_train_batch_size"] for run in made} == {1}
 
 
 def test_what_is_made_around_a_run_is_measured_on_the_rows_that_it_was_measured_on(data: Bench) -> None:

@@ -197,3 +197,24 @@ def test_answers_of_weight_0_are_in_no_loss_of_the_view(tiny_llama: Path) -> Non
     ]
     assert learnt == ["One.<|im_end|>\n", "Three.<|im_end|>\n"]
     assert [count.example_id for count in tokens.counts([row, replace(row, id=2)])] == [1, 1, 2, 2]
+
+
+def test_a_template_that_does_not_teach_an_answer_to_end_is_told_with_the_counts(bench: Bench, tmp_path: Path) -> None:
+    import tiny_llama as tiny
+    from workbench.domain.examples import Status
+    from workbench.domain.models import ModelKind
+    from workbench.flows import row_lengths, train
+
+    base = tiny.make(tmp_path / "base", template=tiny.WITHOUT_LAST_STOP)
+    bench.store.models.add("endless", ModelKind.BASE, str(base))
+    for row in rows_of(Kind.DEMONSTRATION):
+        bench.store.examples.add(
+            "teas", row.content, source=Source(SourceKind.IMPORT), status=Status.ACCEPTED, rater="r"
+        )
+    plan = train.plan(bench, method="sft", dataset="teas", model="endless", overrides={"eval_share": "0"})
+    found = row_lengths.count(bench, plan.train_rows, method="sft", model="endless")
+    assert len(found.longest) == 4
+    assert found.refused.startswith("example 1: the stop token '<|im_end|>' is not in the loss where the answer ends")
+    assert "chat template must write it" in found.hint
+    sound = row_lengths.count(bench, plan.train_rows, method="sft", model="pip")
+    assert sound.refused == ""

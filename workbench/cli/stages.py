@@ -61,7 +61,7 @@ def train_recipe(session: Session, args: argparse.Namespace) -> int:
             flag = {"settings": "set"}.get(name, name.replace("_", "-"))
             raise UsageError(f"--{flag} does not go with --recipe", hint="write it into the recipe")
     recipe = recipes.read(existing_file(args.recipe))
-    plans = recipes.plan(session.bench, recipe)
+    plans = recipes.plan(session.bench, recipe, allow=args.allow)
     preflights = _checked(session, plans, args)
     if args.dry_run:
         return _planned(session, plans, preflights)

@@ -131,7 +131,7 @@ def checked(session: Session, plan: RunPlan, args: argparse.Namespace) -> dict[s
     found = before.look(session.bench, plan) if args.dry_run else before.look_before(session.bench, plan)
     for finding in (*plan.findings, *found.facts):
         session.out.say(finding)
-    found.refuse(args.allow)
+    found.refuse((*args.allow, *plan.allow))
     return _preflight_row(plan, found)
 
 

@@ -310,6 +310,8 @@ def _refusal(errors: dict[str, _Found], train: Sequence[Example]) -> RefusedErro
             f"{some}; if it is meant so: {allow}"
         ),
         where=str(ids[0]) if ids else "",
+        allow=tuple(firsts),
+        examples=ids,
     )
 
 

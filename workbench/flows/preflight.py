@@ -29,7 +29,7 @@ from workbench.domain.methods import KnobValue, Measure, Method
 from workbench.domain.placement import BATCH, PASSES, PROCESSES, STRATEGY, shared
 from workbench.domain.queues import wish
 from workbench.domain.runs import DISK, MEMORY, ROWS, RunSpec, smaller_batch
-from workbench.errors import RefusedError
+from workbench.errors import RefusedError, Remedy
 from workbench.flows import registry, row_lengths
 from workbench.flows.row_lengths import RowLengths
 from workbench.jobs.devices import Device, training_device
@@ -50,20 +50,16 @@ _LOW_RANK = {"lora", "rslora", "dora", "pissa"}
 
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
-    """Knobs to set, and what that does in a few words."""
-
-    said: str
-    knobs: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the run should not start as it is; ``name`` is what ``--allow`` takes. The first remedy is the mildest."""
+    """Why the run should not start as it is; ``name`` is what ``--allow`` takes, "" for what no person may allow.
+
+    The first remedy is the mildest; ``hint`` says what to do where no setting helps.
+    """
 
     name: str
     said: str
     remedies: tuple[Remedy, ...] = ()
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +81,16 @@ class Preflight:
 
     def refuse(self, allow: Collection[str] = ()) -> None:
         """Raise ``RefusedError`` for the first refusal that is not allowed by name."""
-        for refusal in self.refusals:
-            if refusal.name not in allow:
-                ways = "; or ".join(f"{_set(remedy.knobs)} ({remedy.said})" for remedy in refusal.remedies)
-                raise RefusedError(refusal.said, hint=f"{ways}{'; ' if ways else ''}or --allow {refusal.name}")
+        for refusal in self.not_allowed(allow):
+            ways = "; or ".join(f"{_set(remedy.knobs)} ({remedy.said})" for remedy in refusal.remedies)
+            anyway = f"--allow {refusal.name}" if refusal.name else ""
+            hint = refusal.hint or "; or ".join(way for way in (ways, anyway) if way)
+            names = [refusal.name] if refusal.name else []
+            raise RefusedError(refusal.said, hint=hint, allow=names, remedies=refusal.remedies)
+
+    def not_allowed(self, allow: Collection[str]) -> tuple[Refusal, ...]:
+        """The refusals that are not allowed by name."""
+        return tuple(refusal for refusal in self.refusals if not refusal.name or refusal.name not in allow)
 
 
 def look(
@@ -115,7 +117,7 @@ def look(
     base = plan.like or spec.base
     shape = registry.shape(Path(bench.store.models.get(base).path if plan.like else spec.base_path))
     facts = [*(_prompt_facts(lengths, window, drawn) if drawn else _row_facts(lengths, window))]
-    refusals = [*_row_refusals(lengths, window, drawn)]
+    refusals = [*_template_refusals(lengths), *_row_refusals(lengths, window, drawn)]
     remedies = [*_wider(lengths, window, bench, base)] if lengths is not None and lengths.cut(window) else []
     memory = None
     if shape is not None:
@@ -130,17 +132,27 @@ def look(
         if memory.total > here.free and not is_shared_out:
             ways = _ways_to_fit(spec, shape, here, lengths)
             refusals.append(Refusal(MEMORY, _too_much(memory, here), ways))
-        refusals += _disk(bench.workspace.runs, shape, load)
+        fact, full = _disk(bench.workspace.runs, shape, load)
+        facts.append(fact)
+        refusals += full
     if seconds := _seconds(bench, plan, lengths):
         facts.append(f"takes about {_duration(seconds)}, as fast as runs like it went here before")
     return Preflight(tuple(facts), tuple(refusals), tuple(remedies), lengths, memory, here, seconds)
 
 
 def look_before(bench: Bench, plan: RunPlan, *, cancelled: threading.Event | None = None) -> Preflight:
-    """Look at a plan that is to start: tokens are counted only where it would be refused without that."""
+    """Look at a plan that is to start: tokens are counted only where it would be refused without that, or has to wait.
+
+    A trainer that begins now looks at its rows itself, before anything else.
+    """
     found = look(bench, plan, count=False, cancelled=cancelled)
     # Every row was taken to fill the window: count before refusing.
-    return look(bench, plan, cancelled=cancelled) if found.refusals else found
+    return look(bench, plan, cancelled=cancelled) if found.refusals or not starts_at_once(bench) else found
+
+
+def starts_at_once(bench: Bench) -> bool:
+    """True when no other run is at work or waits. What a trainer says at its start, others would hear hours later."""
+    return all(run.state.is_over for run in bench.store.runs.list())
 
 
 # The rows
@@ -166,6 +178,12 @@ def _prompt_facts(lengths: RowLengths | None, window: int, drawn: int) -> Iterat
     yield f"{mean:,.0f} tokens a prompt, {longest:,} the longest, and up to {drawn} of each answer drawn to it"
     if cut := lengths.cut(window):
         yield f"{len(cut):,} {_rows(cut)} left out, no room for an answer within {WINDOW} = {window}: {_listed(cut)}"
+
+
+def _template_refusals(lengths: RowLengths | None) -> Iterator[Refusal]:
+    """Rows that would teach something else than a chat asks for, which no trainer begins with."""
+    if lengths is not None and lengths.refused:
+        yield Refusal("", lengths.refused, hint=lengths.hint)
 
 
 def _longest(lengths: RowLengths | None, window: int) -> int:
@@ -322,14 +340,16 @@ def _is_shared_out(spec: RunSpec) -> bool:
 # Disk and time
 
 
-def _disk(runs: Path, shape: ModelShape, load: Load) -> Iterator[Refusal]:
+def _disk(runs: Path, shape: ModelShape, load: Load) -> tuple[str, list[Refusal]]:
+    """What its checkpoints need of the disk, as a fact and, where there is less, as a refusal."""
     needed = _CHECKPOINTS_AT_ONCE * checkpoint_bytes(shape, load)
     folder = next(place for place in (runs, *runs.parents) if place.is_dir())
     free = shutil.disk_usage(folder).free
-    if needed > free:
-        said = f"its checkpoints need about {gigabytes(needed)} GB, {gigabytes(free)} GB are free in {folder}"
-        ways = (Remedy("an adapter instead of all weights", {"adapter": "lora"}),) if load.whole else ()
-        yield Refusal(DISK, said, ways)
+    if needed <= free:
+        return f"checkpoints take up to {gigabytes(needed)} GB of the disk; {gigabytes(free)} GB are free there", []
+    said = f"its checkpoints need about {gigabytes(needed)} GB, {gigabytes(free)} GB are free in {folder}"
+    ways = (Remedy("an adapter instead of all weights", {"adapter": "lora"}),) if load.whole else ()
+    return f"{gigabytes(free)} GB of the disk are free", [Refusal(DISK, said, ways)]
 
 
 def _seconds(bench: Bench, plan: RunPlan, lengths: RowLengths | None) -> float | None:

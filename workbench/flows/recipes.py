@@ -41,8 +41,11 @@ def read(path: Path) -> Recipe:
         raise DataError("the recipe is not UTF-8", where=path.name) from None
 
 
-def plan(bench: Bench, recipe: Recipe) -> list[RunPlan]:
-    """A plan for every stage, in order; starts nothing. What a stage cannot be is told with its place in the file."""
+def plan(bench: Bench, recipe: Recipe, *, allow: Sequence[str] = ()) -> list[RunPlan]:
+    """A plan for every stage, in order; starts nothing. What a stage cannot be is told with its place in the file.
+
+    ``allow`` names checks that may say no to any stage, beside those that the file allows.
+    """
     known = {run.group for run in bench.store.runs.list()}
     if recipe.name in known:
         raise RefusedError(
@@ -53,10 +56,10 @@ def plan(bench: Bench, recipe: Recipe) -> list[RunPlan]:
     plans: dict[str, RunPlan] = {}
     for stage in recipe.stages:
         try:
-            plans[stage.name] = _plan(bench, recipe, stage, plans.get(stage.after))
+            plans[stage.name] = _plan(bench, recipe, stage, plans.get(stage.after), allow)
         except WorkbenchError as error:
-            said = f"{recipe.place(stage, error.where if error.where in stage.settings else '')}"
-            raise type(error)(error.message, hint=error.hint, where=said) from None
+            error.where = f"{recipe.place(stage, error.where if error.where in stage.settings else '')}"
+            raise error from None
     return list(plans.values())
 
 
@@ -91,7 +94,7 @@ def stages_of(bench: Bench, run: Run) -> list[Run]:
     return [one for one in reversed(bench.store.runs.list()) if (one.group, one.group_kind) == (run.group, RECIPE)]
 
 
-def _plan(bench: Bench, recipe: Recipe, stage: Stage, parent: RunPlan | None) -> RunPlan:
+def _plan(bench: Bench, recipe: Recipe, stage: Stage, parent: RunPlan | None, allow: Sequence[str]) -> RunPlan:
     made = train.plan(
         bench,
         method=stage.method,
@@ -101,7 +104,7 @@ def _plan(bench: Bench, recipe: Recipe, stage: Stage, parent: RunPlan | None) ->
         overrides=stage.settings,
         name=f"{recipe.name}-{stage.name}",
         eval_dataset=stage.eval_dataset,
-        allow=stage.allow,
+        allow=(*stage.allow, *(name for name in allow if name not in stage.allow)),
         gpus=stage.gpus,
         after=parent,
     )

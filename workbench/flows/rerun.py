@@ -6,6 +6,7 @@ What differs here from what the run was made with is refused, by name, unless th
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def plan_again(bench: Bench, run: Run, *, name: str = "", allow: Sequence[str] =
         name=free_name(bench, name, f"{run.name}-again"),
         created_utc=now_utc(),
         versions=versions(),
-        command=f"workbench runs rerun {run.name}",
+        command=shlex.join(["workbench", "runs", "rerun", run.name, *(w for name in allow for w in ("--allow", name))]),
         group="",
         group_kind="",
         stage="",
@@ -63,7 +64,8 @@ def plan_again(bench: Bench, run: Run, *, name: str = "", allow: Sequence[str] =
     beside = {file: (directory.root / file).read_text(encoding="utf-8") for file in _there(directory)}
     beside["origin.json"] = json.dumps({**origin, "rerun_of": run.name}, indent=1) + "\n"
     reward = directory.reward_file.read_text(encoding="utf-8") if directory.reward_file.is_file() else ""
-    return RunPlan(spec, rows[0], rows[1], tuple(findings), spec.command, reward, beside, directory.ticket().gpus)
+    wanted = directory.ticket().gpus
+    return RunPlan(spec, rows[0], rows[1], tuple(findings), spec.command, reward, beside, wanted, allow=tuple(allow))
 
 
 def _refuse_locked(bench: Bench, told: RunSpec) -> None:
@@ -110,6 +112,7 @@ def _versions(told: RunSpec, allow: Sequence[str]) -> list[str]:
         raise RefusedError(
             f"{told.name} was made with other versions: {', '.join(differ)}",
             hint="install those, or --allow versions when the losses need not be equal",
+            allow=[VERSIONS],
         )
     return [f"other versions than then: {', '.join(differ)}"] if differ else []
 
@@ -133,7 +136,10 @@ def _weights(bench: Bench, told: RunSpec, origin: dict[str, object], allow: Sequ
         if registry.weights_hash(tuple(files)) != wanted:
             if BASE not in allow:
                 raise RefusedError(
-                    f"the weights of {name} are not those of then", hint="--allow base takes them", where=path
+                    f"the weights of {name} are not those of then",
+                    hint="--allow base takes them",
+                    where=path,
+                    allow=[BASE],
                 )
             found.append(f"other weights of {name} than then")
     return found

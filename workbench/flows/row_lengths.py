@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench import methods
+from workbench.domain.methods import Measure, Task
 from workbench.domain.training import TrainingRow
+from workbench.errors import RefusedError
 from workbench.flows import kept, tokens
 from workbench.flows.tokens import lengths as token_counts
 
@@ -39,12 +42,15 @@ class RowLength:
 class RowLengths:
     """The sequences that were counted. ``longest`` are those of the longest rows by characters, ``spread`` the others'.
 
-    ``rows`` is the number of rows that the plan has.
+    ``rows`` is the number of rows that the plan has. ``refused`` says why none of them may be trained on ("" when they
+    may), and ``hint`` what to do about it: a chat template that says a row otherwise than a chat.
     """
 
     rows: int
     longest: tuple[RowLength, ...]
     spread: tuple[RowLength, ...]
+    refused: str = ""
+    hint: str = ""
 
     @property
     def is_sample(self) -> bool:
@@ -75,6 +81,14 @@ class RowLengths:
         others = max(0, self.rows - len(self.longest))
         return (far + near / len(self.spread) * others) / max(1, self.rows)
 
+    def listed(self, window: int) -> Iterator[str]:
+        """A line for every row that is cut or left out, by number."""
+        empty = set(self.empty(window))
+        for one in sorted(self._all(), key=lambda one: one.example_id):
+            if one.total > window:
+                what = "left out, no answer fits" if one.example_id in empty else f"{one.total - window:,} cut off"
+                yield f"example {one.example_id}: {one.total:,} tokens, {what}"
+
     def answered(self, tokens: int) -> RowLengths:
         """The same prompts with an answer of so many tokens drawn to each, in the place of what the rows hold."""
         far, near = (
@@ -90,6 +104,15 @@ class RowLengths:
         return tuple(sorted({one.example_id for one in found}))
 
 
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What is kept of a counting."""
+
+    counted: list[RowLength]
+    refused: str
+    hint: str
+
+
 def count(
     bench: Bench,
     rows: Sequence[TrainingRow],
@@ -98,25 +121,39 @@ def count(
     model: str,
     cancelled: threading.Event | None = None,
 ) -> RowLengths:
-    """The lengths of these rows for ``model``; takes some seconds the first time, and is kept.
+    """The lengths of these rows for ``model``, and whether they teach what a chat asks for; takes some seconds the
+    first time, and is kept.
 
     ``cancelled`` ends it with a ``WorkbenchError``.
     """
     far, near = _sample(rows)
     parts = {"sft": {"completion", "chosen"}}.get(method, {"completion", "chosen", "rejected"})
     place = kept.place(bench, "lengths", _key(bench, [*far, *near], method, model))
-    counted = _read(place)
-    if counted is None:
+    found = _read(place)
+    if found is None:
+        counted, refused, hint = [], "", ""
         ids = sorted({row.example_id for row in (*far, *near)})
-        told = token_counts(bench, bench.store.examples.many(ids), model=model, cancelled=cancelled)
-        counted = [RowLength(one.example_id, one.prompt, one.total) for one in told if one.part in parts]
-        kept.keep(place, [[one.example_id, one.start, one.total] for one in counted])
+        try:
+            for one in token_counts(bench, bench.store.examples.many(ids), model=model, cancelled=cancelled):
+                if one.part in parts:
+                    counted.append(RowLength(one.example_id, one.prompt, one.total))
+        except RefusedError as error:
+            refused, hint = error.message, error.hint
+        found = _Counted(counted, refused, hint)
+        kept.keep(place, asdict(found))
     among = {row.example_id for row in far}
     return RowLengths(
         len({row.example_id for row in rows}),
-        tuple(one for one in counted if one.example_id in among),
-        tuple(one for one in counted if one.example_id not in among),
+        tuple(one for one in found.counted if one.example_id in among),
+        tuple(one for one in found.counted if one.example_id not in among),
+        *((found.refused, found.hint) if _learns_answers(method) else ()),
     )
+
+
+def _learns_answers(name: str) -> bool:
+    """True for a method that learns the answers of its rows, and so how they end."""
+    method = methods.get(name)
+    return method.task is not Task.SCORE and method.measure not in {Measure.REWARDS, Measure.TEACHER}
 
 
 def _sample(rows: Sequence[TrainingRow]) -> tuple[list[TrainingRow], list[TrainingRow]]:
@@ -144,8 +181,9 @@ def _key(bench: Bench, rows: Sequence[TrainingRow], method: str, model: str) -> 
     return digest.hexdigest()[:32]
 
 
-def _read(place: Path) -> list[RowLength] | None:
+def _read(place: Path) -> _Counted | None:
     try:
-        return [RowLength(*entry) for entry in kept.read(place)]
-    except TypeError:
+        told = kept.read(place)
+        return _Counted([RowLength(**entry) for entry in told["counted"]], told["refused"], told["hint"])
+    except (TypeError, KeyError):
         return None

@@ -13,7 +13,7 @@ from workbench.domain.examples import Example, Kind, Split, Status
 from workbench.domain.methods import KnobValue, Method, Task
 from workbench.domain.queries import Filter, Query
 from workbench.domain.training import Dealt, TrainingRow, deal, drawn, shuffled, taken_kinds, training_rows, usable
-from workbench.errors import RefusedError
+from workbench.errors import RefusedError, Remedy
 from workbench.flows.gate import stream
 
 if TYPE_CHECKING:
@@ -70,11 +70,13 @@ def _accepted(bench: Bench, dataset: str) -> Iterator[Example]:
 def _nothing_to_train_on(bench: Bench, method: Method, dataset: str) -> RefusedError:
     there = bench.store.datasets.get(dataset)
     own, *others = method.kinds
+    remedies = []
     if there.count(own):
         hint = f"accept some of its {there.count(own)} {own.value}s in Curate, or: workbench examples accept ID…"
     elif others and there.count(others[0]):
         knob = next(k.name for k in method.knobs if k.name.startswith("include_"))
         hint = f"it has {there.count(others[0])} {others[0].value}s: --set {knob}=true trains on those"
+        remedies.append(Remedy(f"trains on its {others[0].value}s", {knob: "true"}))
     else:
         hint = {
             Kind.DEMONSTRATION: "keep or edit answers in Chat, or import some",
@@ -83,7 +85,9 @@ def _nothing_to_train_on(bench: Bench, method: Method, dataset: str) -> RefusedE
             Kind.TEXT: "import some: workbench import FILE.txt",
             Kind.PROMPT: "import some, rows of a prompt alone, or --set include_demonstrations=true",
         }[own]
-    return RefusedError(f"{there.name} has no accepted {own.value} outside the test split", hint=hint)
+    return RefusedError(
+        f"{there.name} has no accepted {own.value} outside the test split", hint=hint, remedies=remedies
+    )
 
 
 def rows_of(method: Method, examples: Sequence[Example], seed: int) -> list[TrainingRow]:
@@ -112,6 +116,7 @@ def refuse_one_sided(method: Method, rows: Sequence[TrainingRow]) -> None:
         raise RefusedError(
             f"there is no thumb {missing} among the rows: {method.name} learns from the difference",
             hint=f"give some answers a thumb {missing}, or --set include_pairs=true",
+            remedies=[Remedy("trains on its pairs too", {"include_pairs": "true"})],
         )
 
 

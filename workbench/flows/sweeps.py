@@ -17,7 +17,7 @@ from workbench import methods as training_methods
 from workbench.domain.methods import Measure
 from workbench.domain.runs import SWEEP, Run, RunSpec, RunState
 from workbench.domain.sweeps import GRID, OPTUNA, Dimension, Outcome, SweepTable, dimensions, drawn, grid, ranked
-from workbench.errors import NotFoundError, RefusedError, RunError, UsageError
+from workbench.errors import NotFoundError, RefusedError, Remedy, RunError, UsageError
 from workbench.flows import train
 from workbench.flows.gathered import Gathered
 from workbench.flows.presets import AUTO
@@ -206,7 +206,11 @@ def _refuse_other_rows(plans: Sequence[RunPlan]) -> None:
             hint="mark rows as validation, or name --eval-dataset",
         )
     if plans and not plans[0].eval_rows:
-        raise RefusedError("nothing is held out: there is nothing to compare the runs by", hint="--set eval_share=0.1")
+        raise RefusedError(
+            "nothing is held out: there is nothing to compare the runs by",
+            hint="--set eval_share=0.1",
+            remedies=[Remedy("a tenth of the rows is held out", {"eval_share": "0.1"})],
+        )
 
 
 def _outcome(bench: Bench, run: Run, spec: RunSpec, *, by_reward: bool) -> Outcome:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.domain.checks import TokenCount, checked_row
 from workbench.domain.examples import Example
 from workbench.domain.models import Model, ModelKind
-from workbench.errors import UsageError
+from workbench.errors import RefusedError, UsageError
 from workbench.flows.presets import default_window
 from workbench.jobs.children import converse
 
@@ -95,12 +95,16 @@ def lengths(
     """The length of every sequence that training on these examples would make, by the trainer's own code.
 
     Read in another thread than the caller's. Texts and prompts alone make none. Takes some seconds to begin;
-    ``cancelled`` ends it with a ``WorkbenchError``.
+    ``cancelled`` ends it with a ``WorkbenchError``. Raises ``RefusedError`` behind the last one when rows would teach
+    something else than a chat asks for: their prompt is rendered otherwise, or their stop token is not learnt.
     """
     arguments = ("--counts", *model_arguments(bench, model))
     rows = (json.dumps(checked_row(example).as_dict()) for example in examples)
     for line in converse("workbench.worker.tokens", arguments, rows, cancelled=cancelled):
-        yield TokenCount(**json.loads(line))
+        told = json.loads(line)
+        if "refused" in told:
+            raise RefusedError(told["refused"], hint=told["hint"])
+        yield TokenCount(**told)
 
 
 def model_arguments(bench: Bench, model: str, *, max_length: int = 0) -> tuple[str, ...]:

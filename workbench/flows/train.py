@@ -71,6 +71,8 @@ class RunPlan:
     gpus: str = ANY_GPU
     after: str = ""
     like: str = ""
+    allow: tuple[str, ...] = ()
+    """What it may be refused for and is to be started all the same."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why each value that nobody asked for is what it is, by knob."""
 
@@ -191,6 +193,7 @@ def plan(
         gpus,
         after.spec.name if after else "",
         beginning.seen.name if after else "",
+        tuple(allow),
         sized.reasons,
     )
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
 ROWS_SHOWN = 40
+_INDENT = 14
 ROW_LIMIT = 20_000
 
 
@@ -61,7 +63,7 @@ def samples(bench: Bench, run: Run, width: int) -> Lines:
             if answer is None:
                 continue
             when = f"step {clean(str(event.get('step')))}"
-            yield (f"  {when:>10}  (the same)", "dim") if answer == before else (f"  {when:>10}  {_block(answer)}", "")
+            yield (f"  {when:>10}  (the same)", "dim") if answer == before else (f"  {when:>10}  {_block(answer, width - _INDENT)}", "")
             before = answer
         yield "", ""
 
@@ -185,8 +187,10 @@ def _cells(texts: list[str], widths: list[int]) -> str:
     return "  ".join(text + " " * (width - cell_len(text)) for text, width in zip(shown, widths, strict=True))
 
 
-def _block(text: str) -> str:
-    return clean(text).replace("\n", "\n              ")
+def _block(text: str, width: int) -> str:
+    """A text whose further lines stand below the beginning of its first."""
+    wrapped = [piece for line in clean(text).split("\n") for piece in wrap(line, max(20, width)) or [""]]
+    return ("\n" + " " * _INDENT).join(wrapped)
 
 
 def _row(line: str) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 METHODS = {Kind.DEMONSTRATION: "sft", Kind.PREFERENCE: "dpo", Kind.JUDGEMENT: "kto"}
 _ROWS_AT_ONCE = 2000
+_PROVEN = 200  # templates err on all rows alike
 _IGNORED = -100
 
 
@@ -55,20 +56,28 @@ class ModelTokens:
         from workbench.worker.trainer import loading
 
         self.max_length = max_length
+        self.refused: RefusedError | None = None
+        """Why rows that were counted may not be trained on: the first reason that was found."""
         self._path = path
         self._tokenizer = loading.load_tokenizer(replace(_spec("sft", path, 1), adapter_path=adapter))
 
-    def counts(self, rows: Iterable[CheckedRow]) -> Iterator[TokenCount]:
-        """The length of every sequence that training on these rows would make, some thousand rows at a time."""
+    def counts(self, rows: Iterable[CheckedRow], *, prove: bool = False) -> Iterator[TokenCount]:
+        """The length of every sequence that training on these rows would make, some thousand rows at a time.
+
+        With ``prove`` it is also looked whether they may be trained on: then ``refused`` says what is against it.
+        """
         iterator = iter(rows)
         while chunk := list(islice(iterator, _ROWS_AT_ONCE)):
             for kind in METHODS:
                 same = [row for row in chunk if row.content.kind is kind]
-                for row, sequences in zip(same, self.sequences(same, kind), strict=True):
+                for row, sequences in zip(same, self.sequences(same, kind, prove=prove), strict=True):
                     yield from (self._count(row.id, sequence) for sequence in sequences)
 
-    def sequences(self, rows: Sequence[CheckedRow], kind: Kind) -> list[list[TokenSequence]]:
-        """For each of these rows, which are all of one kind, its sequences."""
+    def sequences(self, rows: Sequence[CheckedRow], kind: Kind, *, prove: bool = False) -> list[list[TokenSequence]]:
+        """For each of these rows, which are all of one kind, its sequences.
+
+        With ``prove`` some of them are looked at as the trainer looks at all of them before its first step.
+        """
         if not rows:
             return []
         name = METHODS[kind]
@@ -80,6 +89,8 @@ class ModelTokens:
         ready = prepared(name, lines, self._path, self._tokenizer) if lines else []
         if len(ready) != len(lines):
             raise RefusedError(f"the trainer made {len(ready)} rows of {len(lines)}")
+        if prove and lines and self.refused is None:
+            self._prove(ready, [example.id for example, parts in zip(examples, of_each, strict=True) for _ in parts])
         made = iter(range(len(lines)))
         found = [[one for _ in parts for one in sequences_of(ready[next(made)])] for parts in of_each]
         return found[: len(rows)]
@@ -114,6 +125,15 @@ class ModelTokens:
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The text of each token; joined they are the whole text, also where a letter spans several tokens."""
         return list(_pieces(self._tokenizer, ids))
+
+    def _prove(self, ready: Any, example_ids: Sequence[int]) -> None:
+        from workbench.worker.trainer import rows
+
+        try:
+            names = [f"example {example_id}" for example_id in example_ids]
+            rows.check_rows(ready, self._tokenizer, self.stops(), max_length=sys.maxsize, most=_PROVEN, names=names)
+        except RefusedError as error:
+            self.refused = error
 
     def _count(self, example_id: int, sequence: TokenSequence) -> TokenCount:
         kept = min(len(sequence.ids), self.max_length)
@@ -237,7 +257,8 @@ def _shown(sequence: TokenSequence, tokens: ModelTokens, stops: set[int]) -> dic
 def main(argv: list[str]) -> int:
     """One row as JSON on standard input, its tokens as JSON on standard output.
 
-    With ``--counts`` as many rows as come, and for each sequence of theirs one line with its ``TokenCount``.
+    With ``--counts`` as many rows as come, and for each sequence of theirs one line with its ``TokenCount``; behind
+    those, one that says why they may not be trained on.
     """
     parser = argparse.ArgumentParser(prog="python -m workbench.worker.tokens")
     parser.add_argument("--model", required=True)
@@ -251,8 +272,10 @@ def main(argv: list[str]) -> int:
         tokens = ModelTokens(args.model, adapter=args.adapter, max_length=args.max_length)
         if args.counts:
             rows = (checked_row_from_dict(json.loads(line)) for line in sys.stdin)
-            for count in tokens.counts(rows):
+            for count in tokens.counts(rows, prove=True):
                 print(json.dumps(asdict(count)))
+            if tokens.refused is not None:
+                print(json.dumps({"refused": tokens.refused.message, "hint": tokens.refused.hint}))
             return 0
         row = checked_row_from_dict(json.loads(sys.stdin.readline()))
         print(json.dumps(view(row, tokens)))

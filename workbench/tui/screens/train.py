@@ -43,6 +43,7 @@ TICK_S = 0.5
 HIDDEN_TICKS = 8
 """While another pane is in front, only every eighth tick looks: enough to ring when a run ends."""
 LOG_LINES = 300
+NO_RUNS = "no runs yet: n sets one up"
 TITLES = {"samples": "samples", "group": "group and queue", "config": "config", "data": "data"}
 
 
@@ -125,7 +126,7 @@ class TrainPane(RunQueueing, RunPapers):
         """List and live view, side by side when there is room."""
         with Horizontal(id="train-body"):
             with Vertical(id="train-left"):
-                yield PlainListing(run_view.COLUMNS, empty="no runs yet: n sets one up", id="train-runs")
+                yield PlainListing(run_view.COLUMNS, empty="reading the runs …", id="train-runs")
                 with VerticalScroll(id="train-spec-box", can_focus=False):
                     yield Static(id="train-spec", markup=False)
             with Vertical(id="train-right"):
@@ -204,6 +205,9 @@ class TrainPane(RunQueueing, RunPapers):
 
     def _found(self, found: Survey) -> None:
         self._looking, self._trouble = False, ""
+        if self._listing.empty != NO_RUNS:
+            self._listing.empty = NO_RUNS
+            self._listing.refresh()
         self._runs, self._look, self._found_last = found.runs, found.look, found
         self._tell_endings(found.runs)
         self._show_rows()

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from rich.text import Text
 from textual import events, on
@@ -26,27 +26,27 @@ from textual.worker import Worker, WorkerState
 from workbench.domain.datasets import Dataset
 from workbench.domain.examples import Kind
 from workbench.domain.methods import KnobGroup, KnobValue, Method, knob_text
-from workbench.errors import NotFoundError, UsageError, WorkbenchError
-from workbench.flows import preflight
+from workbench.errors import NotFoundError, RefusedError, Remedy, UsageError, WorkbenchError
+from workbench.flows import curate, preflight
 from workbench.flows import train as flow
 from workbench.flows.datasets import shown
 from workbench.flows.gathered import Gathered
-from workbench.tui.safety import cell, clean, safe_cell
+from workbench.tui.safety import cell, clean, safe, safe_cell
 from workbench.tui.screens.train_knobs import KnobLine
-from workbench.tui.widgets.dialogs import Choice, ChooseDialog
+from workbench.tui.screens.train_refused import Allowed, Rejected, Way, ask_way_out, setting_of, ways_out
 from workbench.tui.widgets.picker import Picker
+from workbench.tui.widgets.reading import ReadingDialog
 from workbench.tui.work import begin
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
-    from workbench.flows.preflight import Preflight, Remedy
+    from workbench.flows.preflight import Preflight
     from workbench.flows.train import RunPlan
     from workbench.tui.app import WorkbenchApp
 
 PAUSE_S = 0.3
 """How long the form waits after a key before it plans again."""
 SHARE = "a share of it"
-_ANYWAY = "anyway"
 USUAL = ("sft", "dpo", "kto")
 """The methods that a form opens with, of several that take the same rows."""
 
@@ -62,6 +62,8 @@ class FormValues:
     name: str = ""
     eval_dataset: str = ""
     overrides: Mapping[str, str] = field(default_factory=dict)
+    allow: tuple[str, ...] = ()
+    """What the run may be refused for and is to be started all the same."""
 
     def is_of_the_rows_of(self, other: FormValues | None) -> bool:
         """True when both are trained on rows of the same datasets by the same method."""
@@ -120,6 +122,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     BINDINGS = [
         Binding("ctrl+s", "start", "Start", id="form.start", priority=True),
         Binding("ctrl+r", "remedy", "Change what is advised", id="form.remedy", priority=True),
+        Binding("ctrl+l", "rows", "List the rows that are cut or left out", id="form.rows", priority=True),
         Binding("ctrl+g", "copy", "Copy the command", id="form.copy", priority=True),
         Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
         Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
@@ -165,6 +168,8 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         self._planned: FormValues | None = None
         self._timer: Timer | None = None
         self._starting = self._looking = False
+        self._refused: RefusedError | None = None
+        self._allow = values.allow
         self.first_knob = ""
 
     def compose(self) -> ComposeResult:
@@ -174,7 +179,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         presets = [preset.name for preset in self._methods[method].presets]
         with Vertical() as box:
             box.border_title = "New run"
-            box.border_subtitle = "^s Start  ^r Remedy  ^g Copy command  ↑↓ Tab move  ←→ change  Esc cancel"
+            box.border_subtitle = "^s Start  ^r Remedy  ^l Rows  ^g Copy command  ↑↓ move  ←→ change  Esc cancel"
             with Horizontal(classes="form--row"):
                 yield Label("method")
                 yield Picker(list(self._methods), method, title="Method", id="form-method")
@@ -250,6 +255,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
             self.query_one("#form-name", Input).value.strip(),
             "" if held_out == SHARE else held_out,
             {line.knob.name: line.text for line in self._lines() if line.is_edited and line.display},
+            self._allow,
         )
 
     @on(Picker.Changed, "#form-method")
@@ -286,6 +292,11 @@ class TrainForm(ModalScreen["RunPlan | None"]):
             if line.knob.name in values:
                 line.rebase(knob_text(values[line.knob.name]))
 
+    @on(Picker.Changed, "#form-method, #form-dataset, #form-eval")
+    def _other_rows(self) -> None:
+        """What was allowed was meant of those rows."""
+        self._allow = ()
+
     @on(Picker.Changed)
     @on(Input.Changed)
     def _changed(self, event: Picker.Changed | Input.Changed) -> None:
@@ -317,6 +328,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     # --- the plan ----------------------------------------------------------------------------------------------
 
     def _plan_soon(self) -> None:
+        self._refused = None
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(PAUSE_S, self._plan_now)
@@ -346,7 +358,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         if wanted != self.values():
             return
         self._rebase({n: v for n, v in plan.spec.knobs.items() if n not in wanted.overrides})
-        self._plan, self._planned, self._preflight = plan, self.values(), None
+        self._plan, self._planned, self._preflight, self._refused = plan, self.values(), None, None
         self._look_soon(plan)
 
     def _look_soon(self, plan: RunPlan) -> None:
@@ -360,6 +372,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         self._outdated = outdated = threading.Event()
         for count in (False, True):
             try:
+                is_first = await asyncio.to_thread(preflight.starts_at_once, self._bench)
                 found = await asyncio.to_thread(
                     preflight.look, self._bench, plan, count=count, cancelled=self._outdated
                 )
@@ -371,9 +384,10 @@ class TrainForm(ModalScreen["RunPlan | None"]):
             if plan is not self._plan:
                 return
             # Uncounted rows are taken to fill the window: no reason yet to refuse.
-            self._preflight = found if count or not found.refusals else None
+            shown = found if count or not found.not_allowed(plan.allow) else None
+            self._preflight = shown if count or is_first else None
             self._looking = not count
-            self._show_plan(plan, found if count else self._preflight)
+            self._show_plan(plan, shown)
             if self._starting and self._preflight is not None:
                 self._start(plan)
                 return
@@ -396,14 +410,15 @@ class TrainForm(ModalScreen["RunPlan | None"]):
                 self._show_plan(plan, None)
             else:
                 self._look_soon(plan)  # the last look came to nothing
-        elif found.refusals:
+        elif found.not_allowed(plan.allow):
             self.action_remedy()
         else:
             self.dismiss(plan)
 
     def _not_planned(self, error: WorkbenchError) -> None:
         self._plan, self._starting = None, False
-        text = Text(f"✗ {clean(error.message)}", "bold")
+        self._refused = error if isinstance(error, RefusedError) and ways_out(error) else None
+        text = Text(f"✗ {clean(error.message)}" + (": ^r changes it" if self._refused else ""), "bold")
         self._show(text.append(f"\n  {clean(error.hint)}" if error.hint else "", "not bold"), bad=True)
 
     def _show(self, text: Text, *, bad: bool = False) -> None:
@@ -419,7 +434,10 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     # --- keys --------------------------------------------------------------------------------------------------
 
     def action_start(self) -> None:
-        """Start what stands in the form, once its plan is made."""
+        """Start what stands in the form, once its plan is made; of what is refused, ask what to change."""
+        if self._refused is not None:
+            self.action_remedy()
+            return
         if self._plan is not None and self._planned == self.values():
             self._start(self._plan)
             return
@@ -428,28 +446,47 @@ class TrainForm(ModalScreen["RunPlan | None"]):
 
     def action_remedy(self) -> None:
         """Choose one of the changes that the preflight advises; with a refusal, also to start all the same."""
-        found, plan = self._preflight, self._plan
-        if found is None or plan is None or not (found.refusals or found.all_remedies):
+        refused = self._refused or _refusal_of(self._preflight, self._plan)
+        if refused is None:
             self.workbench.say("nothing is advised to be changed", "information")
             return
-        remedies = found.all_remedies
-        choices = [Choice(str(at), _setting(remedy), remedy.said) for at, remedy in enumerate(remedies)]
-        choices += [Choice(_ANYWAY, "start it as it is", "it may fail")] if found.refusals else []
-        text = "; ".join(refusal.said for refusal in found.refusals)
+        if not ways_out(refused):
+            self.workbench.say(f"nothing can be changed here: {refused.message}", "error")
+            return
+        ask_way_out(self, refused, self._mend)
 
-        def chosen(answer: str | None) -> None:
-            if answer == _ANYWAY:
-                self.dismiss(plan)
-            elif answer is not None:
-                self._apply(remedies[int(answer)])
-
-        self.app.push_screen(ChooseDialog("Change what?", choices, text=text), chosen)
-
-    def _apply(self, remedy: Remedy) -> None:
-        for line in self._lines():
-            if line.knob.name in remedy.knobs:
-                line.take(remedy.knobs[line.knob.name])
+    def _mend(self, way: Way) -> None:
+        """Do what was chosen, and plan again; a run that is allowed starts as soon as that is done."""
+        match way:
+            case Remedy():
+                for line in self._lines():
+                    if line.knob.name in way.knobs:
+                        line.take(way.knobs[line.knob.name])
+                self._fit_lines()
+            case Allowed():
+                self._starting = self._plan is not None
+                self._allow = (*self._allow, *way.names)
+            case Rejected():
+                begin(self, partial(self._reject, way.examples), group="reject")
+                return
+            case _:
+                assert_never(way)
         self._plan_soon()
+
+    async def _reject(self, examples: Sequence[int]) -> None:
+        done = await asyncio.to_thread(curate.reject, self._bench, examples)
+        self.workbench.say(f"{done.said}; undo in Curate takes it back", "information")
+        self._plan_soon()
+
+    def action_rows(self) -> None:
+        """Every row that the window cuts or leaves out, by number."""
+        found, plan = self._preflight, self._plan
+        if found is None or plan is None or found.lengths is None:
+            self.workbench.say("the rows are not counted yet", "information")
+            return
+        lines = list(found.lengths.listed(int(plan.spec.knobs[preflight.WINDOW])))
+        said = "\n".join(lines) or "No row that was counted is cut or left out."
+        self.app.push_screen(ReadingDialog("Rows that do not fit the window", safe(said)))
 
     def action_copy(self) -> None:
         """The command that does the same, to the clipboard."""
@@ -479,28 +516,42 @@ def make_plan(bench: Bench, values: FormValues, gathered: Gathered, checking: Ch
         overrides=values.overrides,
         name=values.name,
         eval_dataset=values.eval_dataset,
+        allow=values.allow,
         gathered=gathered,
         on_progress=checking.hear,
         cancelled=checking.cancelled,
     )
 
 
-def _setting(remedy: Remedy) -> str:
-    return ", ".join(f"{name}={value}" for name, value in remedy.knobs.items())
+def _refusal_of(found: Preflight | None, plan: RunPlan | None) -> RefusedError | None:
+    """What was found against the plan, as one refusal; only advice where nothing was; None where there is neither."""
+    if found is None or plan is None:
+        return None
+    against = found.not_allowed(plan.allow)
+    names = [refusal.name for refusal in against if refusal.name]
+    remedies = [remedy for refusal in against for remedy in refusal.remedies] + list(found.remedies)
+    if not (against or remedies):
+        return None
+    said = "; ".join(refusal.said for refusal in against)
+    return RefusedError(said, allow=names if len(names) == len(against) else (), remedies=remedies)
 
 
 def _plan_text(plan: RunPlan, found: Preflight | None, *, counting: bool = True) -> Text:
     spec = plan.spec
-    refused = found is not None and bool(found.refusals)
+    refused = found is not None and bool(found.not_allowed(plan.allow))
     text = Text(f"{'✗' if refused else '✓'} {spec.train_rows:,} rows to train on, {spec.eval_rows:,} held out")
     text.append(" … counting tokens" if counting else "")
     if found is not None:
+        against = found.not_allowed(plan.allow)
+        for refusal in against:
+            text.append(f"\n✗ {cell(refusal.said)}" + (": ^r changes it" if refusal.name else ""), "bold")
+            text.append(f"\n  {cell(refusal.hint)}" if refusal.hint else "", "not bold")
         for refusal in found.refusals:
-            text.append(f"\n✗ {cell(refusal.said)}: ^r changes it", "bold")
+            text.append("" if refusal in against else f"\n⚠ {cell(refusal.said)}: allowed", "bold")
         for fact in found.facts:
             text.append(f"\n  {cell(fact)}", "not bold")
         if found.remedies:
-            text.append(f"\n  ^r could set {cell(_setting(found.remedies[0]))}: {cell(found.remedies[0].said)}")
+            text.append(f"\n  ^r could set {cell(setting_of(found.remedies[0]))}: {cell(found.remedies[0].said)}")
     for finding in list(plan.findings)[:4]:
         text.append(f"\n⚠ {cell(str(finding))}", "not bold")
     return text.append("\nsame as: ", "bold").append(clean(plan.command), "not bold")

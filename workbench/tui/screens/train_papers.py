@@ -17,8 +17,8 @@ from workbench.domain.runs import Run
 from workbench.flows import bundles, preflight, rerun, run_diff, run_papers
 from workbench.flows import train as flow
 from workbench.tui.messages import RunsChanged
-from workbench.tui.pane import Pane
 from workbench.tui.safety import safe
+from workbench.tui.screens.train_refused import Allowed, Changes, Refusable
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog
 from workbench.tui.widgets.reading import ReadingDialog
 
@@ -29,7 +29,7 @@ _SIGNS = {Level.WARNING: "⚠", Level.NOTE: "·", Level.GOOD: "✓"}
 _REPORT, _BUNDLE, _AGAIN = "report", "bundle", "again"
 
 
-class RunPapers(Pane):
+class RunPapers(Refusable):
     """The keys of a pane with a run under its cursor."""
 
     BINDINGS = [
@@ -93,9 +93,9 @@ class RunPapers(Pane):
         self.run_flow(partial(bundles.bundle, run, to), done, group="papers")
 
     def _run_again(self, run: Run) -> None:
-        def queue() -> Run:
-            plan = rerun.plan_again(self.bench, run)
-            preflight.look_before(self.bench, plan).refuse()
+        def queue(changes: Changes) -> Run:
+            plan = rerun.plan_again(self.bench, run, allow=changes.allow)
+            preflight.look_before(self.bench, plan).refuse(plan.allow)
             return flow.launch(self.bench, plan)
 
         def done(made: Run) -> None:
@@ -103,7 +103,8 @@ class RunPapers(Pane):
             self.tell(RunsChanged((made.id,)))
             self.look_now()
 
-        self.run_flow(queue, done, group="papers")
+        # It is the same run only with the same rows and settings.
+        self.run_unless_refused(queue, done, group="papers", kinds=(Allowed,))
 
     def action_diff(self) -> None:
         """Ask for the other run, then show what differs."""

@@ -22,15 +22,15 @@ from workbench.flows import preflight, queueing, recipes, sweeps
 from workbench.flows import train as flow
 from workbench.jobs import devices
 from workbench.tui.messages import RunsChanged
-from workbench.tui.pane import Pane
 from workbench.tui.screens.train_form import FormValues
+from workbench.tui.screens.train_refused import Allowed, Changes, Refusable, Rejected
 from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, Field, FormDialog, TextDialog
 
 if TYPE_CHECKING:
     from workbench.flows.train import RunPlan
 
 
-class RunQueueing(Pane):
+class RunQueueing(Refusable):
     """The part of the Train pane that changes the queue."""
 
     @abstractmethod
@@ -114,15 +114,16 @@ class RunQueueing(Pane):
         def asked(path: str | None) -> None:
             if path and path.strip():
                 file = Path(path.strip()).expanduser()
-                self.run_flow(partial(self._planned_recipe, file), self._confirm, group="launch")
+                kinds = (Rejected, Allowed)  # its settings stand in the file
+                self.run_unless_refused(partial(self._planned_recipe, file), self._confirm, group="launch", kinds=kinds)
 
         text = "A TOML file of stages, each from the last one's result. workbench runs recipe RUN writes one."
         self.app.push_screen(TextDialog("Queue a recipe", text=text, placeholder="recipe.toml"), asked)
 
-    def _planned_recipe(self, file: Path) -> tuple[Sequence[RunPlan], Callable[[], Sequence[Run]]]:
-        plans = recipes.plan(self.bench, recipes.read(file))
+    def _planned_recipe(self, file: Path, changes: Changes) -> tuple[Sequence[RunPlan], Callable[[], Sequence[Run]]]:
+        plans = recipes.plan(self.bench, recipes.read(file), allow=changes.allow)
         for plan in plans:
-            preflight.look(self.bench, plan).refuse()
+            preflight.look(self.bench, plan).refuse(plan.allow)
         return plans, partial(recipes.launch, self.bench, plans)
 
     def action_sweep(self) -> None:
@@ -139,15 +140,19 @@ class RunQueueing(Pane):
 
         def answered(sweep: sweeps.Sweep | None) -> None:
             if sweep is not None:
-                self.run_flow(partial(self._planned_sweep, sweep), self._confirm, group="launch")
+                self.run_unless_refused(partial(self._planned_sweep, sweep), self._confirm, group="launch")
 
         form = FormDialog(f"Sweep around {run.name}", fields, partial(sweep_of, values))
         self.app.push_screen(form, answered)
 
-    def _planned_sweep(self, sweep: sweeps.Sweep) -> tuple[Sequence[RunPlan], Callable[[], Sequence[Run]]]:
+    def _planned_sweep(
+        self, sweep: sweeps.Sweep, changes: Changes
+    ) -> tuple[Sequence[RunPlan], Callable[[], Sequence[Run]]]:
+        overrides = {**(sweep.overrides or {}), **changes.knobs}
+        sweep = replace(sweep, overrides=overrides, allow=(*sweep.allow, *changes.allow))
         plans = sweeps.plan(self.bench, sweep)
         for plan in plans:
-            preflight.look(self.bench, plan).refuse()
+            preflight.look(self.bench, plan).refuse(plan.allow)
         return plans, partial(sweeps.launch, self.bench, sweep, plans)
 
     def _confirm(self, planned: tuple[Sequence[RunPlan], Callable[[], Sequence[Run]]]) -> None:

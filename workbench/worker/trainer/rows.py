@@ -92,23 +92,34 @@ def learns_to_end(learnt: Sequence[int], stops: set[int], tokenizer: PreTrainedT
 
 
 def check_rows(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, stops: set[int], *, max_length: int, answers: bool = True
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    stops: set[int],
+    *,
+    max_length: int,
+    answers: bool = True,
+    most: int = CHECKED_ROWS,
+    names: Sequence[str] = (),
 ) -> None:
     """Raise ``RefusedError`` when a row would teach something else than the chat asks for.
 
-    Without ``answers`` the rows are scored, not learnt to be given, and only their prompts are compared.
+    Without ``answers`` the rows are scored, not learnt to be given, and only their prompts are compared. ``names`` are
+    what the rows are called (default: by their number in the file).
 
-    All rows are looked at up to ``CHECKED_ROWS``, then as many evenly spaced ones: templates err on all rows alike.
+    All rows are looked at up to ``most``, then as many evenly spaced ones: templates err on all rows alike.
     """
     if not stops:
         raise RefusedError("the model has no stop token", hint="set eos_token in its tokenizer_config.json")
-    step = max(1, len(dataset) // CHECKED_ROWS)
+    step = max(1, len(dataset) // most)
     for position in range(0, len(dataset), step):
+        name, where = f"row {position + 1}", f"train.jsonl:{position + 1}"
+        if names:
+            name = where = names[position]
         for row in token_rows(dataset[position], stops, max_length=max_length):
-            _check_prompt(row, tokenizer, position)
+            _check_prompt(row, tokenizer, name, where)
             # One that fills the window may have been cut: its end says nothing, and the others have the same template.
             if answers and row.whole and len(row.ids) < max_length:
-                _check_stop(row, tokenizer, stops, position)
+                _check_stop(row, tokenizer, stops, name, where)
 
 
 def short_prompts(dataset: Dataset | None, tokenizer: PreTrainedTokenizerBase, *, room: int) -> Dataset | None:
@@ -211,24 +222,24 @@ def _asked(prompt: list[Any], tools: list[Any] | None, tokenizer: PreTrainedToke
     return list(made["input_ids"])
 
 
-def _check_prompt(row: TokenRow, tokenizer: PreTrainedTokenizerBase, position: int) -> None:
+def _check_prompt(row: TokenRow, tokenizer: PreTrainedTokenizerBase, name: str, where: str) -> None:
     asked = _asked(row.prompt, row.tools, tokenizer)
     if row.start in (len(asked), -1) and row.ids[: len(asked)] == asked:
         return
     raise RefusedError(
-        f"row {position + 1}: the chat template renders the prompt differently in training than in a chat",
+        f"{name}: the chat template renders the prompt differently in training than in a chat",
         hint="the template must give a prompt alone (add_generation_prompt) as it gives it before its answer",
-        where=f"train.jsonl:{position + 1}",
+        where=where,
     )
 
 
-def _check_stop(row: TokenRow, tokenizer: PreTrainedTokenizerBase, stops: set[int], position: int) -> None:
+def _check_stop(row: TokenRow, tokenizer: PreTrainedTokenizerBase, stops: set[int], name: str, where: str) -> None:
     if learns_to_end(row.learnt, stops, tokenizer):
         return
-    names = ", ".join(repr(tokenizer.convert_ids_to_tokens(i)) for i in sorted(stops))
+    stop_names = ", ".join(repr(tokenizer.convert_ids_to_tokens(i)) for i in sorted(stops))
     raise RefusedError(
-        f"row {position + 1}: the stop token {names} is not in the loss where the answer ends: "
+        f"{name}: the stop token {stop_names} is not in the loss where the answer ends: "
         "the model would never learn to end one",
         hint="the chat template must write it after each assistant turn, inside {% generation %} where it has that",
-        where=f"train.jsonl:{position + 1}",
+        where=where,
     )
