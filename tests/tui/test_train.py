@@ -244,7 +244,7 @@ async def test_a_refusal_that_nobody_may_allow_has_no_way_past_it(data: Bench, m
     against = preflight.Refusal("", "the stop token is not in the loss", hint="the template must write it")
     monkeypatch.setattr(preflight, "look", lambda bench, plan, **_: preflight.Preflight((), (against,)))
     app = app_at(data, "train")
-    async with app.run_test(size=(120, 44)) as pilot:
+    async with app.run_test(size=(120, 44), notifications=True) as pilot:
         answers: list[object] = []
         app.push_screen(load_form(data, FormValues("sft", dataset="answers")), answers.append)
         await until_shown(pilot, "✗ the stop token is not in the loss", "the template must write it")

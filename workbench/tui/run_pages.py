@@ -63,7 +63,11 @@ def samples(bench: Bench, run: Run, width: int) -> Lines:
             if answer is None:
                 continue
             when = f"step {clean(str(event.get('step')))}"
-            yield (f"  {when:>10}  (the same)", "dim") if answer == before else (f"  {when:>10}  {_block(answer, width - _INDENT)}", "")
+            yield (
+                (f"  {when:>10}  (the same)", "dim")
+                if answer == before
+                else (f"  {when:>10}  {_block(answer, width - _INDENT)}", "")
+            )
             before = answer
         yield "", ""
 

@@ -179,7 +179,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         presets = [preset.name for preset in self._methods[method].presets]
         with Vertical() as box:
             box.border_title = "New run"
-            box.border_subtitle = "^s Start  ^r Remedy  ^l Rows  ^g Copy command  ↑↓ move  ←→ change  Esc cancel"
+            box.border_subtitle = "^s Start  ^r Remedy  ^l Rows  ^g Command  ↑↓ move  ←→ change  Esc cancel"
             with Horizontal(classes="form--row"):
                 yield Label("method")
                 yield Picker(list(self._methods), method, title="Method", id="form-method")
@@ -448,7 +448,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         """Choose one of the changes that the preflight advises; with a refusal, also to start all the same."""
         refused = self._refused or _refusal_of(self._preflight, self._plan)
         if refused is None:
-            self.workbench.say("nothing is advised to be changed", "information")
+            self._tell("nothing is advised to be changed")
             return
         if not ways_out(refused):
             self.workbench.say(f"nothing can be changed here: {refused.message}", "error")
@@ -475,14 +475,18 @@ class TrainForm(ModalScreen["RunPlan | None"]):
 
     async def _reject(self, examples: Sequence[int]) -> None:
         done = await asyncio.to_thread(curate.reject, self._bench, examples)
-        self.workbench.say(f"{done.said}; undo in Curate takes it back", "information")
+        self._tell(f"{done.said}; undo in Curate takes it back")
         self._plan_soon()
+
+    def _tell(self, text: str) -> None:
+        """A toast: the form covers the status line."""
+        self.notify(safe(text).plain, markup=False, timeout=4)
 
     def action_rows(self) -> None:
         """Every row that the window cuts or leaves out, by number."""
         found, plan = self._preflight, self._plan
         if found is None or plan is None or found.lengths is None:
-            self.workbench.say("the rows are not counted yet", "information")
+            self._tell("the rows are not counted yet")
             return
         lines = list(found.lengths.listed(int(plan.spec.knobs[preflight.WINDOW])))
         said = "\n".join(lines) or "No row that was counted is cut or left out."
@@ -491,9 +495,10 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     def action_copy(self) -> None:
         """The command that does the same, to the clipboard."""
         if self._plan is None:
-            self.workbench.say("there is no command while the plan cannot be made", "warning")
+            self._tell("there is no command while the plan cannot be made")
         else:
             self.app.copy_to_clipboard(self._plan.command)
+            self._tell("the command is copied")
 
     def on_unmount(self) -> None:
         """Nobody waits for the checks and the counting any more."""
