@@ -39,6 +39,13 @@ async def test_enter_sends_and_the_answer_is_stored_and_shown(bench: Bench, engi
         assert answer.generation is not None and answer.generation.stop_reason is StopReason.STOP
 
 
+async def test_an_empty_chat_says_what_becomes_of_what_is_done_there(bench: Bench) -> None:
+    async with showing(bench, size=(80, 24)) as (app, pilot):
+        await until_text(pilot, "becomes training data")
+        shown = text_of(app)
+        assert all(key in shown for key in ("F3 looks", "F5 n trains", "F6 n compares", "F7 says", "potatoes take."))
+
+
 async def test_what_was_left_out_of_a_long_chat_stands_under_its_answer(bench: Bench, engine: FakeEngine) -> None:
     engine.notice("the 4 oldest turns were left out of the prompt")
     async with showing(bench) as (app, pilot):

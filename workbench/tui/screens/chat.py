@@ -37,6 +37,19 @@ from workbench.tui.widgets.transcript import Entry, Transcript
 
 DRAFT_S = 2.0
 ENGINE_POLL_S = 5.0
+_NOTHING_YET = """\
+Nothing said yet. Write below, Enter sends.
+
+Esc goes up to the answers. What you do there becomes training data:
+  e    write it better: a pair, your text over the model's
+  ^r   another answer beside it; p picks the better one: a pair
+  s    keep it as an example      + -   good, bad
+
+Then F3 looks over the data, F5 n trains on it, F6 n compares the new model
+with the old one blind, F7 says which is better.
+
+The model that comes with it, pip, knows a small kitchen shop and no more:
+ask it how long potatoes take."""
 
 
 class ChatPane(Pane):
@@ -63,7 +76,7 @@ class ChatPane(Pane):
         yield RowTable(columns(), self.list.rows, empty="none yet", id="chat-sessions")
         with Vertical(id="chat-centre"):
             yield Static("opening the workspace…", id="chat-headline", markup=False)
-            yield Transcript(id="chat-transcript", folds=True, empty="Nothing said yet. Write below, Enter sends.")
+            yield Transcript(id="chat-transcript", folds=True, empty=_NOTHING_YET)
             yield Static(id=LINE_ID, markup=False)
             yield Composer(placeholder="Type a message (Enter sends, Ctrl+J new line, Esc reads)")
         with VerticalScroll(id="chat-facts", can_focus=False):

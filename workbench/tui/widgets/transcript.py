@@ -368,7 +368,8 @@ class Transcript(ScrollView, can_focus=True):
         width, base = self.scrollable_content_region.width, self.rich_style
         at = int(self.scroll_offset.y) + y
         if at >= len(self._lines):
-            text = "  " + self.empty if not self.entries and y == 0 else ""
+            said = self.empty.split("\n") if not self.entries else []
+            text = f"  {said[y]}" if y < len(said) else ""
             meta = self.get_component_rich_style("entry--meta", partial=True)
             return Strip([Segment(cell(text, width), base + meta)]).adjust_cell_length(width, base)
         here = self._index_at(at) == self.cursor - self._first
