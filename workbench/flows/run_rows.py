@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from workbench.domain.counting import counted
 from workbench.domain.examples import Example, Kind, Split, Status
 from workbench.domain.methods import KnobValue, Method, Task
 from workbench.domain.queries import Filter, Query
@@ -128,7 +129,7 @@ def findings_of(
 ) -> Iterator[str]:
     """What is worth knowing about the rows before they are trained on."""
     if len(rows) < FEW_ROWS:
-        yield f"only {len(rows)} rows: the model will repeat them rather than learn from them"
+        yield f"only {counted(len(rows), 'rows')}: the model will repeat rather than learn"
     if not held_out:
         yield "nothing is held out: there will be no held-out loss to tell learning from repeating"
     if replay and knobs is not None:

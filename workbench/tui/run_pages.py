@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
+from workbench.domain.counting import counted
 from workbench.domain.runs import RECIPE, SWEEP, Run
 from workbench.errors import RunError
 from workbench.flows import queueing, recipes, sweeps
@@ -109,7 +110,7 @@ def data(bench: Bench, run: Run, width: int) -> Lines:
     spec = flow.spec(run)
     directory = RunDirectory(Path(run.directory))
     replay = f", {spec.replay_rows:,} of them from {spec.replay_dataset}" if spec.replay_rows else ""
-    yield f"{spec.train_rows:,} rows to train on{replay}; {spec.eval_rows:,} held out", "bold"
+    yield f"{counted(spec.train_rows, 'rows')} to train on{replay}; {spec.eval_rows:,} held out", "bold"
     yield f"sha256 {spec.row_hash}", "dim"
     for title, path, ids in (
         ("training rows", directory.train_file, spec.example_ids),

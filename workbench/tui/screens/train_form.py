@@ -23,6 +23,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 from textual.worker import Worker, WorkerState
 
+from workbench.domain.counting import counted
 from workbench.domain.datasets import Dataset
 from workbench.domain.examples import Kind
 from workbench.domain.methods import KnobGroup, KnobValue, Method, knob_text
@@ -544,7 +545,8 @@ def _refusal_of(found: Preflight | None, plan: RunPlan | None) -> RefusedError |
 def _plan_text(plan: RunPlan, found: Preflight | None, *, counting: bool = True) -> Text:
     spec = plan.spec
     refused = found is not None and bool(found.not_allowed(plan.allow))
-    text = Text(f"{'✗' if refused else '✓'} {spec.train_rows:,} rows to train on, {spec.eval_rows:,} held out")
+    rows = counted(spec.train_rows, "rows")
+    text = Text(f"{'✗' if refused else '✓'} {rows} to train on, {spec.eval_rows:,} held out")
     text.append(" … counting tokens" if counting else "")
     if found is not None:
         against = found.not_allowed(plan.allow)
