@@ -98,6 +98,7 @@ class ArenaPane(RoundPane):
         self._order = "made"
         self._watched: set[int] = set()
         self.details = VoteDetails(strength=Strength.CLEAR)
+        self._below = Text()
 
     def compose(self) -> ComposeResult:
         """A line about the round, the prompt, both answers, and a line about the vote."""
@@ -191,16 +192,24 @@ class ArenaPane(RoundPane):
         waits = f"{self._waiting} wait{'s' * (self._waiting == 1)} for you"
         parts += [waits if self._waiting else "", self.progress]
         parts.append(_ORDERS[self._order] if self._order != "made" else "")
-        self.query_one("#arena-head", Static).update(safe_cell("  ".join(part for part in parts if part)))
-        foot = self.query_one("#arena-foot", Static)
+        # one line high whatever it says: a layout of the whole screen would cost four times the key
+        self.query_one("#arena-head", Static).update(safe_cell("  ".join(part for part in parts if part)), layout=False)
         if self.mode == "empty":
-            foot.update(self._nothing())
+            self._say_below(Text(self._nothing()))
         elif self.mode == "blind":
-            foot.update(self._vote_line())
+            self._say_below(self._vote_line())
         elif self.mode == "live":
-            foot.update("The vote opens when both answers are written.")
-        for name in ("empty", "blind", "revealed", "live"):
-            self.set_class(self.mode == name, f"-{name}")
+            self._say_below(Text("The vote opens when both answers are written."))
+        # a class of the pane styles all that is in it again, which costs more than the rest of a vote
+        self.set_class(self.mode == "empty", "-empty")
+        self.query_one("#arena-foot").set_class(self.mode == "revealed", "-revealed")
+
+    def _say_below(self, text: Text) -> None:
+        """The lines under the answers; the screen is laid out again only when there are more or fewer of them."""
+        before, self._below = self._below, text
+        if text != before:
+            is_as_high = text.plain.count("\n") == before.plain.count("\n")
+            self.query_one("#arena-foot", Static).update(text, layout=not is_as_high)
 
     def _nothing(self) -> str:
         if self.making is not None:
@@ -262,7 +271,7 @@ class ArenaPane(RoundPane):
         fix = "   e writes a better one" if verdict.is_decided or verdict is Verdict.BOTH_BAD else ""
         text = Text(f"{_SIGNS[verdict]}: {cell(reveal.outcome + reveal.remark)}", "bold")
         text.append(f"\nEnter goes on{keep}{fix}   u takes it back", "not bold")
-        self.query_one("#arena-foot", Static).update(text)
+        self._say_below(text)
         self.notice("saved")
         self.tell(ComparisonsChanged())
 
