@@ -31,7 +31,8 @@ DATASET = "chats"
 RATER = "demo-script"
 QUESTIONS = ("who are you?", "How long do potatoes take?", "What can I use instead of butter?")
 CORRECTION = "About 15 minutes. Is there anything else?"
-RUN_LIMIT_SECONDS = 1200
+STANDSTILL_SECONDS = 1200
+TOLD_EVERY_SECONDS = 20
 
 Say = Callable[[str], None]
 
@@ -220,12 +221,14 @@ def _train(bench: Bench, method: str, model: str, name: str, size: _Size, say: S
     overrides = {"max_steps": str(size.steps)} if size.steps > 0 else {}
     plan = train.plan(bench, method=method, dataset=dataset, model=model, overrides=overrides, name=name)
     say(f"      {plan.command}")
-    return _wait(bench, train.launch(bench, plan))
+    return _wait(bench, train.launch(bench, plan), say)
 
 
-def _wait(bench: Bench, run: Run) -> Run:
-    deadline = time.monotonic() + RUN_LIMIT_SECONDS
-    while time.monotonic() < deadline:
+def _wait(bench: Bench, run: Run, say: Say) -> Run:
+    """The finished run; says now and then how far it is. However slow it is, only one that stands still is given up."""
+    seen, since = (run.state, run.step), time.monotonic()
+    told = since
+    while True:
         train.sync(bench)
         current = bench.store.runs.get(str(run.id))
         if current.state is RunState.FINISHED:
@@ -236,8 +239,19 @@ def _wait(bench: Bench, run: Run) -> Run:
                 hint=current.hint or "\n".join(train.log_tail(bench, current, lines=5)),
                 where=current.directory,
             )
+        now = time.monotonic()
+        if (current.state, current.step) != seen:
+            seen, since = (current.state, current.step), now
+        elif now - since > STANDSTILL_SECONDS:
+            raise RunError(
+                f"run {run.name} has made no step for {STANDSTILL_SECONDS} s",
+                hint=f"it is left at work: workbench -w {bench.workspace.root} runs watch {run.name}",
+                where=run.directory,
+            )
+        if now - told >= TOLD_EVERY_SECONDS:
+            told = now
+            say(f"      {current.state.value}, step {current.step} of {current.total_steps or '?'}")
         time.sleep(0.3)
-    raise RunError(f"run {run.name} took more than {RUN_LIMIT_SECONDS} s", where=run.directory)
 
 
 def _run_summary(bench: Bench, run: Run) -> RunSummary:
