@@ -21,7 +21,7 @@ from workbench.flows import train as flow
 from workbench.flows.bench import Bench
 from workbench.flows.sweeps import Sweep
 from workbench.jobs.processes import ProcessIdentity
-from workbench.jobs.run_directory import RunDirectory
+from workbench.jobs.run_directory import RunDirectory, mark_complete
 from workbench.tui.screens.train_form import TrainForm
 from workbench.tui.screens.train_knobs import KnobLine
 from workbench.tui.screens.train_queue import changed_values_of, sweep_of, values_of
@@ -169,6 +169,32 @@ async def test_another_learning_rate_is_stop_clone_change(data: Bench) -> None:
         line = pilot.app.focused.parent
         assert isinstance(line, KnobLine) and line.knob.name == "learning_rate"
         assert form.values().overrides["lora_r"] == "4"
+
+
+async def test_how_a_run_stopped_is_said_with_the_step_that_it_goes_on_from(data: Bench) -> None:
+    run = queued(data, "one")
+    told(run, state=RunState.RUNNING)
+    async with app_at(data, "train").run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "running")
+        saved = RunDirectory(Path(run.directory)).checkpoints / "checkpoint-4"
+        saved.mkdir(parents=True)
+        (saved / "weights").write_bytes(b"1234")
+        mark_complete(saved)
+        told(run, state=RunState.STOPPED)
+        await until_shown(pilot, "one stopped at step 4; r resumes from step 4")
+
+
+async def test_a_run_that_waits_is_taken_from_the_queue_to_be_changed(data: Bench) -> None:
+    run = queued(data, "one")
+    async with app_at(data, "train").run_test(size=(120, 44)) as pilot:
+        await until_shown(pilot, "queued 1")
+        await pilot.press("E")
+        await until_shown(pilot, "Stop one, and change its settings?", "a new one begins")
+        assert "saves a checkpoint" not in screen_text(pilot.app)  # type: ignore[arg-type]
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TrainForm))
+        status = RunDirectory(Path(run.directory)).status()
+        assert status is not None and status.state is RunState.CANCELLED
 
 
 async def test_a_recipe_file_is_checked_shown_and_queued(

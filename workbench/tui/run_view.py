@@ -100,7 +100,7 @@ def look(bench: Bench, run: Run, *, log_lines: int, spec: RunSpec | None = None)
         device=_device(bench, run),
         log=tuple(flow.log_tail(bench, run, lines=log_lines)),
         spec=spec or _spec(run),
-        checkpoint_step=_checkpoint_step(run) if run.state.can_resume else None,
+        checkpoint_step=checkpoint_step(run) if run.state.can_resume else None,
     )
 
 
@@ -109,7 +109,8 @@ def _device(bench: Bench, run: Run) -> dict[str, float]:
     return {name: points[0].value for name, points in last.items() if points}
 
 
-def _checkpoint_step(run: Run) -> int | None:
+def checkpoint_step(run: Run) -> int | None:
+    """The step of its last complete checkpoint; None without one. For a thread."""
     complete = RunDirectory(Path(run.directory)).complete_checkpoints()
     return step_of(complete[-1]) if complete else None
 

@@ -58,6 +58,8 @@ class Survey:
     series: tuple[Series, ...] = ()
     figures: tuple[str, ...] = ()
     page: Text | None = None
+    checkpoints: Mapping[int, int | None] = field(default_factory=dict)
+    """The last complete checkpoint of every run that changed and can be resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,9 @@ def survey(bench: Bench, wanted: Wanted) -> Survey:
     runs = tuple(flow.runs(bench))
     chosen = next((run for run in runs if str(run.id) == wanted.selected), runs[0] if runs else None)
     places = queueing.places(bench)
+    checkpoints = {run.id: run_view.checkpoint_step(run) for run in changed if run.state.can_resume}
     if chosen is None:
-        return Survey(runs, changed, None, places)
+        return Survey(runs, changed, None, places, checkpoints=checkpoints)
     known = wanted.spec if str(chosen.id) == wanted.selected else None
     figures = tuple(run_curves.figures_of(bench, chosen))
     figure = wanted.figure if wanted.figure in figures else run_curves.LOSS
@@ -94,6 +97,7 @@ def survey(bench: Bench, wanted: Wanted) -> Survey:
         tuple(run_curves.curves(bench, chosen, others, figure, wanted.weight)),
         figures,
         run_pages.page(bench, chosen, wanted.page, wanted.width) if wanted.page else None,
+        checkpoints,
     )
 
 
@@ -272,9 +276,10 @@ class TrainPane(RunQueueing, RunPapers):
                 self._ring(f"{run.name} waits: {run.error}")
             if not run.state.is_over:
                 continue
+            ended = run_view.ending(run, self._found_last.checkpoints.get(run.id))
             good = run.state in {RunState.FINISHED, RunState.STOPPED, RunState.CANCELLED}
-            self.notice(f"{run.name} {run_view.ending(run)}", "information" if good else "error")
-            self._ring(f"{run.name} {run_view.ending(run)}")
+            self.notice(f"{run.name} {ended}", "information" if good else "error")
+            self._ring(f"{run.name} {ended}")
             self.tell(ModelsChanged())
         seen = self._look
         if seen and seen.run.state.is_active and seen.first_bad_step is not None and seen.run.id not in self._warned:

@@ -84,7 +84,9 @@ class RunQueueing(Refusable):
         """Another learning rate: stop the run, and set up the same as a new one."""
         if (run := self.selected_run()) is None:
             return
-        is_open = run.state is RunState.QUEUED or run.state.is_active
+        waits = run.state is RunState.QUEUED
+        is_open = waits or run.state.is_active
+        ends = "is taken from the queue" if waits else "saves a checkpoint and stops"
 
         def stop_and_read() -> FormValues:
             values = values_of(run)
@@ -93,7 +95,7 @@ class RunQueueing(Refusable):
             return values
 
         def opened(values: FormValues) -> None:
-            said = f"{run.name} saves a checkpoint and stops; " if is_open else ""
+            said = f"{run.name} {ends}; " if is_open else ""
             self.notice(f"{said}here is the same run to be changed")
             self.open_form(values, focus="learning_rate")
             self.look_now()
@@ -102,7 +104,7 @@ class RunQueueing(Refusable):
             if yes:
                 self.run_flow(stop_and_read, opened, group="form")
 
-        text = "A run keeps the settings that it started with. This one saves a checkpoint and stops; a new one begins."
+        text = f"A run keeps the settings that it was made with. This one {ends}; a new one begins."
         if is_open:
             self.app.push_screen(ConfirmDialog(f"Stop {run.name}, and change its settings?", text=text), answered)
         else:
