@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,20 +16,31 @@ from pathlib import Path
 from unittest import mock
 
 import psutil
-from kills import Kill, _runner_pid, _settled, _trainer_pid, _wait, check_database
+import warm
+import where
+from kills import (
+    KNOBS,
+    Kill,
+    _runner_pid,
+    _settled,
+    _trainer_pid,
+    _wait,
+    check_database,
+    import_rows,
+    start_runner,
+    workbench,
+)
 
 from small_disk import NoSmallDisk, fill, small_disk
-from terminal import Terminal
 from workbench.domain.examples import Status
 from workbench.domain.queries import parse_query
 from workbench.domain.runs import Run, RunState
-from workbench.flows import exchange, train
+from workbench.flows import train
 from workbench.flows.bench import Bench
 from workbench.jobs.run_directory import RunDirectory
-from workbench.paths import Workspace, shipped
+from workbench.paths import Workspace
 
-START_SECONDS = 120.0
-KNOBS = {"max_steps": "12", "save_steps": "2", "max_length": "128"}
+START_SECONDS = 240.0
 
 Fault = Callable[[Workspace, random.Random], Kill]
 
@@ -40,9 +50,9 @@ def running(workspace: Workspace, **knobs: str) -> Iterator[tuple[Bench, Run, Ru
     """A run whose trainer has started, and at the end the proof that rows and database are whole."""
     bench = Bench.open(workspace)
     try:
-        exchange.import_file(bench, shipped("sample_data") / "tickets.jsonl", dataset="kill", status=Status.ACCEPTED)
-        rows = bench.store.examples.count(parse_query("source:import"))
-        run = train.launch(bench, train.plan(bench, method="sft", dataset="kill", overrides=KNOBS | knobs))
+        rows = import_rows(bench, Status.ACCEPTED)
+        planned = train.plan(bench, method="sft", dataset="kill", overrides=KNOBS | knobs)
+        run = train.launch(bench, planned, start_runner=start_runner)
         directory = RunDirectory(Path(run.directory))
         _wait(lambda: _trainer_pid(directory) is not None, START_SECONDS, "the trainer to start")
         yield bench, run, directory
@@ -66,7 +76,7 @@ def finish(bench: Bench, run: Run) -> tuple[RunState, RunState]:
     """How the run ended, and how it ended after it was resumed where that was needed."""
     first = state = _settled(bench, run.id)
     if state is not RunState.FINISHED:
-        train.resume(bench, bench.store.runs.get(str(run.id)))
+        train.resume(bench, bench.store.runs.get(str(run.id)), start_runner=start_runner)
         state = _settled(bench, run.id)
     assert state is RunState.FINISHED, bench.store.runs.get(str(run.id))
     return first, state
@@ -75,8 +85,10 @@ def finish(bench: Bench, run: Run) -> tuple[RunState, RunState]:
 def signal_process(workspace: Workspace, rng: random.Random, *, victim: str, number: signal.Signals) -> Kill:
     """A signal to the trainer or the runner while a run is under way."""
     with running(workspace) as (bench, run, directory):
-        after = rng.uniform(0.0, 10.0)
+        until_step(directory, rng.randrange(-3, 12))
+        after = rng.uniform(0.0, 1.0)
         time.sleep(after)
+        doing = where.trainer(_trainer_pid(directory))
         pid = _trainer_pid(directory) if victim == "trainer" else _runner_pid(workspace)
         if pid is not None and psutil.pid_exists(pid):
             os.kill(pid, number)
@@ -84,41 +96,24 @@ def signal_process(workspace: Workspace, rng: random.Random, *, victim: str, num
         asked = victim == "trainer" and number is not signal.SIGHUP
         assert first in ({RunState.STOPPED, RunState.FINISHED, RunState.LOST} if asked else {RunState.FINISHED}), first
         went_on = "finished by itself" if first is RunState.FINISHED else "resumed and finished"
-        return Kill(f"{victim} {number.name}", after, first.value, went_on)
-
-
-def signal_tui(workspace: Workspace, rng: random.Random, *, number: signal.Signals) -> Kill:
-    """A signal to the TUI while a run is under way: the run goes on, the program opens again."""
-    with running(workspace) as (bench, run, _):
-        argv = [sys.executable, "-m", "workbench", "--workspace", str(workspace.root)]
-        with Terminal(argv, columns=100, rows=30) as terminal:
-            terminal.wait_for("(C)HAT", seconds=60)
-            after = rng.uniform(0.0, 2.0)
-            time.sleep(after)
-            terminal.kill(number)
-            if number is signal.SIGINT:
-                terminal.settle(0.5)
-                terminal.kill(signal.SIGTERM)
-            code = terminal.wait_for_exit()
-        first, _ = finish(bench, run)
-        assert first is RunState.FINISHED
-        return Kill(f"TUI {number.name}", after, f"left with {code}; run finished", "the run went on without it")
+        return Kill(f"{victim} {number.name}", after, first.value, went_on, doing)
 
 
 def kill_inside_a_checkpoint(workspace: Workspace, rng: random.Random) -> Kill:
     """Kill the trainer between a checkpoint's first byte and its marker: it is never taken, and its space is freed."""
     with running(workspace) as (bench, run, directory):
-        until_step(directory, 3)
+        until_step(directory, rng.randrange(1, 9))
         wait = rng.uniform(0.0, 0.05)
         torn = _torn(directory)
         time.sleep(wait)
+        doing = where.trainer(_trainer_pid(directory))
         if (pid := _trainer_pid(directory)) is not None:
             os.kill(pid, signal.SIGKILL)
         is_torn = torn in directory.checkpoint_folders() and torn not in directory.complete_checkpoints()
         found = f"{torn.name} {'torn' if is_torn else 'just complete'}"
         finish(bench, run)
         assert directory.checkpoint_folders() == directory.complete_checkpoints()
-        return Kill("trainer, in a checkpoint", wait, found, "resumed from the one before and finished")
+        return Kill("trainer, in a checkpoint", wait, found, "resumed from the one before and finished", doing)
 
 
 def _torn(directory: RunDirectory) -> Path:
@@ -143,7 +138,7 @@ def full_disk(workspace: Workspace, rng: random.Random) -> Kill:
             after, kept = time.monotonic() - started, [folder.name for folder in directory.complete_checkpoints()]
             said = bench.store.runs.get(str(run.id))
             assert said.state is RunState.PAUSED and "the disk is full" in said.error and kept, (said, kept)
-            argv = [sys.executable, "-m", "workbench", "--workspace", str(workspace.root), "runs", "list"]
+            argv = workbench("--workspace", str(workspace.root), "runs", "list")
             listed = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
             assert "paused: the disk is full at step" in listed, listed
             time.sleep(rng.uniform(0.0, 1.0))
@@ -163,31 +158,35 @@ def _filled(bench: Bench, run: Run) -> bool:
 
 
 def _state(bench: Bench, run: Run) -> RunState:
-    train.sync(bench)
+    train.sync(bench, start_runner=start_runner)
     return bench.store.runs.get(str(run.id)).state
 
 
 def kill_one_of_two(workspace: Workspace, rng: random.Random) -> Kill:
     """Kill one of the two processes of a run, or their launcher: none is left, and the run resumes."""
-    with running(workspace, processes="2") as (bench, run, directory):
+    # Several processes are started by accelerate, each with libraries of its own.
+    with mock.patch.dict(os.environ, {warm.SOCKET: ""}), running(workspace, processes="2") as (bench, run, directory):
         until_step(directory, rng.randrange(2, 10))
-        time.sleep(rng.uniform(0.0, 0.5))
+        after = rng.uniform(0.0, 0.5)
+        time.sleep(after)
         ours = [p for p in psutil.process_iter(["cmdline"]) if str(directory.root) in (p.info["cmdline"] or [])]
+        doing = next((said for p in ours if "step" in (said := where.trainer(p.pid))), "")
         if ours:
             rng.choice(ours).kill()
         _wait(lambda: not any(p.is_running() and _alive(p.pid) for p in ours), START_SECONDS, "all processes to end")
         first, _ = finish(bench, run)
         went_on = "finished by itself" if first is RunState.FINISHED else "resumed and finished"
-        return Kill("one of two processes", 0.0, f"{first.value}, {len(ours)} processes ended", went_on)
+        return Kill("one of two processes", after, f"{first.value}, {len(ours)} processes ended", went_on, doing)
 
 
 def folder_taken_away(workspace: Workspace, rng: random.Random) -> Kill:
     """Take the run's folder away while it trains: the trainer ends, the run is lost; with it back the run resumes."""
     with running(workspace) as (bench, run, directory):
-        until_step(directory, 3)
-        after = rng.uniform(0.0, 2.0)
+        until_step(directory, rng.randrange(10))
+        after = rng.uniform(0.0, 0.5)
         time.sleep(after)
         pid = _trainer_pid(directory)
+        doing = where.trainer(pid)
         aside = directory.root.with_name(".taken-away")
         directory.root.rename(aside)
         _wait(lambda: pid is None or not _alive(pid), START_SECONDS, "the trainer to end")
@@ -196,9 +195,8 @@ def folder_taken_away(workspace: Workspace, rng: random.Random) -> Kill:
         assert not directory.root.exists(), "the trainer made another folder in its place"
         aside.rename(directory.root)
         finish(bench, run)
-        return Kill(
-            "folder taken away", after, f"{state.value}; its trainer had ended", "back again: resumed, finished"
-        )
+        found = f"{state.value}; its trainer had ended"
+        return Kill("folder taken away", after, found, "back again: resumed, finished", doing)
 
 
 def _alive(pid: int) -> bool:
@@ -223,7 +221,6 @@ def _signals() -> Iterator[tuple[str, Fault]]:
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         for victim in ("trainer", "runner"):
             yield f"{victim} {number.name}", partial(signal_process, victim=victim, number=number)
-        yield f"TUI {number.name}", partial(signal_tui, number=number)
 
 
 FAULTS: dict[str, Fault] = {

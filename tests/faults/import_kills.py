@@ -11,7 +11,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -19,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import psutil
-from kills import Kill, check_database
+from kills import Kill, check_database, workbench
 
 from workbench.domain.queries import parse_query
 from workbench.flows import exchange, imports
@@ -33,7 +32,7 @@ def kill_import(workspace: Workspace, rng: random.Random, *, victim: str) -> Kil
     """Kill the command, or its child, when so many rows are written, or before any is."""
     file = _rows(workspace.root.parent / "pairs.jsonl", rng)
     when, begun = rng.choice([0, rng.randrange(ROWS)]), time.monotonic()
-    command = [sys.executable, "-m", "workbench", "-w", str(workspace.root), "import", str(file), "--dataset", "pairs"]
+    command = workbench("-w", str(workspace.root), "import", str(file), "--dataset", "pairs")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     children = _children_when(process, workspace, when)
     after = time.monotonic() - begun
@@ -58,7 +57,10 @@ def kill_import(workspace: Workspace, rng: random.Random, *, victim: str) -> Kil
     finally:
         bench.close()
     check_database(workspace)
-    return Kill(victim, after, f"{written:,} rows written, {seen:,} seen", f"{again.imported:,} came in afterwards")
+    doing = "before a row" if not when else "between the rows"
+    return Kill(
+        victim, after, f"{written:,} rows written, {seen:,} seen", f"{again.imported:,} came in afterwards", doing
+    )
 
 
 def _rows(file: Path, rng: random.Random) -> Path:

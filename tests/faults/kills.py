@@ -1,16 +1,14 @@
-"""kill -9 at random moments: of the TUI, of the engine, of the trainer. What was lost, what went on.
+"""kill -9 at random moments: of the engine, of the trainer, of the runner. What was lost, what went on.
 
 The suite takes a few moments of each (``tests/faults/test_kills.py``); the longer table, with the other faults of
-``tests/faults/faults.py``, is ``python -m tests.faults.kills [MOMENTS] [NAME ...]``. Every function below gives one
-row per kill and raises ``AssertionError`` when something that was committed is gone or a state is stuck.
+``tests/faults/faults.py``, is ``python -m tests.faults.kills [MOMENTS] [NAME[=MOMENTS] ...]``. Every function below
+gives one row per kill and raises ``AssertionError`` when something that was committed is gone or a state is stuck.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
-import secrets
 import signal
 import sqlite3
 import sys
@@ -22,23 +20,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.domain.chats import Sampling, StopReason
-from workbench.domain.decisions import Action
 from workbench.domain.examples import Status
 from workbench.domain.queries import parse_query
 from workbench.domain.runs import RunState
 from workbench.domain.serving import EngineState
 from workbench.errors import EngineError
-from workbench.flows import chat, curate, exchange, train
+from workbench.flows import chat, exchange, train
 from workbench.flows.bench import Bench
+from workbench.jobs.launch import ensure_runner
 from workbench.jobs.run_directory import RunDirectory
 from workbench.paths import Workspace, shipped
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
-from terminal import Terminal
+import warm  # noqa: E402 - found beside this file, wherever it is started
+import where  # noqa: E402
 
-RUN_SECONDS = 180.0
+RUN_SECONDS = 1200.0
 RUN_STEPS = 12
+ROWS = 64
+KNOBS = {
+    "max_steps": str(RUN_STEPS),
+    "save_steps": "2",
+    "eval_steps": "3",
+    "max_length": "128",
+    "per_device_train_batch_size": "4",
+    "gradient_accumulation_steps": "1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,27 @@ class Kill:
     after_s: float
     found: str
     went_on: str
+    doing: str = ""
+    """What the process (of a runner: its trainer) was doing when it was hit."""
+
+
+def workbench(*words: str) -> list[str]:
+    """A command of the program."""
+    return [sys.executable, "-m", "workbench", *words]
+
+
+def import_rows(bench: Bench, status: Status) -> int:
+    """A few dozen rows of tickets in the dataset ``kill``; gives how many."""
+    lines = (shipped("sample_data") / "tickets.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    file = bench.workspace.root.parent / "tickets.jsonl"
+    file.write_text("".join(lines[:ROWS]), encoding="utf-8")
+    exchange.import_file(bench, file, dataset="kill", status=status)
+    return bench.store.examples.count(parse_query("source:import"))
+
+
+def start_runner(runs: Path) -> object:
+    """A runner, whose trainers need not load their libraries where a process that has them was started."""
+    return ensure_runner(runs, trainer=warm.command())
 
 
 def check_database(workspace: Workspace) -> None:
@@ -59,44 +88,6 @@ def check_database(workspace: Workspace) -> None:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     finally:
         connection.close()
-
-
-def kill_tui(workspace: Workspace, rng: random.Random) -> Kill:
-    """Accept rows by single keys in Curate and kill the program in the middle: what the screen showed is stored."""
-    bench = Bench.open(workspace)
-    exchange.import_file(bench, shipped("sample_data") / "tickets.jsonl", dataset="kill", status=Status.PENDING)
-    before = bench.store.examples.count(parse_query("status:accepted"))
-    bench.close()
-    after = rng.uniform(0.05, 1.5)
-    argv = [sys.executable, "-m", "workbench", "--workspace", str(workspace.root)]
-    with Terminal(argv, columns=100, rows=30) as terminal:
-        terminal.wait_for("(C)HAT", seconds=60)
-        terminal.send("\x1b[13~")  # F3
-        terminal.wait_for("demo", seconds=30)
-        terminal.send("a")
-        terminal.wait_for(lambda screen: _shown_accepted(screen) == 1, seconds=30)
-        deadline = time.monotonic() + after
-        while time.monotonic() < deadline:
-            terminal.send("a")
-            terminal.read(0.01)
-        shown = _shown_accepted(terminal.text)
-        terminal.kill()
-    check_database(workspace)
-    bench = Bench.open(workspace)
-    try:
-        stored = bench.store.examples.count(parse_query("status:accepted"))
-        assert stored >= shown, f"the screen showed {shown} accepted, the store has {stored}"
-        undone = curate.undo(bench)
-        assert undone is not None
-        assert stored > before and undone.action is Action.ACCEPT
-        return Kill("TUI", after, f"{shown} shown as accepted, {stored} stored", "opened again; undo works")
-    finally:
-        bench.close()
-
-
-def _shown_accepted(screen: str) -> int:
-    words = screen.split()
-    return next((int(words[i + 1]) for i, word in enumerate(words[:-1]) if word == "ok" and words[i + 1].isdigit()), 0)
 
 
 def kill_engine(workspace: Workspace, rng: random.Random) -> Kill:
@@ -148,30 +139,30 @@ def kill_trainer(workspace: Workspace, rng: random.Random, victim: str = "traine
     """Kill the trainer (or the runner) while a run is under way: lost or going on, never stuck; it can be finished."""
     bench = Bench.open(workspace)
     try:
-        exchange.import_file(bench, shipped("sample_data") / "tickets.jsonl", dataset="kill", status=Status.ACCEPTED)
-        overrides = {"max_steps": str(RUN_STEPS), "save_steps": "2", "max_length": "128"}
-        run = train.launch(bench, train.plan(bench, method="sft", dataset="kill", overrides=overrides))
+        rows = import_rows(bench, Status.ACCEPTED)
+        planned = train.plan(bench, method="sft", dataset="kill", overrides=KNOBS)
+        run = train.launch(bench, planned, start_runner=start_runner)
         directory = RunDirectory(Path(run.directory))
-        _wait(lambda: _trainer_pid(directory) is not None, 60, "the trainer to start")
-        started, awaited = time.monotonic(), rng.randrange(RUN_STEPS)
+        _wait(lambda: _trainer_pid(directory) is not None, RUN_SECONDS, "the trainer to start")
+        started, awaited = time.monotonic(), rng.randrange(-3, RUN_STEPS + 1)
         _wait(lambda: _step(bench, run.id) >= awaited, RUN_SECONDS, f"step {awaited}")
-        time.sleep(rng.uniform(0.0, 1.0 if awaited else 6.0))
+        time.sleep(rng.uniform(0.0, 0.6 if awaited > 0 else 4.0))
         after, at_step = time.monotonic() - started, _step(bench, run.id)
+        doing = where.trainer(_trainer_pid(directory))
         pid = _trainer_pid(directory) if victim == "trainer" else _runner_pid(bench.workspace)
         if pid is not None:
             _kill(pid)
         state = _settled(bench, run.id)
         found = f"{state.value} after step {at_step}"
-        rows = bench.store.examples.count(parse_query("source:import"))
         check_database(workspace)
         if state is not RunState.FINISHED:
             assert state in {RunState.LOST, RunState.FAILED}, state
             assert bench.store.runs.get(str(run.id)).error
-            train.resume(bench, bench.store.runs.get(str(run.id)))
+            train.resume(bench, bench.store.runs.get(str(run.id)), start_runner=start_runner)
             state = _settled(bench, run.id)
         assert state is RunState.FINISHED, bench.store.runs.get(str(run.id))
         assert bench.store.examples.count(parse_query("source:import")) == rows
-        return Kill(victim, after, found, "finished" if "finished" in found else "resumed and finished")
+        return Kill(victim, after, found, "finished" if "finished" in found else "resumed and finished", doing)
     finally:
         bench.close()
 
@@ -193,14 +184,14 @@ def _runner_pid(workspace: Workspace) -> int | None:
 
 def _step(bench: Bench, run_id: int) -> int:
     """How far the run has come; past any step once it is over."""
-    train.sync(bench)
+    train.sync(bench, start_runner=start_runner)
     run = bench.store.runs.get(str(run_id))
     return RUN_STEPS if run.state.is_over else run.step
 
 
 def _settled(bench: Bench, run_id: int) -> RunState:
     def over() -> bool:
-        train.sync(bench)
+        train.sync(bench, start_runner=start_runner)
         return bench.store.runs.get(str(run_id)).state.is_over
 
     _wait(over, RUN_SECONDS, "the run to be over")
@@ -220,45 +211,13 @@ def _kill(pid: int) -> None:
 
 
 VICTIMS: dict[str, Callable[[Workspace, random.Random], Kill]] = {
-    "TUI": kill_tui,
     "engine": kill_engine,
     "trainer": kill_trainer,
     "runner": lambda workspace, rng: kill_trainer(workspace, rng, "runner"),
 }
 
 
-def main() -> int:
-    """Let each fault happen at that many moments and print the table; names choose some of the faults."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
-    import table
-    from import_kills import IMPORTS
-
-    from faults import FAULTS
-
-    every = VICTIMS | IMPORTS | FAULTS
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.kills")
-    parser.add_argument("moments", type=int, nargs="?", default=10, help="random moments of each fault")
-    parser.add_argument("names", nargs="*", choices=[*every, []], metavar="NAME", help=", ".join(every))
-    parser.add_argument("--write", action="store_true", help=f"also write {table.RESULTS.name}")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="add the moments to FILE; the page then has all")
-    arguments = parser.parse_args()
-    moments = table.recorded(arguments.record) if arguments.record else []
-    before = len(moments)
-    # Round by round, so that a run that is cut short has some moments of each.
-    for _ in range(arguments.moments):
-        for name in arguments.names or every:
-            moments.append(table.moment(name, every[name], secrets.randbelow(10**6)))
-            if arguments.record:
-                table.record(moments[-1], arguments.record)
-            if arguments.write:
-                table.write(moments)
-    failed = sum(bool(one.failure) for one in moments[before:])
-    print(
-        f"{len(moments) - before} faults, {failed} failed"
-        + ("" if failed else ": no committed row lost, nothing stuck")
-    )
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    import table
+
+    sys.exit(table.main())

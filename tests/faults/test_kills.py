@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import import_kills
 import kills
+import tui_kills
 
 import faults
 from workbench.paths import Workspace
@@ -28,9 +29,9 @@ def test_a_killed_import_leaves_nothing_and_comes_in_afterwards(victim: str, see
 
 @pytest.mark.ml
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("victim", kills.VICTIMS)
+@pytest.mark.parametrize("victim", [*kills.VICTIMS, "TUI"])
 def test_a_kill_loses_nothing_committed_and_leaves_nothing_stuck(victim: str, seed: int, workspace: Workspace) -> None:
-    found = kills.VICTIMS[victim](workspace, random.Random(f"{victim}{seed}"))
+    found = (kills.VICTIMS | tui_kills.TUI)[victim](workspace, random.Random(f"{victim}{seed}"))
     assert found.went_on
 
 

@@ -123,6 +123,20 @@ def test_without_a_gpu_a_strategy_that_shares_out_is_told_to_share_nothing(bench
     assert preflight.look(bench, shared, device=replace(gpu, free=1)).refusals == ()
 
 
+def test_a_strategy_whose_package_is_missing_is_refused_before_the_launch(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.jobs.ranks.find_spec", lambda name: None)
+    add(bench, *[40] * 30)
+    found = preflight.look(bench, plan(bench, processes=2, strategy="zero2"), device=ROOM)
+    with pytest.raises(RefusedError, match="strategy=zero2 needs DeepSpeed") as refused:
+        found.refuse()
+    assert "strategy=fsdp" in refused.value.hint and "--allow deepspeed" in refused.value.hint
+    found.refuse(["deepspeed"])  # for a machine that has it
+    assert preflight.look(bench, plan(bench, processes=2, strategy="fsdp"), device=ROOM).refusals == ()
+    assert preflight.look(bench, plan(bench, strategy="zero2"), device=ROOM).refusals == ()
+
+
 def test_too_little_memory_is_refused_and_each_remedy_makes_it_fit(bench: Bench) -> None:
     add(bench, *[1600] * 30)
     heavy = plan(bench, per_device_train_batch_size=16, max_length=512)

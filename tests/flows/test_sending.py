@@ -109,6 +109,18 @@ def test_a_task_file_for_a_cloud_carries_the_run_and_its_base(bench: Bench, held
     assert f"rsync -a {task['name']}:run/ {held.directory}/" in sent.said
 
 
+def test_a_task_file_has_the_packages_of_its_strategy_installed_there(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.jobs.ranks.find_spec", lambda name: None)
+    root = bench.workspace.runs / "1-run"
+    directory = make_run(root, bench.workspace.root, per_device_train_batch_size=8, strategy="zero3")
+    run = bench.store.runs.add(directory.spec(), str(root))
+    directory.write_status(RunStatus(RunState.CANCELLED))
+    sent = sending.to_skypilot(bench, run, machines=1, per_machine=4, accelerator="H100")
+    assert yaml.safe_load(sent.files[0].read_text())["setup"].startswith('pip install "workbench[deepspeed]==')
+
+
 def test_several_machines_in_a_cloud_need_storage_that_all_see(bench: Bench, held: Run) -> None:
     with pytest.raises(UsageError, match="bucket"):
         sending.to_skypilot(bench, held, machines=2, per_machine=4, accelerator="H100")
@@ -123,6 +135,20 @@ def test_without_slurm_it_is_said_where_to_go(bench: Bench, held: Run, monkeypat
     with pytest.raises(UsageError, match="no sbatch") as refused:
         sending.to_slurm(bench, held, machines=1, per_machine=1, minutes=5)
     assert "login node" in refused.value.hint
+
+
+def test_a_run_that_waits_here_is_sent_before_a_runner_can_take_it(
+    bench: Bench, held: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.cli.main import main
+
+    started: list[Path] = []
+    monkeypatch.setitem(train.sync.__kwdefaults__, "start_runner", started.append)
+    RunDirectory(Path(held.directory)).enqueue()
+    hosts = bench.workspace.root / "hosts"
+    hosts.write_text("a slots=2\n")
+    assert main(["-w", str(bench.workspace.root), "runs", "send", "1-run", "--hosts", str(hosts)]) == 0
+    assert started == []
 
 
 def test_the_command_sends_and_asks_where_to(bench: Bench, held: Run) -> None:

@@ -38,7 +38,8 @@ def test_a_run_goes_on_with_the_number_it_was_last_given(tmp_path: Path) -> None
     assert "accelerate.commands.launch" not in ranks.command(directory)
 
 
-def test_without_deepspeed_its_strategies_say_what_to_install(tmp_path: Path) -> None:
+def test_without_deepspeed_its_strategies_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="needs DeepSpeed") as refused:
         ranks.command(run(tmp_path, processes=2, strategy="zero2"))
     assert "workbench[deepspeed]" in refused.value.hint

@@ -39,7 +39,8 @@ def send(session: Session, args: argparse.Namespace) -> None:
 
     if sum(map(bool, (args.hosts, args.slurm, args.skypilot))) != 1:
         raise UsageError("where to?", hint="one of --hosts FILE, --slurm, --skypilot GPU")
-    flow.sync(session.bench)
+    # No runner for the queue: it could start the very run that is to go elsewhere.
+    flow.sync(session.bench, start_runner=lambda runs: None)
     run = session.bench.store.runs.get(args.run_name)
     sent = _sent(session, run, args)
     files = [str(file) for file in sent.files]

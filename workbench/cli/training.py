@@ -39,7 +39,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="CHECK",
-        help="train although this check says no; also memory, disk, rows",
+        help="train although this check says no; also memory, disk, rows, deepspeed",
     )
     one.add_argument("--general", default="", metavar="F", help="text or dataset to see what the run forgets; or none")
     one.add_argument("--canaries", default="", metavar="F", help="prompts answered before and after; or none")

@@ -15,9 +15,9 @@ from typing import Any
 
 from workbench.domain.methods import KnobValue
 
-MEMORY, DISK, ROWS = "memory", "disk", "rows"
+MEMORY, DISK, ROWS, DEEPSPEED = "memory", "disk", "rows", "deepspeed"
 """What a run is refused for before it starts, by the names under which a person may allow it."""
-REFUSALS = (MEMORY, DISK, ROWS)
+REFUSALS = (MEMORY, DISK, ROWS, DEEPSPEED)
 GAINS = ("accuracy", "margin", "pair_loss", "reward", "divergence", "agreement")
 """What is measured on held-out rows beside the loss."""
 _JUDGED = (("pair_loss", False), ("divergence", False), ("reward", True), ("loss", False))

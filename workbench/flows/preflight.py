@@ -28,10 +28,11 @@ from workbench.domain.memory import (
 from workbench.domain.methods import KnobValue, Measure, Method
 from workbench.domain.placement import BATCH, PASSES, PROCESSES, STRATEGY, shared
 from workbench.domain.queues import wish
-from workbench.domain.runs import DISK, MEMORY, ROWS, RunSpec, smaller_batch
+from workbench.domain.runs import DEEPSPEED, DISK, MEMORY, ROWS, RunSpec, smaller_batch
 from workbench.errors import RefusedError, Remedy
 from workbench.flows import registry, row_lengths
 from workbench.flows.row_lengths import RowLengths
+from workbench.jobs import ranks
 from workbench.jobs.devices import Device, training_device
 from workbench.methods.adapters import refuse_clashes
 
@@ -119,6 +120,7 @@ def look(
     facts = [*(_prompt_facts(lengths, window, drawn) if drawn else _row_facts(lengths, window))]
     refusals = [*_template_refusals(lengths), *_row_refusals(lengths, window, drawn)]
     remedies = [*_wider(lengths, window, bench, base)] if lengths is not None and lengths.cut(window) else []
+    refusals += _package_refusals(spec)
     memory = None
     if shape is not None:
         tokens = _longest(lengths, window)
@@ -153,6 +155,11 @@ def look_before(bench: Bench, plan: RunPlan, *, cancelled: threading.Event | Non
 def starts_at_once(bench: Bench) -> bool:
     """True when no other run is at work or waits. What a trainer says at its start, others would hear hours later."""
     return all(run.state.is_over for run in bench.store.runs.list())
+
+
+def _package_refusals(spec: RunSpec) -> Iterator[Refusal]:
+    if int(spec.knobs.get(PROCESSES, 1)) > 1 and (said := ranks.missing(str(spec.knobs.get(STRATEGY, "ddp")))):
+        yield Refusal(DEEPSPEED, said, (Remedy("FSDP2, which needs no other package", {STRATEGY: "fsdp"}),))
 
 
 # The rows

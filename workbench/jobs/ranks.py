@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,16 @@ def environment(directory: RunDirectory) -> dict[str, str]:
     return SEVERAL | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
 
 
-def write_config(directory: RunDirectory, *, processes: int, machines: int = 1) -> Path:
-    """Write accelerate's configuration of the run into its directory; gives back the file."""
+def write_config(directory: RunDirectory, *, processes: int, machines: int = 1, here: bool = True) -> Path:
+    """Write accelerate's configuration of the run into its directory; gives back the file.
+
+    ``here`` is False for machines that have packages of their own. Raises ``UsageError`` when one is missing here.
+    """
     knobs = _knobs(directory)
     strategy = str(knobs.get(STRATEGY, "ddp"))
-    _refuse_missing(strategy)
+    if here and (said := missing(strategy)):
+        hint = "pip install 'workbench[deepspeed]', or strategy=fsdp, which needs nothing more"
+        raise UsageError(said, hint=hint)
     path = directory.root / CONFIG
     values = configuration(strategy, knobs, processes=processes, machines=machines)
     path.write_text(text_of(values), encoding="utf-8")
@@ -136,14 +142,11 @@ def _zero(stage: int, knobs: Mapping[str, object]) -> dict[str, Any]:
     }
 
 
-def _refuse_missing(strategy: str) -> None:
-    from importlib.util import find_spec
-
-    if strategy.startswith("zero") and find_spec("deepspeed") is None:
-        raise UsageError(
-            f"strategy={strategy} needs DeepSpeed, which is not installed",
-            hint="pip install 'workbench[deepspeed]', or strategy=fsdp, which needs nothing more",
-        )
+def missing(strategy: str) -> str:
+    """What this strategy needs and this machine has not, as a sentence; "" when nothing is missing."""
+    if not strategy.startswith("zero") or find_spec("deepspeed") is not None:
+        return ""
+    return f"strategy={strategy} needs DeepSpeed, which is not installed"
 
 
 def _knobs(directory: RunDirectory) -> dict[str, Any]:

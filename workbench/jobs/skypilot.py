@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workbench import __version__
-from workbench.domain.placement import PROCESSES
+from workbench.domain.placement import PROCESSES, STRATEGY
 from workbench.errors import UsageError
 from workbench.jobs import ranks
 from workbench.jobs.run_directory import RunDirectory
@@ -35,8 +35,8 @@ def write(
         )
     total = machines * per_machine
     directory.adjust({PROCESSES: total})
-    ranks.write_config(directory, processes=total, machines=machines)
-    text = _task(directory, machines, f"{accelerator}:{per_machine}", bucket, install or f"workbench=={__version__}")
+    ranks.write_config(directory, processes=total, machines=machines, here=False)
+    text = _task(directory, machines, f"{accelerator}:{per_machine}", bucket, install or _package(directory))
     path = directory.root / FILE
     path.write_text(text, encoding="utf-8")
     return path
@@ -45,6 +45,11 @@ def write(
 def cluster(directory: RunDirectory) -> str:
     """The name that the task's machines get."""
     return "wb-" + re.sub(r"[^a-z0-9-]+", "-", directory.root.name.lower()).strip("-")[:40]
+
+
+def _package(directory: RunDirectory) -> str:
+    extra = "[deepspeed]" if str(directory.spec().knobs.get(STRATEGY, "")).startswith("zero") else ""
+    return f"workbench{extra}=={__version__}"
 
 
 def _task(directory: RunDirectory, machines: int, accelerators: str, bucket: str, install: str) -> str:
