@@ -34,7 +34,7 @@ contracts: $(INSTALLED_TEST)
 	$(BIN)/lint-imports
 
 unit: $(INSTALLED_TEST)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not slow"
 
 pictures: $(INSTALLED_TEST)
 	$(BIN)/python -m tests.pictures

@@ -77,6 +77,7 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     for name, place in places.items():
         monkeypatch.setenv(name, str(place))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)  # a trainer run in this process sets it
     yield
     shutil.rmtree(runtime, ignore_errors=True)
 
