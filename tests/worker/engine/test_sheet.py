@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,3 +85,21 @@ def test_room_for_many_that_join_is_made_once(monkeypatch: pytest.MonkeyPatch) -
     sheet = read(3)
     sheet.join(read(*range(2, 18)), list(range(16)))
     assert len(sheet.firsts) == 17 and len(moves) == 1
+
+
+def test_a_batch_that_failed_keeps_no_rows_for_those_that_join_it_then() -> None:
+    import torch
+
+    from workbench.worker.engine.batch import Batch
+    from workbench.worker.engine.wire import Refusal
+
+    resident: Any = SimpleNamespace(device=torch.device("cpu"))
+    batch, ended = Batch(resident, "", lambda row, end: ended.append(end)), list[Any]()
+    lane: Any = SimpleNamespace(row=None)
+    batch.lanes.append(lane)
+    batch._next.append(7)
+    batch._take_in(read(3), [0])
+    batch.fail(refusal := Refusal("no memory", code="out_of_memory"))
+    batch._take_in(read(5, 2), [0, 1])
+    assert ended == [refusal] and (batch.lanes, batch._next) == ([], [])
+    assert [batch._sheet.length(row) for row in range(len(batch._sheet.firsts))] == [5, 2]

@@ -89,9 +89,13 @@ class Adapters:
                 self._switch(on=True)
         self._count += 1
         inner = f"adapter{self._count}"
-        self._read(place, config, inner)
-        if fit is Fit.APART and dora.settle(self.model, inner):
-            fit = Fit.MIXED
+        try:
+            self._read(place, config, inner)
+            if fit is Fit.APART and dora.settle(self.model, inner):
+                fit = Fit.MIXED
+        except BaseException:
+            self._clear_remains(inner)
+            raise
         loaded = Loaded(place, speaker, inner, fit)
         self.alone = loaded if fit is Fit.ALONE else None
         self._inner.append(inner)
@@ -139,21 +143,15 @@ class Adapters:
 
     def _read(self, place: Place, config: PeftConfig, inner: str) -> None:
         """Put the adapter's layers on the model and its weights in them."""
-        whole = False
-        try:
-            if self._peft is None:
-                self._peft = PeftModel(self.model, config, adapter_name=inner)
-            options = {"is_trainable": False, "torch_device": str(self._device)}
-            missing = self._peft.load_adapter(place.path, adapter_name=inner, **options).missing_keys
-            if missing:  # PEFT only warns, and the base would answer under the adapter's name
-                hint = f"{len(missing)} weights are missing, the first is {missing[0]}"
-                raise Refusal(f"{place.name} does not fit its base", code="bad_adapter", hint=hint)
-            self._peft.eval()
-            self._active = None
-            whole = True
-        finally:
-            if not whole:
-                self._clear_remains(inner)
+        if self._peft is None:
+            self._peft = PeftModel(self.model, config, adapter_name=inner)
+        options = {"is_trainable": False, "torch_device": str(self._device)}
+        missing = self._peft.load_adapter(place.path, adapter_name=inner, **options).missing_keys
+        if missing:  # PEFT only warns, and the base would answer under the adapter's name
+            hint = f"{len(missing)} weights are missing, the first is {missing[0]}"
+            raise Refusal(f"{place.name} does not fit its base", code="bad_adapter", hint=hint)
+        self._peft.eval()
+        self._active = None
 
     def _clear_remains(self, failed: str) -> None:
         if self._peft is not None and self._inner:

@@ -90,6 +90,7 @@ class Reading:
         self._resident.remember(lane.loaded, lane.prompt[: past.tokens], past)
         last = len(self.rows) - 1
         if isinstance(self.sheet, Sheet):
+            self.sheet.wipe(number)  # nobody has seen yet whether it holds numbers
             self.sheet.drop(number)
             self._ids[number] = self._ids[last]
             self._ids = self._ids[:last]
@@ -167,6 +168,8 @@ class Batch:
         for lane in self.lanes:
             self._end(lane.row, refusal)
         self.lanes.clear()
+        self._next.clear()
+        self._sheet = Sheet(self._resident.device)  # else who joins before the batch is gone gets the place of another
 
     def _take_in(self, sheet: Columns, rows: Sequence[int]) -> None:
         if not rows:
