@@ -85,7 +85,17 @@ def test_a_server_that_goes_on_refusing_them_is_not_asked_for_ever(server: FakeS
 
 @pytest.mark.parametrize(
     "content",
-    [None, {}, "x", [None, 3, "x", []], [token(3, -1)], [token("a", "b")], [token("a", True)], [token("a", 0.5)]],
+    [
+        None,
+        {},
+        "x",
+        [None, 3, "x", []],
+        [token(3, -1)],
+        [token("a", "b")],
+        [token("a", True)],
+        [token("a", 0.5)],
+        [token("a", -(10**400))],
+    ],
 )
 def test_what_is_no_log_probability_is_left_out(server: FakeServer, content: object) -> None:
     server.default = streams(with_chances("Hi", content), chunk(finish="stop"))

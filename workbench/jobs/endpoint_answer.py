@@ -7,7 +7,7 @@ Servers differ: reasoning comes under two names, usage in a chunk of its own or 
 from __future__ import annotations
 
 import json
-import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -155,7 +155,8 @@ def _token_of(value: object) -> tuple[str, float] | None:
     text, logprob = value.get("token"), value.get("logprob")
     if not isinstance(text, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
         return None
-    return (storable(text), float(logprob)) if -math.inf < logprob <= 0 else None
+    # an integer of JSON may be longer than any float
+    return (storable(text), float(logprob)) if -sys.float_info.max <= logprob <= 0 else None
 
 
 def _call_text(call: Mapping[str, str]) -> str:
