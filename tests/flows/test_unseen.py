@@ -6,14 +6,16 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from voting import pair, vote
 from workbench.domain.comparisons import Comparison, Verdict, VoteDetails
+from workbench.domain.examples import NewExample, Source, SourceKind, Status, demonstration
 from workbench.domain.queries import parse_query
 from workbench.errors import RefusedError
-from workbench.flows import compare, fixes, prompts, results, unseen, votes
+from workbench.flows import compare, exchange, fixes, prompts, results, unseen, votes
 from workbench.flows.bench import Bench
 from workbench.flows.results_told import check_lines
 
@@ -106,3 +108,42 @@ def test_names_that_were_asked_for_are_told_and_the_vote_counts_no_more(bench: B
 
 def test_questions_to_be_asked_again_tell_nothing_and_stay(bench: Bench, anns: list[Comparison]) -> None:
     assert [row.turns[-1].content for row in prompts.prompt_rows(bench, prompts.TO_FIX)] == ["question 2", "question 1"]
+
+
+@pytest.mark.parametrize(
+    ("how", "told"), [({"format": "fastchat"}, True), ({"provenance": True}, True), ({"format": "trl"}, False)]
+)
+def test_files_of_rows_name_no_models_of_what_waits_and_say_so(
+    bench: Bench, anns: list[Comparison], tmp_path: Path, how: dict[str, Any], told: bool
+) -> None:
+    mine, bench.rater = bench.rater, "ann"
+    compare.promote(bench, anns[0].id)
+    bench.rater = mine
+    heard: list[str] = []
+    lines = "".join(exchange.export_lines(bench, "", say=heard.append, **how))
+    found = exchange.export_file(bench, "", tmp_path / "rows.jsonl", card=True, **how)
+    card = Path(found.card).read_text()
+    assert (tmp_path / "rows.jsonl").read_text() == lines and not any(name in lines + card for name in ("pip", "tuned"))
+    assert (found.unnamed, len(heard), "without the models" in found.sentence()) == (told, told, told)
+    vote(bench, anns[0], "pip", rater=bench.rater)
+    found = exchange.export_file(bench, "", tmp_path / "rows.jsonl", replace=True, **how)
+    assert ("pip" in (tmp_path / "rows.jsonl").read_text()) == told and found.unnamed == 0
+
+
+def test_a_row_from_elsewhere_whose_comparison_has_a_number_of_ours_is_not_hidden(
+    bench: Bench, anns: list[Comparison], tmp_path: Path
+) -> None:
+    source = Source(SourceKind.VOTE, comparison_id=anns[0].id, models=("theirs", "tuned"))
+    bench.store.examples.add_many(
+        "theirs", [NewExample(demonstration(anns[0].prompt, "said"), source)], rater="bob", status=Status.ACCEPTED
+    )
+    (row,) = bench.store.examples.list(parse_query(""), dataset="theirs")
+    assert unseen.veiled(bench, row) == row
+    assert "theirs" in "".join(exchange.export_lines(bench, "", provenance=True))
+
+
+def test_what_waits_is_counted_without_being_read(
+    bench: Bench, anns: list[Comparison], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.store.comparisons, "get", None)
+    assert fixes.waiting(bench) == 2 and fixes.to_fix(bench) == []

@@ -153,7 +153,8 @@ def export(session: Session, args: argparse.Namespace) -> None:
     query = " ".join(args.query)
     how: dict[str, Any] = {name: getattr(args, name) for name in ("dataset", "format", "provenance", "flatten")}
     if args.to == "-":
-        for line in exchange.export_lines(session.bench, query, container=args.container or "jsonl", **how):
+        container = args.container or "jsonl"
+        for line in exchange.export_lines(session.bench, query, container=container, say=session.out.say, **how):
             sys.stdout.write(line)
         if kept := exchange.held_back(session.bench, query, dataset=args.dataset, provenance=args.provenance):
             session.out.say(exchange.held_back_said(kept))

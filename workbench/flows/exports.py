@@ -17,7 +17,7 @@ import tempfile
 import threading
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from io import BufferedIOBase
 from pathlib import Path
@@ -30,6 +30,7 @@ from workbench.domain.formats import Format
 from workbench.domain.provenance import provenance_row
 from workbench.domain.queries import Filter, Query, parse_query
 from workbench.errors import DataError, NotFoundError, RefusedError, UsageError, WorkbenchError
+from workbench.flows import unseen
 from workbench.flows.card import Tally, card_place, card_text
 from workbench.flows.described import describe, refuse_taken
 from workbench.flows.tables import write_table
@@ -54,6 +55,7 @@ class ExportReport:
     """What was written where. ``flattened`` counts rows of which something was left out, because it was asked for.
 
     ``held_back`` are rows of the test split that the query found and that were not written.
+    ``unnamed`` counts rows that were written without their models, which this rater is not to know yet.
     """
 
     file: str
@@ -64,6 +66,7 @@ class ExportReport:
     container: str = "jsonl"
     flattened: int = 0
     held_back: int = 0
+    unnamed: int = 0
     card: str = ""
     files: dict[str, str] = field(default_factory=dict)
 
@@ -78,6 +81,8 @@ class ExportReport:
             said += f"; {_count(self.flattened, 'row')} flattened to what {self.format} can hold"
         if self.held_back:
             said += f"; {held_back_said(self.held_back)}"
+        if self.unnamed:
+            said += f"; {unseen.unnamed_said(self.unnamed)}"
         if len(self.kinds) > 1 and len(self.files) < 2:
             mixed = ", ".join(f"{number:,} {kind}" for kind, number in self.kinds.items())
             said += f"; it mixes kinds ({mixed}): for a trainer, export one, such as kind:{next(iter(self.kinds))}"
@@ -181,7 +186,17 @@ def export_file(
     writer, container = _writer(format), container or _container(to, format)
     query = export_query(query_text, provenance=provenance)
     found, back = _watched(bench, query, dataset, on_progress, cancelled), _held_back(bench, query, dataset)
-    with _Rows(found, query_text, dataset, writer, provenance=provenance, flatten=flatten, held_back=back) as rows:
+    hidden = bench.store.comparisons.unseen(bench.rater)
+    with _Rows(
+        found,
+        query_text,
+        dataset,
+        writer,
+        provenance=provenance,
+        flatten=flatten,
+        hidden=hidden,
+        held_back=back,
+    ) as rows:
         rows.check(flatten=flatten)
         rows.check_container(container)
         targets = _targets(to, writer, container, rows, dataset)
@@ -206,6 +221,7 @@ def export_file(
         *(str(to), writer.name, rows.tally.rows, digest, dict(rows.tally.counts["kind"]), container),
         flattened=rows.lost.total(),
         held_back=rows.held_back,
+        unnamed=rows.unnamed,
         card=said,
         files=digests,
     )
@@ -220,14 +236,21 @@ def export_lines(
     provenance: bool = False,
     container: str = "jsonl",
     flatten: bool = False,
+    say: Callable[[str], object] | None = None,
 ) -> Iterator[str]:
-    """The lines that ``export_file`` writes, each with its newline, for standard output."""
+    """The lines that ``export_file`` writes, each with its newline, for standard output.
+
+    ``say`` hears at the end what is not in them.
+    """
     if container not in CONTAINERS[:4]:
         raise UsageError(
             f"{container} cannot be written to standard output", hint=f"known: {', '.join(CONTAINERS[:4])}"
         )
     found = _watched(bench, export_query(query_text, provenance=provenance), dataset)
-    with _Rows(found, query_text, dataset, _writer(format), provenance=provenance, flatten=flatten) as rows:
+    hidden = bench.store.comparisons.unseen(bench.rater)
+    with _Rows(
+        found, query_text, dataset, _writer(format), provenance=provenance, flatten=flatten, hidden=hidden
+    ) as rows:
         rows.check(flatten=flatten, may_be_empty=True)
         rows.check_container(container)
         with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:
@@ -235,6 +258,8 @@ def export_lines(
             file.seek(0)
             yield from file
         bench.store.findings.settle(rows.ids)
+        if rows.unnamed and say is not None:
+            say(unseen.unnamed_said(rows.unnamed))
 
 
 def held_back(bench: Bench, query_text: str, *, dataset: str = "", provenance: bool = False) -> int:
@@ -282,6 +307,7 @@ class _Rows:
         *,
         provenance: bool,
         flatten: bool,
+        hidden: Mapping[int, frozenset[str]],
         held_back: int = 0,
     ) -> None:
         self.tally = Tally()
@@ -293,8 +319,10 @@ class _Rows:
         self._file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed by __exit__
         self._first: dict[str, int] = {}
         self._homeless: Counter[str] = Counter()
+        self.unnamed = 0
         self._writer, self._query_text, self._dataset = writer, query_text, dataset
         self.held_back = held_back
+        self._unseen = hidden
         for example in found:
             self._add(example, provenance, flatten)
 
@@ -305,6 +333,9 @@ class _Rows:
         self._file.close()
 
     def _add(self, example: Example, provenance: bool, flatten: bool) -> None:
+        told = example
+        if told.source.models and unseen.waits(told, self._unseen):
+            example = unseen.nameless(told)
         kind = example.content.kind
         if kind not in self._writer.kinds:
             self._homeless[kind.value] += 1
@@ -319,6 +350,7 @@ class _Rows:
         if lost and not flatten:
             return
         row = self._writer.write(example)
+        self.unnamed += example is not told and (provenance or row != self._writer.write(told))
         self.has_tools |= {kind.value} if "tools" in row else set()
         self.has_system |= {kind.value} if "system" in row else set()
         row |= provenance_row(example) if provenance else {}

@@ -5,6 +5,7 @@ The better answer becomes a preference pair over the one that lost. Votes of jud
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,26 +42,32 @@ def to_fix(bench: Bench, *, model: str = "") -> list[ToFix]:
     Of a pair that several people voted on, what the newest vote says holds. What waits for a vote of this rater is
     left out: see ``waiting``.
     """
-    unseen = bench.store.comparisons.unseen(bench.rater)
-    return [one for one in every(bench, model=model) if one.comparison_id not in unseen]
+    return _answers(bench, _open(bench, without=bench.store.comparisons.unseen(bench.rater)), model)
 
 
 def waiting(bench: Bench, *, model: str = "") -> int:
     """How many entries are left out, because their pairs wait for a vote of this rater; not said of one model alone."""
-    unseen = bench.store.comparisons.unseen(bench.rater)
-    return 0 if model else len({one.comparison_id for one in every(bench)} & unseen)
+    return 0 if model else len(_open(bench).keys() & bench.store.comparisons.unseen(bench.rater).keys())
 
 
 def every(bench: Bench, *, model: str = "") -> list[ToFix]:
     """What is to be mended, also what this rater must not be told yet: whose answers they are, and which one lost."""
-    mended = bench.store.comparisons.mended()
+    return _answers(bench, _open(bench), model)
+
+
+def _open(bench: Bench, *, without: Container[int] = ()) -> dict[int, str]:
+    """The outcomes of the comparisons of which an answer is to be mended, the newest first."""
+    gone = bench.store.comparisons.mended()
     newest = {vote.comparison_id: vote.outcome for vote in bench.store.comparisons.votes() if vote.repeat_of is None}
-    found = []
-    for comparison_id, outcome in sorted(newest.items(), reverse=True):
-        if outcome == "tie" or comparison_id in mended:
-            continue
-        found += _of(bench.store.comparisons.get(comparison_id), outcome, model)
-    return found
+    return {
+        key: newest[key]
+        for key in sorted(newest, reverse=True)
+        if newest[key] != "tie" and key not in gone and key not in without
+    }
+
+
+def _answers(bench: Bench, outcomes: Mapping[int, str], model: str) -> list[ToFix]:
+    return [one for key, outcome in outcomes.items() for one in _of(bench.store.comparisons.get(key), outcome, model)]
 
 
 def _of(comparison: Comparison, outcome: str, model: str) -> list[ToFix]:

@@ -6,7 +6,7 @@ together stay whole; see ``results`` for those of them that could still give a s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,9 +33,23 @@ def told(bench: Bench, votes: Iterable[Vote]) -> tuple[list[Vote], list[Vote]]:
 def veiled(bench: Bench, example: Example) -> Example:
     """The example as this rater may see it: without the models, when it was made of a pair that waits for his vote."""
     among = example.source.comparison_id
-    if among is None or not bench.store.comparisons.unseen(bench.rater, among=among):
+    if among is None or not waits(example, bench.store.comparisons.unseen(bench.rater, among=among)):
         return example
     return replace(example, source=replace(example.source, models=(HIDDEN,)))
+
+
+def nameless(example: Example) -> Example:
+    """The example as it may go into a file while its pair waits: no models, which no reader takes for some."""
+    return replace(example, source=replace(example.source, models=()))
+
+
+def waits(example: Example, unseen: Mapping[int, frozenset[str]]) -> bool:
+    """Whether the example was made of one of these comparisons.
+
+    A row that came from another workspace bears the number that its comparison has there: its models tell.
+    """
+    among = example.source.comparison_id
+    return among is not None and among in unseen and unseen[among].issuperset(example.source.models)
 
 
 def reveal(bench: Bench, a: str = "", b: str = "") -> int:
@@ -55,3 +69,8 @@ def left_out(count: int, what: str = "votes") -> str:
     """A clause on what is not told: ``3 votes on pairs that wait for you are left out``; "" for none."""
     be = "is" if count == 1 else "are"
     return f"{counted(count, what)} on pairs that wait for you {be} left out" if count else ""
+
+
+def unnamed_said(count: int) -> str:
+    """A clause on rows of a file that were written without their models."""
+    return f"{counted(count, 'rows')} without the models: pairs that others voted on and that wait for you"

@@ -204,16 +204,17 @@ class Comparisons:
         found = self._store.read().execute(sql, {"id": comparison_id, "rater": rater})
         return [bool(row["counts"]) for row in found]
 
-    def unseen(self, rater: str, *, among: int | None = None) -> set[int]:
-        """The comparisons whose names this rater does not know: all with different answers, but those he voted on.
+    def unseen(self, rater: str, *, among: int | None = None) -> dict[int, frozenset[str]]:
+        """The models of each comparison whose names this rater does not know: with different answers, without his vote.
 
         ``among`` looks at that one only.
         """
         sql = (
-            "SELECT c.id FROM comparisons c WHERE NOT c.identical AND c.repeat_of IS NULL AND NOT EXISTS "
-            "(SELECT 1 FROM ratings r WHERE r.comparison_id = c.id AND r.rater = :rater)"
+            "SELECT c.id, c.a_model, c.b_model FROM comparisons c WHERE NOT c.identical AND c.repeat_of IS NULL "
+            "AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.comparison_id = c.id AND r.rater = :rater)"
         ) + (" AND c.id = :among" if among is not None else "")
-        return {row["id"] for row in self._store.read().execute(sql, {"rater": rater, "among": among})}
+        found = self._store.read().execute(sql, {"rater": rater, "among": among})
+        return {row["id"]: frozenset((row["a_model"], row["b_model"])) for row in found}
 
     def tell_names(self, comparison_ids: Sequence[int], rater: str) -> None:
         """This rater knows the names of these from now on: a skip that is taken back at once, so that they wait on."""
