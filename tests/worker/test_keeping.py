@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from collections.abc import Callable
@@ -99,10 +100,17 @@ def test_a_run_that_gets_worse_ends_early_with_the_weights_of_its_best_measureme
     assert read_facts(directory).numbers.kept_step == 6
 
 
+@pytest.mark.parametrize("made_before", [False, True], ids=["unwanted", "made before there was that choice"])
 def test_without_keeping_the_best_the_result_is_the_last_step(
-    tmp_path: Path, tiny_llama: Path, train: Train, scripted: None
+    tmp_path: Path, tiny_llama: Path, train: Train, scripted: None, made_before: bool
 ) -> None:
     directory = make_run(tmp_path / "run", tiny_llama, **KNOBS | {"max_steps": 9}, load_best_model_at_end=False)
+    if made_before:
+        file = directory.root / "spec.json"
+        spec = json.loads(file.read_text())
+        for name in ("load_best_model_at_end", "early_stopping_patience"):
+            del spec["knobs"][name]
+        file.write_text(json.dumps(spec))
     assert train(directory) == 0
     (tuned,) = [event for event in told(directory, "eval") if event["which"] == "tuned"]
     assert tuned["step"] == 9 and tuned["perplexity"] != perplexities(directory)[6]
@@ -119,3 +127,73 @@ def test_of_pairs_the_best_measurement_is_that_with_the_lowest_loss_of_the_pairs
     assert evals[0]["which"] == "base" and evals[0]["pair_loss"] == pytest.approx(math.log(2))
     (tuned,) = [event for event in evals if event["which"] == "tuned"]
     assert tuned["pair_loss"] == min(event["pair_loss"] for event in evals)
+
+
+def test_a_run_that_is_killed_behind_its_result_comes_to_the_same_result_again(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch, scripted: None
+) -> None:
+    from workbench.worker.trainer import training
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    directory = make_run(tmp_path / "run", tiny_llama, **KNOBS | {"max_steps": 9})
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(training, "_examine", killed)
+        train(directory)
+    assert directory.adapter.is_dir()
+    assert train(directory) == 0
+    assert "resumed from step 9" in " ".join(event["text"] for event in told(directory, "note"))
+    for tuned in [event for event in told(directory, "eval") if event["which"] == "tuned"]:
+        assert (tuned["step"], tuned["perplexity"]) == (6, perplexities(directory)[6])
+    assert math.exp(loss_of_saved(directory, tiny_llama)) == pytest.approx(perplexities(directory)[6], rel=1e-4)
+    assert not directory.best.exists()
+
+
+def test_weights_that_a_full_disk_left_half_written_are_not_in_the_way_of_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from workbench.worker.trainer.keeping import Best, forget
+
+    directory = RunDirectory(tmp_path / "run")
+    directory.root.mkdir()
+
+    def full(weights: object, file: Path, **_: object) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def tried(save: Callable[[], object]) -> None:
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+            patch.setattr("safetensors.torch.save_file", full)
+            save()
+        assert list(directory.root.iterdir()) == []
+        save()
+
+    model = torch.nn.Linear(2, 1)
+    Best(directory, patience=0, keeps=True, save=tried).note(3, {"loss": 1.0}, model)
+    assert list(directory.root.iterdir()) == [directory.best]
+    directory.best.with_name(".best.safetensors-new").touch()  # of a kill
+    forget(directory)
+    assert list(directory.root.iterdir()) == []
+
+
+def test_of_several_processes_all_take_part_in_keeping_the_best_and_the_first_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from workbench.worker.trainer import ranks
+    from workbench.worker.trainer.keeping import Best
+
+    monkeypatch.setattr(ranks, "is_first", lambda: False)
+    monkeypatch.setattr(ranks, "agreed", lambda wish: True)  # the first one found it better
+    directory = RunDirectory(tmp_path / "run")
+    directory.root.mkdir()
+    saves: list[object] = []
+    best = Best(directory, patience=1, keeps=True, save=saves.append)
+    best.note(3, {"loss": 1.0}, torch.nn.Linear(2, 1))
+    (save,) = saves
+    assert callable(save) and save() is None
+    assert list(directory.root.iterdir()) == []

@@ -22,12 +22,13 @@ class Best:
     """Which measurement was the best, and the weights of it.
 
     ``patience`` is how many measurements in a row may be no better than one before them (0: any number), ``keeps``
-    whether the weights of the best are kept; ``save`` is called with what writes them, and may try again. Of several
-    processes every one asks all that is asked here, and the first one's figures decide.
+    whether the weights of the best are kept; ``save`` is called with what writes them, in every process, and may try
+    again. Of several processes every one asks all that is asked here, and the first one's figures decide.
     """
 
     def __init__(self, directory: RunDirectory, *, patience: int, keeps: bool, save: Save) -> None:
         self._file = directory.best
+        self._aside = _aside(directory)
         self._patience = patience
         self._keeps = keeps
         self._save = save
@@ -35,11 +36,11 @@ class Best:
 
     def note(self, step: int, scores: Mapping[str, Any], model: Any) -> None:
         """Take a measurement in, and keep the weights when it is the best so far."""
-        if (value := _rank(scores)) is None:
-            return
-        self._values[step] = value
-        if self._keeps and ranks.is_first() and value < self._kept()[1]:
-            self._save(lambda: self._write(step, value, model))
+        if (value := _rank(scores)) is not None:
+            self._values[step] = value
+        rank = math.inf if value is None else value  # with nothing to judge by it is never the best
+        if self._keeps and ranks.agreed(ranks.is_first() and rank < self._kept()[1]):
+            self._save(lambda: self._write(step, rank, model) if ranks.is_first() else None)
 
     def is_over(self, step: int) -> bool:
         """True when the last measurements up to ``step`` were all no better than one before them."""
@@ -73,10 +74,6 @@ class Best:
                 weight.copy_(kept[name])
         return self._kept()[0]
 
-    def forget(self) -> None:
-        """Remove the kept weights: the run's result is saved."""
-        self._file.unlink(missing_ok=True)
-
     def _kept(self) -> tuple[int, float]:
         """The step of the kept weights and how good they were; with none, worse than any."""
         from safetensors import SafetensorError, safe_open
@@ -92,9 +89,21 @@ class Best:
         from safetensors.torch import save_file
 
         weights = {name: weight.detach().cpu().contiguous() for name, weight in _learning(model).items()}
-        aside = self._file.with_name(f".{self._file.name}-new")
-        save_file(weights, aside, metadata={"step": str(step), "rank": repr(rank)})
-        Path(aside).replace(self._file)
+        try:
+            save_file(weights, self._aside, metadata={"step": str(step), "rank": repr(rank)})
+            self._aside.replace(self._file)
+        finally:
+            self._aside.unlink(missing_ok=True)  # half-written it would take the room that the next try needs
+
+
+def forget(directory: RunDirectory) -> None:
+    """Remove the kept weights, and what a kill left half-written of them: the run is finished."""
+    for file in (directory.best, _aside(directory)):
+        file.unlink(missing_ok=True)
+
+
+def _aside(directory: RunDirectory) -> Path:
+    return directory.best.with_name(f".{directory.best.name}-new")
 
 
 def _measured(directory: RunDirectory) -> dict[int, float]:

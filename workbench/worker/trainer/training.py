@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -83,7 +83,11 @@ def _lock(directory: RunDirectory) -> AbstractContextManager[object]:
 
 def _told(reporter: Reporter, spec: RunSpec) -> int:
     try:
-        reporter.state(_walk(reporter, spec))
+        state = _walk(reporter, spec)
+        reporter.state(state)
+        if state is RunState.FINISHED:
+            # Not before: one that is killed while it looks at single rows ends again, with the same weights.
+            _forget_best(reporter.directory)
     except Stopped:
         reporter.state(RunState.STOPPED)
     except FolderGone:
@@ -93,6 +97,14 @@ def _told(reporter: Reporter, spec: RunSpec) -> int:
             traceback.print_exc()
         return _failed(reporter, spec, error)
     return 0
+
+
+def _forget_best(directory: RunDirectory) -> None:
+    from workbench.worker.trainer.keeping import forget
+
+    if ranks.is_first():
+        with suppress(OSError):
+            forget(directory)
 
 
 def _failed(reporter: Reporter, spec: RunSpec, error: Exception) -> int:
@@ -163,8 +175,6 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
     weights = _gathered(built)
     if ranks.is_first():
         save_when_there_is_room(reporter, lambda: _save(built, spec, directory, weights))
-    if ranks.is_first():
-        best.forget()
     reporter.event("saved", step=state.global_step, path="model" if directory.model.is_dir() else "adapter")
     if examiner is not None:
         _examine(reporter, examiner)
@@ -212,7 +222,6 @@ def _share(reporter: Reporter, spec: RunSpec) -> RunSpec:
 
 def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut, Samples, Progress, Best]:
     say(f"loading {spec.base} from {spec.base_path}")
-    from workbench.worker.trainer.adapters import settings
     from workbench.worker.trainer.building import build
     from workbench.worker.trainer.keeping import Best
     from workbench.worker.trainer.measures import MEASURES
@@ -220,20 +229,23 @@ def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut, Samples, 
     from workbench.worker.trainer.samples import Samples
 
     _silence()
-    knobs = settings(spec)
     progress = Progress(
         reporter,
-        eval_steps=int(knobs["eval_steps"]),
+        eval_steps=int(spec.knobs["eval_steps"]),
         measure_held_out=lambda step: _measure_on_the_way(reporter, built, held_out, samples, best, step),
         is_over=lambda step: best.is_over(step),
     )
+    # A run that was made before there was such a choice ends as it would have then.
+    keeps = bool(spec.knobs.get("load_best_model_at_end", False)) and bool(spec.knobs["eval_steps"])
     # What is shared out is whole in no process, to be kept or put back.
     is_whole = ranks.strategy() not in {"fsdp", "zero"}
+    if keeps and not is_whole:
+        reporter.note("the result is the last step's: of a model that is shared out the best weights are not kept")
     best = Best(
         reporter.directory,
-        patience=int(knobs["early_stopping_patience"]),
-        keeps=bool(knobs["load_best_model_at_end"]) and is_whole,
-        save=partial(save_when_there_is_room, reporter),
+        patience=int(spec.knobs.get("early_stopping_patience", 0)),
+        keeps=keeps and is_whole,
+        save=partial(_save_alone_or_together, reporter),
     )
     method = methods.get(spec.method)
     built = build(method, spec, reporter.directory, [progress])
@@ -246,6 +258,14 @@ def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut, Samples, 
     samples = Samples(built, spec)
     _tell_counts(reporter, built, spec)
     return built, held_out, samples, progress, best
+
+
+def _save_alone_or_together(reporter: Reporter, save: Callable[[], object]) -> None:
+    """Of several processes none waits alone for room on the disk: the others would not hear of a stop meanwhile."""
+    if ranks.world_size() == 1:
+        save_when_there_is_room(reporter, save)
+    else:
+        save_together(reporter, save, lambda: None)
 
 
 def _tell_counts(reporter: Reporter, built: Built, spec: RunSpec) -> None:
