@@ -28,9 +28,9 @@ from workbench.domain.examples import (
     preference,
 )
 from workbench.domain.models import ModelKind
-from workbench.domain.runs import Run, RunState, RunStatus
+from workbench.domain.runs import Metric, Run, RunState, RunStatus
 from workbench.errors import NotFoundError, RefusedError, RunError, UsageError
-from workbench.flows import run_news, run_rows, train
+from workbench.flows import run_news, run_rows, sweeps, train
 from workbench.flows.bench import Bench
 from workbench.jobs.launch import ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity
@@ -216,10 +216,12 @@ def test_ending_early_without_anything_to_end_by_is_refused_with_what_to_set(ben
     add(bench, asked(20))
     plan = partial(train.plan, bench, method="sft", dataset="chats")
     patience = {"early_stopping_patience": "3"}
-    with pytest.raises(RefusedError, match="nothing is measured before the end"):
-        plan(overrides=patience)
-    with pytest.raises(RefusedError, match="no row is held out"):
-        plan(overrides={**patience, "eval_steps": "10", "eval_share": "0"})
+    unseen = {**patience, "eval_steps": "10", "eval_share": "0"}
+    for given, said in ((patience, "nothing is measured before the end"), (unseen, "no row is held out")):
+        with pytest.raises(RefusedError, match=said) as refused:
+            plan(overrides=given)
+        ways = [way.knobs for way in refused.value.remedies]
+        assert ways and all(plan(overrides={**given, **knobs}) for knobs in ways)
     assert plan(overrides={**patience, "eval_steps": "10"}).spec.knobs["early_stopping_patience"] == 3
 
 
@@ -554,3 +556,12 @@ def test_a_stop_reaches_the_trainer_by_its_control_file(bench: Bench, run: Run) 
     directory.write_status(RunStatus(RunState.RUNNING, pid=own.pid, process_started=own.started))
     train.stop(bench, run)
     assert directory.requested() == STOP
+
+
+def test_what_a_run_gained_is_that_of_the_weights_it_kept_not_of_its_last_step(bench: Bench, run: Run) -> None:
+    before = [Metric(0, "base_eval_reward", 0.5, "2026-01-01T00:01")]
+    during = [Metric(step, "eval_reward", value, f"2026-01-01T00:{step}") for step, value in ((10, 0.9), (20, 0.6))]
+    kept = [Metric(10, "eval_reward", 0.9, "2026-01-01T00:30")]
+    bench.store.runs.record(run.id, [*before, *during, *kept], offset=1)
+    assert train.gains(bench, run)["reward"] == (0.5, 0.9)
+    assert sweeps._outcome(bench, run, train.spec(run), by_reward=True).value == 0.9

@@ -184,6 +184,13 @@ class ExampleScore:
     run: str = ""
 
 
+def newest(metrics: Sequence[Metric]) -> Metric | None:
+    """The figure that was measured last; None without one. At a run's end it may be of an earlier step than others,
+    whose weights were the best.
+    """
+    return max(metrics, key=lambda metric: (metric.at_utc, metric.step), default=None)
+
+
 def last_step(metrics: Sequence[Metric], default: int) -> int:
     """How far a run is by its newest figures. What is measured on held-out rows at the end may be of an earlier step,
     whose weights were the best.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import methods as training_methods
 from workbench.domain.methods import Measure
-from workbench.domain.runs import SWEEP, Run, RunSpec, RunState
+from workbench.domain.runs import SWEEP, Run, RunSpec, RunState, newest
 from workbench.domain.sweeps import GRID, OPTUNA, Dimension, Outcome, SweepTable, dimensions, drawn, grid, ranked
 from workbench.errors import NotFoundError, RefusedError, Remedy, RunError, UsageError
 from workbench.flows import train
@@ -216,8 +216,8 @@ def _refuse_other_rows(plans: Sequence[RunPlan]) -> None:
 def _outcome(bench: Bench, run: Run, spec: RunSpec, *, by_reward: bool) -> Outcome:
     value = run.eval_loss
     if by_reward:
-        found = bench.store.runs.metrics(run.id, "eval_reward")
-        value = found[-1].value if found else None
+        found = newest(bench.store.runs.metrics(run.id, "eval_reward"))
+        value = found.value if found else None
     # What was asked for: a trainer that ran out of memory may have changed a batch on its way.
     settings = {name: str(spec.knobs[name]) for name in spec.varied}
     return Outcome(run.id, run.name, settings, run.state.value, value, run.state is RunState.FINISHED)

@@ -23,9 +23,9 @@ from workbench.domain.models import check_name
 from workbench.domain.placement import PROCESSES, shared
 from workbench.domain.queues import AUTO as ANY_GPU
 from workbench.domain.queues import Ticket, wish
-from workbench.domain.runs import GAINS, REFUSALS, Metric, Run, RunSpec, RunState, RunStatus
+from workbench.domain.runs import GAINS, REFUSALS, Metric, Run, RunSpec, RunState, RunStatus, newest
 from workbench.domain.training import TrainingRow
-from workbench.errors import RefusedError, RunError
+from workbench.errors import RefusedError, Remedy, RunError
 from workbench.flows import registry
 from workbench.flows.gate import OnProgress
 from workbench.flows.gathered import Gathered, Wanted
@@ -203,9 +203,14 @@ def _refuse_stop_unseen(knobs: Mapping[str, KnobValue], *, is_measured: bool) ->
     if not knobs["early_stopping_patience"] or (knobs["eval_steps"] and is_measured):
         return
     patience = f"early_stopping_patience={knobs['early_stopping_patience']}"
+    ways = [Remedy("it goes to the last step", {"early_stopping_patience": "0"})]
     if knobs["eval_steps"]:
-        raise RefusedError(f"{patience}: no row is held out to measure it by", hint="--set eval_share=0.1")
-    raise RefusedError(f"{patience}: nothing is measured before the end", hint="--set eval_steps=N, every N steps")
+        if not knobs.get("eval_share"):
+            ways.insert(0, Remedy("a tenth of the rows is held out", {"eval_share": "0.1"}))
+        said = f"{patience}: no row is held out to measure it by"
+        raise RefusedError(said, hint="--set eval_share=0.1", remedies=ways)
+    said = f"{patience}: nothing is measured before the end"
+    raise RefusedError(said, hint="--set eval_steps=N, every N steps", remedies=ways)
 
 
 def launch(bench: Bench, planned: RunPlan, *, start_runner: StartRunner = ensure_runner) -> Run:
@@ -372,9 +377,9 @@ def gains(bench: Bench, run: Run) -> dict[str, tuple[float, float]]:
     """What was measured on held-out rows beside the loss, before and after: accuracy, margin, mean reward."""
     found: dict[str, tuple[float, float]] = {}
     for name in GAINS:
-        before, after = metrics(bench, run, f"base_eval_{name}"), metrics(bench, run, f"eval_{name}")
+        before, after = (newest(metrics(bench, run, f"{prefix}_{name}")) for prefix in ("base_eval", "eval"))
         if before and after:
-            found[name] = (before[-1].value, after[-1].value)
+            found[name] = (before.value, after.value)
     return found
 
 
