@@ -16,9 +16,9 @@ from finished_run import add_rows, finish, launched, nobody
 from workbench.domain.models import ModelKind
 from workbench.domain.runs import RunState
 from workbench.errors import DataError, NotFoundError, RefusedError
-from workbench.flows import bundles, run_papers, train
+from workbench.flows import bundles, preflight, rerun, run_papers, train
 from workbench.flows.bench import Bench
-from workbench.jobs.run_directory import RunDirectory
+from workbench.jobs.run_directory import RunDirectory, mark_complete
 from workbench.paths import Workspace
 
 
@@ -221,3 +221,26 @@ def test_a_run_of_a_method_that_is_gone_is_still_taken_over_from_its_folder(benc
     (directory.root / "spec.json").write_text(json.dumps(spec | {"method": "of-yesterday"}))
     train.sync(bench, start_runner=nobody)
     assert bench.store.models.get(bench.store.runs.get(run.id).adapter).kind is ModelKind.ADAPTER
+
+
+def test_the_best_weights_so_far_go_with_the_checkpoint_from_which_a_run_goes_on(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    checkpoint = directory.checkpoints / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "weights").write_bytes(b"weights")
+    mark_complete(checkpoint)
+    directory.best.write_bytes(b"weights")
+    assert directory.best in bundles.run_files(directory, checkpoint=True)
+    assert directory.best not in bundles.run_files(directory, checkpoint=False)
+
+
+def test_rows_from_elsewhere_are_not_counted_as_the_examples_that_have_their_numbers_here(
+    bench: Bench, elsewhere: Bench, tmp_path: Path
+) -> None:
+    file = packed(bench, tmp_path)
+    add_rows(elsewhere, 3, said="Quite another")
+    run = bundles.take(elsewhere, file)
+    again = rerun.plan_again(elsewhere, run, allow=["versions", "base"])
+    lengths = preflight.look(elsewhere, again).lengths
+    assert lengths is not None and (lengths.longest, lengths.spread) == ((), ())
+    assert again.spec.example_ids == RunDirectory(Path(run.directory)).spec().example_ids

@@ -176,6 +176,20 @@ def test_a_disk_too_small_for_the_checkpoints_is_refused(bench: Bench, monkeypat
     assert refusal.name == "disk" and refusal.remedies[0].knobs == {"adapter": "lora"}
 
 
+def test_the_best_weights_so_far_need_room_beside_the_checkpoints(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(bench, *[40] * 30)
+    monkeypatch.setattr(preflight, "checkpoint_bytes", lambda shape, load: 10**9)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 3 * 10**9}))
+    knobs = {"adapter": "full", "eval_share": 0.1}
+    assert preflight.look(bench, plan(bench, **knobs), device=ROOM).refusals == ()
+    last = plan(bench, **knobs, eval_steps=5, load_best_model_at_end="false")
+    assert preflight.look(bench, last, device=ROOM).refusals == ()
+    (refusal,) = preflight.look(bench, plan(bench, **knobs, eval_steps=5), device=ROOM).refusals
+    assert refusal.name == "disk"
+
+
 def test_other_users_of_the_gpu_are_told_and_our_own_engine_counts_as_free(bench: Bench) -> None:
     add(bench, 40, 50)
     bench.engine.ensure()
@@ -258,7 +272,7 @@ def test_rows_that_no_trainer_begins_with_are_refused_before_they_wait_and_nobod
     monkeypatch.setattr(row_lengths, "token_counts", refused)
     add(bench, *[40] * 30)
     made = plan(bench)
-    for _ in range(2):  # counted, then as it was kept
+    for _ in range(2):
         found = preflight.look(bench, made, device=ROOM)
         with pytest.raises(RefusedError, match="not in the loss") as error:
             found.refuse(["memory", "disk", "rows", ""])
@@ -266,6 +280,8 @@ def test_rows_that_no_trainer_begins_with_are_refused_before_they_wait_and_nobod
     assert preflight.look_before(bench, made).refusals == ()  # its trainer looks at once
     train.launch(bench, made, start_runner=lambda runs: None)
     assert preflight.look_before(bench, made).refusals != ()  # it would wait for another run
+    monkeypatch.setattr(row_lengths, "token_counts", real)
+    assert preflight.look_before(bench, made).refusals == ()  # mended, by whatever
 
 
 def test_what_a_plan_allows_is_not_refused(bench: Bench) -> None:

@@ -217,6 +217,11 @@ def checkpoint_bytes(shape: ModelShape, load: Load) -> int:
     return saved + round(_OPTIMISER_BYTES.get(load.optimiser, _ADAMW_BYTES) * load.learning)
 
 
+def best_bytes(load: Load) -> int:
+    """What the weights of the best measurement so far take on the disk beside the checkpoints: what learns."""
+    return 4 * load.learning
+
+
 def _low_rank(shape: ModelShape, rank: int, targets: Sequence[str]) -> int:
     wanted = {name.strip() for name in targets}
     return sum(rank * (m.outputs + m.inputs) * m.count for m in shape.matrices if not wanted or m.name in wanted)

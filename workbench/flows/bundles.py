@@ -131,13 +131,15 @@ def put_at_rest(directory: RunDirectory) -> None:
 def run_files(directory: RunDirectory, *, checkpoint: bool) -> Iterator[Path]:
     """The files that a run is on another day: all but what its runner and its trainer hold only while they work.
 
-    Of its checkpoints the last complete one, or none.
+    Of its checkpoints the last complete one with the best weights so far, or none.
     """
     last = directory.complete_checkpoints()[-1:] if checkpoint else []
     for path in sorted(directory.root.rglob("*")):
         inside = path.relative_to(directory.root)
         if path.is_symlink() or not path.is_file() or path.name.startswith(".") or str(inside) in _LEFT_OUT:
             continue
+        if path == directory.best and not last:
+            continue  # what a run goes on with from a checkpoint
         if inside.parts[0] == "checkpoints" and not any(path.is_relative_to(one) for one in last):
             continue
         yield path

@@ -20,6 +20,7 @@ from workbench.domain.memory import (
     Load,
     MemoryParts,
     ModelShape,
+    best_bytes,
     checkpoint_bytes,
     estimate,
     gigabytes,
@@ -134,7 +135,7 @@ def look(
         if memory.total > here.free and not is_shared_out:
             ways = _ways_to_fit(spec, shape, here, lengths)
             refusals.append(Refusal(MEMORY, _too_much(memory, here), ways))
-        fact, full = _disk(bench.workspace.runs, shape, load)
+        fact, full = _disk(bench.workspace.runs, shape, load, keeps_best=_keeps_best(spec))
         facts.append(fact)
         refusals += full
     if seconds := _seconds(bench, plan, lengths):
@@ -347,9 +348,14 @@ def _is_shared_out(spec: RunSpec) -> bool:
 # Disk and time
 
 
-def _disk(runs: Path, shape: ModelShape, load: Load) -> tuple[str, list[Refusal]]:
+def _keeps_best(spec: RunSpec) -> bool:
+    """True when the weights of the best measurement stand beside the checkpoints until the run's end."""
+    return bool(spec.knobs.get("load_best_model_at_end") and spec.knobs.get("eval_steps") and spec.eval_rows)
+
+
+def _disk(runs: Path, shape: ModelShape, load: Load, *, keeps_best: bool) -> tuple[str, list[Refusal]]:
     """What its checkpoints need of the disk, as a fact and, where there is less, as a refusal."""
-    needed = _CHECKPOINTS_AT_ONCE * checkpoint_bytes(shape, load)
+    needed = _CHECKPOINTS_AT_ONCE * checkpoint_bytes(shape, load) + (best_bytes(load) if keeps_best else 0)
     folder = next(place for place in (runs, *runs.parents) if place.is_dir())
     free = shutil.disk_usage(folder).free
     if needed <= free:

@@ -122,7 +122,7 @@ def count(
     cancelled: threading.Event | None = None,
 ) -> RowLengths:
     """The lengths of these rows for ``model``, and whether they teach what a chat asks for; takes some seconds the
-    first time, and is kept.
+    first time, and is kept unless they are refused.
 
     ``cancelled`` ends it with a ``WorkbenchError``.
     """
@@ -140,7 +140,8 @@ def count(
         except RefusedError as error:
             refused, hint = error.message, error.hint
         found = _Counted(counted, refused, hint)
-        kept.keep(place, asdict(found))
+        if not refused:  # what mends that is not always in what the key is made of, such as the generation config
+            kept.keep(place, asdict(found))
     among = {row.example_id for row in far}
     return RowLengths(
         len({row.example_id for row in rows}),
