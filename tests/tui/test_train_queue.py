@@ -14,14 +14,16 @@ from samples import IMPORTED, demo
 from workbench.domain.examples import Status
 from workbench.domain.queues import Gpu
 from workbench.domain.recipes import parse_recipe
-from workbench.domain.runs import Run, RunState, RunStatus
+from workbench.domain.runs import Metric, Run, RunState, RunStatus
 from workbench.errors import Remedy
-from workbench.flows import preflight, recipes, sweeps
+from workbench.flows import preflight, recipes, run_news, sweeps
 from workbench.flows import train as flow
 from workbench.flows.bench import Bench
 from workbench.flows.sweeps import Sweep
 from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.run_directory import RunDirectory, mark_complete
+from workbench.store.runs import Runs
+from workbench.tui.screens import train
 from workbench.tui.screens.train_form import TrainForm
 from workbench.tui.screens.train_knobs import KnobLine
 from workbench.tui.screens.train_queue import changed_values_of, sweep_of, values_of
@@ -289,3 +291,39 @@ async def test_the_table_of_a_sweep_marks_the_best_and_says_what_that_is_worth(d
         await pilot.press("v", "v")
         await until_shown(pilot, "sweep tune: 3 runs", "tune-2 8 1.25 finished ◀ best", "tune-1 4 1.5 finished")
         assert "picked as the best of 2" in screen_text(pilot.app)  # type: ignore[arg-type]
+
+
+async def test_while_nothing_happens_a_tick_reads_no_curve_and_draws_nothing_and_still_sees_what_comes(
+    data: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queued(data, "first")
+    told(run, *losses(2.0, 1.5), state=RunState.STOPPED)
+    done: list[str] = []
+    ticks: list[tuple[bool, int]] = []
+    look, read, draw = train.survey_if_new, Runs.metrics, train.TrainPane._draw
+
+    def looked(bench: Bench, wanted: train.Wanted, last: train.Survey) -> train.Survey | None:
+        found = look(bench, wanted, last)
+        ticks.append((found is None, len(done)))
+        return found
+
+    def read_one(self: Runs, run_id: int, name: str) -> list[Metric]:
+        done.append(name)
+        return read(self, run_id, name)
+
+    def drawn(self: train.TrainPane) -> None:
+        done.append("drawn")
+        draw(self)
+
+    monkeypatch.setattr(train, "TICK_S", 0.1)
+    monkeypatch.setattr(train, "survey_if_new", looked)
+    monkeypatch.setattr(Runs, "metrics", read_one)
+    monkeypatch.setattr(train.TrainPane, "_draw", drawn)
+    async with app_at(data, "train").run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "stopped at step 4")
+        await until(pilot, lambda: len(ticks) > 3 and ticks[-1][0] and len(set(ticks[-4:])) == 1)
+        told(run, {"event": "metrics", "step": 3, "values": {"loss": 0.25}}, state=RunState.FAILED)
+        await until_shown(pilot, "FAILED", "0.25")
+        queued(data, "second")
+        await until_shown(pilot, "second", "queued 1")
+        assert run_news.standstill(data, flow.runs(data)) is None  # a trainer may end without a word

@@ -50,6 +50,22 @@ def take_over(bench: Bench, run: Run) -> Run:
     return store.get(run.id)
 
 
+def standstill(bench: Bench, runs: Sequence[Run]) -> tuple[object, ...] | None:
+    """What is another once there is news of these runs: the store's version, and the traces in their folders.
+
+    None where there can be news without that: a process may end without a word, and what a full disk had no room for
+    is yet to be taken over.
+    """
+    if not all(_has_told_all(bench, run) for run in runs):
+        return None
+    return (bench.store.version(), *(RunDirectory(Path(run.directory)).traces() for run in runs))
+
+
+def _has_told_all(bench: Bench, run: Run) -> bool:
+    is_taken = bench.store.runs.is_written(run.id) and (run.state is not RunState.FINISHED or bool(run.adapter))
+    return run.state.is_over and is_taken
+
+
 @contextmanager
 def _later_on_a_full_disk() -> Iterator[None]:
     """What the store has no room for now is in the run's folder, and taken over with the next look."""

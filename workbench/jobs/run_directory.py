@@ -32,6 +32,7 @@ KILL = "kill"
 
 Event = dict[str, Any]
 _NEVER = RunStatus(RunState.QUEUED)
+_TOLD_IN = ("spec.json", "state.json", "events.jsonl", "log.txt", "checkpoints")
 
 
 def now_utc() -> str:
@@ -339,6 +340,10 @@ class RunDirectory:
         end = piece.rfind(b"\n") + 1
         return list(_parsed(piece[:end].splitlines())), offset + end
 
+    def traces(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """What is another once the run, or somebody about it, said something more: which files, when, how large."""
+        return tuple(_trace(self.root / name) for name in _TOLD_IN)
+
     def complete_checkpoints(self) -> list[Path]:
         """The checkpoints that were written to their end, earliest step first."""
         return [path for path in self.checkpoint_folders() if is_complete(path)]
@@ -354,6 +359,14 @@ class RunDirectory:
         """All checkpoints, torn ones too, earliest step first."""
         folders = [p for p in self.checkpoints.glob("checkpoint-*") if p.is_dir() and step_of(p) >= 0]
         return sorted(folders, key=step_of)
+
+
+def _trace(path: Path) -> tuple[int, int, int] | None:
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_ino, seen.st_mtime_ns, seen.st_size
 
 
 def all_runs(runs: Path) -> list[RunDirectory]:

@@ -20,7 +20,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from workbench.domain.runs import Run, RunState
-from workbench.flows import queueing
+from workbench.flows import queueing, run_news
 from workbench.flows import train as flow
 from workbench.tui import run_curves, run_pages, run_view
 from workbench.tui.messages import ModelsChanged, News, RunsChanged
@@ -60,6 +60,10 @@ class Survey:
     page: Text | None = None
     checkpoints: Mapping[int, int | None] = field(default_factory=dict)
     """The last complete checkpoint of every run that changed and can be resumed."""
+    wanted: Wanted | None = None
+    """What was asked for."""
+    still: tuple[object, ...] | None = None
+    """While this is the same there is nothing new to be found; None: there always may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +80,24 @@ class Wanted:
     width: int
 
 
+def survey_if_new(bench: Bench, wanted: Wanted, last: Survey) -> Survey | None:
+    """A survey; None where it would find what the last one found, which costs next to nothing to tell. For a thread."""
+    is_same = last.wanted == wanted and not wanted.page  # a page tells of GPUs and of other runs too
+    if is_same and last.still is not None and last.still == run_news.standstill(bench, last.runs):
+        return None
+    return survey(bench, wanted)
+
+
 def survey(bench: Bench, wanted: Wanted) -> Survey:
     """Take in what is new in the run directories, and read what is shown. For a thread."""
+    still = run_news.standstill(bench, flow.runs(bench))  # before anything is read: what comes meanwhile is news
     changed = tuple(flow.sync(bench))
     runs = tuple(flow.runs(bench))
     chosen = next((run for run in runs if str(run.id) == wanted.selected), runs[0] if runs else None)
     places = queueing.places(bench)
     checkpoints = {run.id: run_view.checkpoint_step(run) for run in changed if run.state.can_resume}
     if chosen is None:
-        return Survey(runs, changed, None, places, checkpoints=checkpoints)
+        return Survey(runs, changed, None, places, checkpoints=checkpoints, wanted=wanted, still=still)
     known = wanted.spec if str(chosen.id) == wanted.selected else None
     figures = tuple(run_curves.figures_of(bench, chosen))
     figure = wanted.figure if wanted.figure in figures else run_curves.LOSS
@@ -98,6 +111,8 @@ def survey(bench: Bench, wanted: Wanted) -> Survey:
         figures,
         run_pages.page(bench, chosen, wanted.page, wanted.width) if wanted.page else None,
         checkpoints,
+        wanted,
+        still,
     )
 
 
@@ -185,12 +200,15 @@ class TrainPane(RunQueueing, RunPapers):
     def _tick(self) -> None:
         self._ticks += 1
         if self._shown or self._ticks % HIDDEN_TICKS == 0:
-            self.workbench.call_when_open(self.look_now)
+            self.workbench.call_when_open(partial(self.look_now, only_news=True))
 
-    def look_now(self) -> None:
-        """Take in what is new and redraw; asked twice at once, it looks once more afterwards."""
+    def look_now(self, *, only_news: bool = False) -> None:
+        """Take in what is new and redraw; asked twice at once, it looks once more afterwards.
+
+        With ``only_news`` nothing is read, nor drawn, while everything stands as it was last seen.
+        """
         if self._looking:
-            self._again = True
+            self._again = self._again or not only_news
             return
         self._looking = True
         seen = self._look
@@ -205,10 +223,20 @@ class TrainPane(RunQueueing, RunPapers):
             self.view if self.view in run_pages.PAGES else "",
             max(20, self.query_one("#train-right").size.width - 3),
         )
-        self.run_flow(partial(survey, self.bench, wanted), self._found, group="survey", failed=self._not_found)
+        look: Callable[[], Survey | None] = partial(survey, self.bench, wanted)
+        if only_news:
+            look = partial(survey_if_new, self.bench, wanted, self._found_last)
+        self.run_flow(look, self._found, group="survey", failed=self._not_found)
 
-    def _found(self, found: Survey) -> None:
+    def _found(self, found: Survey | None) -> None:
         self._looking, self._trouble = False, ""
+        if found is not None:
+            self._take_in(found)
+        if self._again or (self._look is not None and str(self._look.run.id) != self._listing.key):
+            self._again = False
+            self.look_now()
+
+    def _take_in(self, found: Survey) -> None:
         if self._listing.empty != NO_RUNS:
             self._listing.empty = NO_RUNS
             self._listing.refresh()
@@ -221,9 +249,6 @@ class TrainPane(RunQueueing, RunPapers):
         self._draw()
         if found.changed:
             self.tell(RunsChanged(tuple(run.id for run in found.changed)))
-        if self._again or (found.look is not None and str(found.look.run.id) != self._listing.key):
-            self._again = False
-            self.look_now()
 
     def _show_rows(self, *, key: str = "") -> None:
         places = self._found_last.places
