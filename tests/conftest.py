@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 # Tests are imported by file (importlib mode); the fakes they share are a plain module beside this one.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fakes import FakeEngine, quarter_counts
+from sharing_out import SharedScheduling
 from workbench.paths import Workspace
 
 if TYPE_CHECKING:
@@ -26,22 +26,6 @@ if TYPE_CHECKING:
 
     from workbench.flows.bench import Bench
     from workbench.store.store import Store
-
-
-class SharedScheduling(LoadScopeScheduling):
-    """Gives each test to the next free worker, but a file whose tests share a fixture to one worker as a whole.
-
-    xdist's own groups are not used: the mark never reaches the scheduler where a test's id is not a plain string.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return file if _shares_a_fixture(self.config.rootpath / file) else nodeid
-
-
-@functools.cache
-def _shares_a_fixture(file: Path) -> bool:
-    return 'scope="module"' in file.read_text(encoding="utf-8")
 
 
 @pytest.hookimpl(optionalhook=True)
