@@ -41,7 +41,7 @@ class OrderedKeysApp(App[int]):
         self._typed.append(event)
         if self._since is None:
             await self._take()
-        else:  # should the one before never be done, as when its widget went away, this gives up on it
+        elif len(self._typed) == 1:  # should the one before never be done, as when its widget went away, this gives up
             self._look_again(self._turn, CHANCES, self._steps)
 
     async def _take(self) -> None:
@@ -53,6 +53,8 @@ class OrderedKeysApp(App[int]):
         screen = self.screen
         target: DOMNode = self.focused or screen
         await super().on_event(event)
+        if self._typed:  # on this one, too
+            self._look_again(self._turn, CHANCES, self._steps)
         # it bubbles from the focused widget to the app, through the queue of each: follow it there
         self._follow([*target.ancestors_with_self], self._turn, screen)
 
