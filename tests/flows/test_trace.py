@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from pathlib import Path
 
 import pytest
 
+import voting
 from fakes import FakeEngine
 from finished_run import add_rows, finish, launched
+from samples import demo
+from workbench.cli.main import main
+from workbench.domain.examples import Source, SourceKind, Status
 from workbench.domain.queries import parse_query
 from workbench.errors import NotFoundError
-from workbench.flows import chat, datasets, trace, train
+from workbench.flows import chat, compare, datasets, trace, train
 from workbench.flows.bench import Bench
+from workbench.paths import Workspace
 
 
 @pytest.fixture
@@ -67,3 +74,55 @@ def test_what_was_never_trained_on_says_so_and_what_is_not_there_is_not_found(
     for find in (trace.example, trace.message, trace.chat):
         with pytest.raises(NotFoundError):
             find(bench, 999)
+
+
+def test_rows_whose_ids_are_of_another_workspace_are_traced_to_an_end(bench: Bench) -> None:
+    """As imported with their provenance: here 1 and 2 name each other, and what is looked for would never be found."""
+    for number in (1, 2):
+        source = Source(SourceKind.SYNTHETIC, models=("writer",), origins=(3 - number,))
+        bench.store.examples.add("chats", demo(number), source=source, status=Status.ACCEPTED, rater="r")
+    assert trace.example(bench, 1).came_from.startswith("synthetic by writer ← example 2 ← synthetic")
+    add_rows(bench, 20)
+    found = trace.run(bench, launched(bench, name="mine").name)
+    assert found.rows == sum(found.sources.values()) and not found.chats
+
+
+def test_a_model_is_traced_as_far_back_as_there_are_adapters(bench: Bench) -> None:
+    add_rows(bench, 20)
+    for name, start in (("tuned", ""), ("tuned2", "tuned")):
+        run = launched(bench, name=name)
+        finish(bench, run, adapter=True)
+        train.take_over(bench, run)
+        spec_file = Path(run.directory) / "spec.json"
+        spec_file.write_text(json.dumps({**json.loads(spec_file.read_text()), "adapter": start}))
+    made = bench.store.runs.get("tuned2").adapter
+    before = bench.store.runs.get("tuned").adapter
+    assert [step.run for step in trace.model(bench, made)] == ["tuned2", "tuned"]
+    bench.store.models.remove(before)
+    assert [step.run for step in trace.model(bench, made)] == ["tuned2"], "tuned is no short form of tuned2"
+
+
+def test_a_row_that_waits_for_a_blind_vote_names_no_model_also_in_its_copies(bench: Bench) -> None:
+    waiting = voting.pair(bench, 1)
+    voting.vote(bench, waiting, "pip", rater="ann")
+    mine, bench.rater = bench.rater, "ann"
+    compare.promote(bench, waiting.id)
+    bench.rater = mine
+    datasets.merge(bench, ["votes"], into="copies")
+    (copy,) = bench.store.examples.list(parse_query(""), dataset="copies")
+    for found in (trace.example(bench, copy.source.origins[0]), trace.example(bench, copy.id)):
+        assert "hidden until you vote" in found.came_from
+        assert not {"pip", "tuned"} & {*found.source.models, *found.came_from.replace(",", " ").split()}
+    voting.vote(bench, waiting, "pip", rater=mine)
+    assert "vote by pip, tuned" in trace.example(bench, copy.source.origins[0]).came_from
+
+
+def test_what_a_run_made_meanwhile_is_told_by_the_command(
+    bench: Bench, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_rows(bench, 20)
+    finish(bench, launched(bench, name="mine"), adapter=True)
+    words = ["trace", "run", "mine", "--json"]
+    assert main(words, open_bench=lambda place: Bench.open(place, engine=FakeEngine())) == 0
+    (told,) = json.loads(capsys.readouterr().out)["runs"]
+    assert told["run"] == "mine" and told["adapter"]

@@ -30,8 +30,9 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def trace_examples(session: Session, args: argparse.Namespace) -> None:
     """From an example, a message or a chat."""
-    from workbench.flows import trace
+    from workbench.flows import trace, train
 
+    train.sync(session.bench)
     found: list[ExampleTrace] = (
         [trace.example(session.bench, args.id)]
         if args.verb == "example"
@@ -43,8 +44,9 @@ def trace_examples(session: Session, args: argparse.Namespace) -> None:
 
 def trace_runs(session: Session, args: argparse.Namespace) -> None:
     """From a run or a model."""
-    from workbench.flows import trace
+    from workbench.flows import trace, train
 
+    train.sync(session.bench)
     is_run = args.verb == "run"
     found: list[RunTrace] = [trace.run(session.bench, args.name)] if is_run else trace.model(session.bench, args.name)
     text = "\n".join(map(trace.run_text, found)) or f"{args.name} was made by no run of this workspace"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from workbench.domain.counting import counted
 from workbench.domain.examples import Example, Source
 from workbench.domain.runs import Run
-from workbench.errors import NotFoundError, RunError
+from workbench.errors import NotFoundError, RunError, UsageError
 from workbench.flows import train
 from workbench.flows.unseen import veiled
 
@@ -54,6 +54,7 @@ class RunTrace:
     """One run: the model it made, and how many of its rows came from where.
 
     ``chats`` maps the id of each chat to the number of rows from it; ``gone`` counts rows that the store lacks.
+    ``replay_dataset`` is where those of ``rows`` came from that are against forgetting ("" for none).
     """
 
     run: str
@@ -61,6 +62,7 @@ class RunTrace:
     base: str
     went_on_from: str
     dataset: str
+    replay_dataset: str
     rows: int
     sources: dict[str, int]
     chats: dict[int, int]
@@ -86,7 +88,7 @@ def chat(bench: Bench, chat_id: int) -> list[ExampleTrace]:
     return _traced(bench, [bench.store.examples.get(one) for one in bench.store.examples.made_in(chat_id)])
 
 
-def run(bench: Bench, address: str) -> RunTrace:
+def run(bench: Bench, address: str | int) -> RunTrace:
     """One run, back to its rows and their chats; raises ``NotFoundError``, ``RunError`` when its folder is gone."""
     found = bench.store.runs.get(address)
     spec = train.spec(found)
@@ -109,6 +111,7 @@ def run(bench: Bench, address: str) -> RunTrace:
         base=found.base,
         went_on_from=spec.adapter,
         dataset=found.dataset,
+        replay_dataset=spec.replay_dataset,
         rows=len(trained),
         sources=dict(sources.most_common()),
         chats=dict(sorted(chats.items())),
@@ -117,15 +120,22 @@ def run(bench: Bench, address: str) -> RunTrace:
 
 
 def model(bench: Bench, name: str) -> list[RunTrace]:
-    """The run that made a model, and before it those that it went on from; empty for one that no run here made."""
-    steps: list[RunTrace] = []
-    here = bench.store.models.get(name)
-    while here.run_id is not None and len(steps) < 100:
-        steps.append(run(bench, str(here.run_id)))
-        if not steps[-1].went_on_from:
+    """The run that made a model, and before it those that it went on from; empty for one that no run here made.
+
+    It ends where an adapter, or the folder of its run, is no longer there. Raises ``NotFoundError`` when the model
+    itself is not there, ``RunError`` when the folder of its own run is gone.
+    """
+    made_by = bench.store.models.get(name).run_id
+    steps: dict[int, RunTrace] = {} if made_by is None else {made_by: run(bench, made_by)}
+    while made_by is not None and (before := steps[made_by].went_on_from):
+        try:
+            found = bench.store.models.get(before)
+            if found.name != before or found.run_id is None or found.run_id in steps:
+                break
+            steps[made_by := found.run_id] = run(bench, found.run_id)
+        except (NotFoundError, RunError, UsageError):
             break
-        here = bench.store.models.get(steps[-1].went_on_from)
-    return steps
+    return list(steps.values())
 
 
 def came_from(bench: Bench, source: Source) -> str:
@@ -135,14 +145,16 @@ def came_from(bench: Bench, source: Source) -> str:
 
 def origin(bench: Bench, source: Source) -> Source:
     """The source of the example that a copy was made from, through any number of copies; else the source itself."""
-    while source.chat_id is None and source.origins:
+    seen: set[int] = set()  # rows that came with their provenance name ids of elsewhere: here they may form a circle
+    while source.chat_id is None and source.origins and source.origins[-1] not in seen:
+        seen.add(source.origins[-1])
         source = bench.store.examples.source(source.origins[-1])
     return source
 
 
 def _traced(bench: Bench, found: list[Example]) -> list[ExampleTrace]:
     found = [veiled(bench, one) for one in found]
-    copies = {one.id: {one.id, *bench.store.examples.copies_of(one.id)} for one in found}
+    copies = bench.store.examples.copies_of([one.id for one in found])
     uses: dict[int, list[Use]] = {one.id: [] for one in found}
     for given in bench.store.runs.list() if found else ():
         try:
@@ -151,7 +163,8 @@ def _traced(bench: Bench, found: list[Example]) -> list[ExampleTrace]:
             continue
         for is_held_out, rows in ((False, frozenset(spec.example_ids)), (True, frozenset(spec.eval_example_ids))):
             for example_id, ids in copies.items():
-                uses[example_id] += [_use(given, one, is_held_out) for one in sorted(ids & rows)]
+                here = sorted({example_id, *ids} & rows)
+                uses[example_id] += [_use(given, one, is_held_out) for one in here]
     return [
         ExampleTrace(
             id=one.id,
@@ -170,7 +183,7 @@ def _use(given: Run, example_id: int, is_held_out: bool) -> Use:
     return Use(given.name, given.method, given.state.value, given.adapter, is_held_out, example_id)
 
 
-def _steps(bench: Bench, source: Source) -> Iterable[str]:
+def _steps(bench: Bench, source: Source, seen: frozenset[int] = frozenset()) -> Iterable[str]:
     """Where it came from, the nearest first."""
     yield source.kind.value + (f" by {', '.join(source.models)}" if source.models else "")
     if source.comparison_id is not None:
@@ -184,10 +197,11 @@ def _steps(bench: Bench, source: Source) -> Iterable[str]:
         yield f"chat {source.chat_id}{_title(bench, source.chat_id)}"
     for example_id in source.origins:
         yield f"example {example_id}"
-    if source.origins and source.chat_id is None:
+    if source.origins and source.chat_id is None and source.origins[-1] not in seen:
         try:
             # without the models: a copy of a pair that waits for a blind vote does not name them
-            yield from _steps(bench, replace(bench.store.examples.source(source.origins[-1]), models=()))
+            first = replace(bench.store.examples.source(source.origins[-1]), models=())
+            yield from _steps(bench, first, seen | {source.origins[-1]})
         except NotFoundError:
             yield "no longer there"
 
@@ -215,9 +229,10 @@ def run_text(found: RunTrace) -> str:
     start = f"{found.went_on_from} on {found.base}" if found.went_on_from else found.base
     sources = ", ".join(f"{count} {kind}" for kind, count in found.sources.items())
     chats = ", ".join(f"{chat_id} ({counted(count, 'rows')})" for chat_id, count in found.chats.items())
+    datasets = f"{found.dataset} and {found.replay_dataset}" if found.replay_dataset else found.dataset
     lines = [
         f"{found.adapter or '(no adapter yet)'} ← run {found.run} ← {start}",
-        f"  {counted(found.rows, 'rows')} of {found.dataset}: {sources or 'none'}",
+        f"  {counted(found.rows, 'rows')} of {datasets}: {sources or 'none'}",
         f"  chats: {chats or 'none'}",
     ]
     return "\n".join([*lines, f"  {counted(found.gone, 'rows')} are no longer in the store"] if found.gone else lines)

@@ -355,15 +355,24 @@ class Examples:
 
     def made_in(self, chat_id: int) -> Sequence[int]:
         """The ids of the examples that were made in a chat."""
-        return self._ids_where("json_extract(e.source, '$.chat_id') = ?", chat_id)
+        sql = (
+            f"SELECT e.id FROM examples e WHERE instr(e.source, ?) AND json_extract(e.source, ?) = ? AND {VISIBLE} "
+            "ORDER BY e.id"
+        )
+        rows = self._store.read().execute(sql, ['"chat_id"', "$.chat_id", chat_id])
+        return [int(row["id"]) for row in rows]
 
-    def copies_of(self, example_id: int) -> Sequence[int]:
-        """The ids of the examples that were copied or made from this one."""
-        return self._ids_where("? IN (SELECT value FROM json_each(e.source, '$.origins'))", example_id)
-
-    def _ids_where(self, test: str, value: int) -> Sequence[int]:
-        sql = f"SELECT e.id FROM examples e WHERE {test} AND {VISIBLE} ORDER BY e.id"
-        return [int(row["id"]) for row in self._store.read().execute(sql, [value])]
+    def copies_of(self, example_ids: Sequence[int]) -> dict[int, set[int]]:
+        """For each of these, the ids of the examples that were copied or made from it."""
+        found: dict[int, set[int]] = {example_id: set() for example_id in example_ids}
+        for chunk in _chunks(example_ids):  # every row is read once for all of them, and few rows have origins
+            sql = (
+                "SELECT o.value AS origin, e.id AS copy FROM examples e, json_each(e.source, ?) o "
+                f"WHERE instr(e.source, ?) AND o.value IN ({placeholders(len(chunk))}) AND {VISIBLE}"
+            )
+            for row in self._store.read().execute(sql, ["$.origins", '"origins"', *chunk]):
+                found[row["origin"]].add(row["copy"])
+        return found
 
     def answer_pairs(self) -> set[frozenset[int]]:
         """The ids of the two answers of every pair that was made in a chat."""
