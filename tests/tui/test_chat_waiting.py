@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import pytest
 from chatting import ask, chat_pane
 from showing import said, showing, text_of, until, until_text
 from textual.pilot import Pilot
 
 from fakes import FakeEngine
+from workbench.errors import StoreError
+from workbench.flows import chat as chat_flow
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
+    from workbench.domain.chats import Message
     from workbench.flows.bench import Bench
 
 
@@ -120,3 +125,89 @@ async def test_what_waits_in_another_chat_is_sent_there_and_its_draft_stays(benc
         assert spoken(bench, 2)[2] == "two" and len(spoken(bench, 1)) == 2
         chat_pane(app).open_chat(2)
         await until(pilot, lambda: app.query_one(Composer).text == "a draft")
+
+
+async def test_what_a_bench_that_died_left_waiting_does_not_come_back_once_it_was_sent(
+    bench: Bench, engine: FakeEngine
+) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "one")
+    bench.store.drafts.save("waiting:1", "two")
+    async with showing(bench) as (app, pilot):
+        await until(pilot, lambda: app.query_one(Composer).text == "two")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(spoken(bench)) == 4 and not chat_pane(app).live)
+        assert bench.store.drafts.get("waiting:1") == ""
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: chat_pane(app).chat is None)
+        chat_pane(app).open_chat(1)
+        await until(pilot, lambda: chat_pane(app).shows(1))
+        await pilot.app.workers.wait_for_complete()
+        assert app.query_one(Composer).text == ""
+
+
+async def test_what_waits_is_sent_where_the_person_went_meanwhile(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("zeroth answer", "first answer", "last answer")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "zero")
+        await hold_answer_to(pilot, app, engine, "one")
+        chat_pane(app).transcript.focus()
+        chat_pane(app).transcript.move_to(1)
+        await pilot.press("b")
+        await until(pilot, lambda: "the next message goes on from here" in said(app))
+        await send(pilot, app, "two")
+        engine.release()
+        await until(pilot, lambda: len(spoken(bench)) == 4 and not chat_pane(app).live and "one" not in spoken(bench))
+        assert spoken(bench) == ["zero", "zeroth answer", "two", "last answer"]
+
+
+async def test_the_answer_is_shown_whole_when_what_waited_for_it_cannot_be_stored(
+    bench: Bench, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with showing(bench) as (app, pilot):
+        await hold_answer_to(pilot, app, engine, "one")
+        await send(pilot, app, "two")
+
+        def full(*given: object, **named: object) -> Message:
+            raise StoreError("the disk is full")
+
+        monkeypatch.setattr(chat_flow, "say", full)
+        engine.release()
+        await until(pilot, lambda: app.query_one(Composer).text == "two")
+        await until(pilot, lambda: not chat_pane(app).transcript.is_growing)
+        assert "the disk is full" in said(app) and len(chat_pane(app).transcript.entries) == 2
+
+
+async def test_a_chat_that_was_read_before_its_newest_question_is_read_again(bench: Bench, engine: FakeEngine) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "elsewhere")
+        read_early = bench.store.chats.tree(1)
+        await hold_answer_to(pilot, app, engine, "one")
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: chat_pane(app).chat is None)
+        chat_pane(app).show_tree(read_early)
+        await until(pilot, lambda: chat_pane(app).shows(1))
+        await until_text(pilot, "one")
+        engine.release()
+        await until(pilot, lambda: not chat_pane(app).live)
+
+
+async def test_what_waits_in_a_chat_that_is_not_shown_is_no_less_kept_when_decisions_take_long(
+    bench: Bench, engine: FakeEngine
+) -> None:
+    decided = threading.Event()
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "elsewhere")
+        await pilot.press("ctrl+n")
+        engine.die_after(0)
+        await hold_answer_to(pilot, app, engine, "one")
+        chat_pane(app).decide(lambda: decided.wait(20))
+        await send(pilot, app, "two")
+        chat_pane(app).open_chat(1)
+        await until(pilot, lambda: chat_pane(app).shows(1))
+        engine.release()
+        await until(pilot, lambda: not chat_pane(app).live)
+        decided.set()
+        await until(pilot, lambda: bench.store.drafts.get("waiting:2") == "two")
+        chat_pane(app).open_chat(2)
+        await until(pilot, lambda: app.query_one(Composer).text == "two")

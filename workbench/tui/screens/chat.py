@@ -185,6 +185,8 @@ class ChatPane(Pane):
     def show_tree(self, tree: ChatTree, *, cursor: int | None = None) -> None:
         """Show the branch where the person stood, and below it what is on its way or went wrong."""
         if self._is_behind(tree):
+            if not self.shows(tree.chat.id):  # read again, with that question in it
+                self.open_chat(tree.chat.id, cursor)
             return
         other = not self.shows(tree.chat.id)
         self.chat, self.chat_tree, self.setup = tree.chat, tree, Setup.of(tree.chat)

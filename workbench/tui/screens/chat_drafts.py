@@ -62,11 +62,12 @@ class ChatDrafts:
             self._pane.decide(self._keeping(text))
 
     def _keeping(self, text: str) -> Callable[[], object]:
-        key, chat, waiting, store = self.key, self._pane.chat, self._pane.waiting, self._pane.bench.store
+        key, chat, pane, store = self.key, self._pane.chat, self._pane, self._pane.bench.store
 
         def keep() -> None:
             with store.write():
-                if chat is not None and not waiting.has(chat.id):  # what waited is in the text, or was sent
+                # what waited is in the text, or was sent; what is being sent is stored in the place of its draft
+                if chat is not None and not pane.waiting.has(chat.id) and not pane.talk.is_saying(chat.id):
                     store.drafts.delete(waiting_key(chat.id))
                 store.drafts.save(key, text) if text else store.drafts.delete(key)
 
@@ -85,7 +86,7 @@ class ChatDrafts:
         """Show the draft of the shown chat, behind what waited there when the bench died."""
         key, composer, pane = self.key, self._pane.composer, self._pane
         chat_id = pane.chat.id if pane.chat else None
-        left_behind = chat_id is not None and not pane.waiting.has(chat_id)
+        left_behind = chat_id is not None and not pane.waiting.has(chat_id) and not pane.talk.is_saying(chat_id)
         pane.history.forget()
         if self._was_shown:  # before that, it is what was typed while the workspace opened
             composer.load_text("")

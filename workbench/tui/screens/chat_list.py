@@ -133,7 +133,15 @@ class ChatList:
             except NotFoundError:  # it was deleted
                 return None
 
-        pane.run_flow(look, lambda tree: pane.show_tree(tree) if tree else pane.show_none(), group="chat")
+        def show(tree: ChatTree | None) -> None:
+            if not pane.shows(chat.id):  # another one was opened meanwhile
+                return
+            if tree is None:
+                pane.show_none()
+            else:
+                pane.show_tree(tree)
+
+        pane.run_flow(look, show, group="chat")
 
     def undo(self) -> bool:
         """Take back what was done to a chat last; False when something else was done since."""

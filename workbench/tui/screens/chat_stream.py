@@ -62,6 +62,8 @@ class LiveAnswer:
         self.chat_id, self.parent_id, self.model, self.count = chat_id, parent_id, model, count
         self._goes_on = goes_on
         self.done = 0
+        self.stored: list[int] = []
+        """The ids of the messages that it became."""
         self.when_stored: Callable[[], object] | None = None
         self.cancelled = threading.Event()
         self.over = threading.Event()
@@ -107,6 +109,7 @@ class LiveAnswer:
                         self.notice = notice
                     case flow.AnswerEnded(message=ended):
                         self.done += 1
+                        self.stored.append(ended.id)
                         message = ended if one.number == 0 or message is None else message
                     case _:
                         pass

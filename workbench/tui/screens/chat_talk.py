@@ -53,20 +53,25 @@ class ChatTalk:
         else:
             pane.drafts.sent()
             pane.notice("")  # what was said before is about something else
-            self._say(chat_id, text, draft=draft_key(chat_id), setup=pane.setup)
+            self._say(chat_id, text, setup=pane.setup, draft=draft_key(chat_id))
+
+    def is_saying(self, chat_id: int) -> bool:
+        """True while a message of this chat is on its way into the store: until then its draft is all there is."""
+        return chat_id in self._saying
 
     def _say(
         self,
         chat_id: int | None,
         text: str,
         *,
-        draft: str,
         setup: Setup | None,
-        parent_id: int | flow.Parent = flow.Parent.TIP,
+        draft: str = "",
+        place: Callable[[], int | flow.Parent] = lambda: flow.Parent.TIP,
     ) -> None:
         """Store ``text`` in a chat (None: a new one with ``setup``) in the place of its ``draft``, and ask.
 
-        What cannot be stored stands in the composer again, or stays that draft when another chat is shown.
+        ``place`` tells, when it is stored, below which message. What cannot be stored stands in the composer again, or
+        stays a draft when another chat is shown.
         """
         pane, bench = self._pane, self._pane.bench
         self._saying.add(chat_id)
@@ -76,8 +81,11 @@ class ChatTalk:
         def say() -> tuple[ChatTree, Message]:
             with bench.store.write():
                 stands_in = _new_chat(bench, setup).id if chat_id is None else chat_id
-                message = flow.say(bench, stands_in, text, parent_id=parent_id)
-                bench.store.drafts.delete(draft)
+                message = flow.say(bench, stands_in, text, parent_id=place())
+                if draft:
+                    bench.store.drafts.delete(draft)
+                if not pane.waiting.has(stands_in):  # what waited is the text, or in it since a bench died
+                    bench.store.drafts.delete(waiting_key(stands_in))
             return bench.store.chats.tree(stands_in), message
 
         def said(result: tuple[ChatTree, Message]) -> None:
@@ -96,6 +104,9 @@ class ChatTalk:
             self._saying.discard(chat_id)
             if self._shown_id == chat_id:
                 pane.composer.restore(joined(text, pane.waiting.take(chat_id)))
+                pane.reload()  # the answer before it, as it was stored
+            elif chat_id is not None:
+                pane.waiting.leave(chat_id, joined(text, pane.waiting.take(chat_id)))
             pane.workbench.report(error)
 
         pane.run_flow(say, said, group="send", failed=failed)
@@ -191,16 +202,25 @@ class ChatTalk:
         pane.list.reload()
 
     def _sent_what_waited(self, live: LiveAnswer, event: AnswerOver) -> bool:
-        """Say what waited for this answer below it; after one that failed it goes back to where it was written."""
+        """Say what waited for this answer below it; after one that failed it goes back to where it was written.
+
+        Who went elsewhere in the chat meanwhile was told that the next message goes on from there: so it does.
+        """
         pane, answer = self._pane, event.message
         if self._is_closing or not pane.waiting.has(live.chat_id):
             return False
         if event.error is not None or answer is None or not answer.content:
             pane.waiting.give_up(live.chat_id)
             return False
+        stored, below = frozenset(live.stored), answer.id
+
+        def place() -> int | flow.Parent:
+            stands_at = pane.bench.store.chats.get(live.chat_id).tip_id
+            return below if stands_at in stored else flow.Parent.TIP
+
         setup = pane.setup if pane.shows(live.chat_id) else None
         text = pane.waiting.take(live.chat_id)
-        self._say(live.chat_id, text, draft=waiting_key(live.chat_id), setup=setup, parent_id=answer.id)
+        self._say(live.chat_id, text, setup=setup, place=place)
         return True
 
     def tick(self) -> None:

@@ -70,7 +70,7 @@ class ChatWaiting:
                     store.drafts.save(waiting_key(chat_id), text)
                     store.drafts.delete(draft_key(chat_id))
 
-        self._pane.run_flow(save, group="waiting")
+        self._pane.decide(save)  # in its turn: a draft that is kept later is of what was typed later
 
     def take(self, chat_id: int | None) -> str:
         """The text that waits there, which it does no longer; "" when there is none. Its draft is the taker's."""
@@ -95,8 +95,13 @@ class ChatWaiting:
             if text := self.take(chat_id):
                 self._pane.composer.restore(text)
                 self._pane.drafts.took_back()
-        else:
-            self._texts.pop(chat_id, None)  # its draft is restored with the chat
+        elif text := self._texts.pop(chat_id, ""):
+            self.leave(chat_id, text)
+
+    def leave(self, chat_id: int, text: str) -> None:
+        """Keep what was not sent as a draft of its chat, which is not shown: it is restored with the chat."""
+        drafts = self._pane.bench.store.drafts
+        self._pane.decide(lambda: drafts.save(waiting_key(chat_id), text))
 
     def show(self) -> None:
         """One line over the composer, while something waits in the shown chat."""
