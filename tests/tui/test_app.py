@@ -75,7 +75,7 @@ async def test_ctrl_o_and_a_letter_jump_even_out_of_a_text_field(bench: Bench) -
     async with showing(bench) as (app, pilot):
         assert isinstance(app.focused, Composer)
         await pilot.press("ctrl+o")
-        assert "Go to:" in text_of(app)
+        await until_text(pilot, "Go to:")
         await pilot.press("u")
         await until(pilot, lambda: app.front is not None and app.front.id == "curate")
         assert len(app.screen_stack) == 1
@@ -167,12 +167,12 @@ async def test_ctrl_c_copies_a_selection_and_never_quits(bench: Bench, monkeypat
     async with showing(bench) as (app, pilot):
         monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
         await pilot.press("ctrl+c")
-        assert "Ctrl+Q" in said(app)
+        await until(pilot, lambda: "Ctrl+Q" in said(app))
         field = app.query_one(TextArea)
         field.load_text("some words")
         field.select_all()
         await pilot.press("ctrl+c")
-        assert copied == ["some words"]
+        await until(pilot, lambda: copied == ["some words"])
         assert app.is_running
 
 

@@ -69,7 +69,7 @@ async def test_one_key_is_one_decision_and_the_next_row(bench: Bench, rows: list
     async with showing(bench, "curate") as (app, pilot):
         curate = await opened(app, pilot, 7)
         await pilot.press("a", "x", "space")
-        assert curate.rows.current_id == rows[3]
+        await until(pilot, lambda: curate.rows.current_id == rows[3])
         await until(pilot, lambda: said(app).startswith("skipped"))
         assert [status(bench, row) for row in rows[:3]] == [Status.ACCEPTED, Status.REJECTED, Status.PENDING]
         assert len(bench.store.examples.history(rows[0])) == 2  # its creation, and one decision

@@ -123,11 +123,11 @@ async def test_several_runs_are_laid_over_each_other_made_smooth_and_zoomed(data
         await pilot.press("e")
         await until(pilot, lambda: "two ~0.6" in plot.text)
         await pilot.press("+")
-        assert plot.window == (20.5, 40)
+        await until(pilot, lambda: plot.window == (20.5, 40))
         await pilot.press("left")
-        assert plot.window is not None and plot.window[1] < 40
+        await until(pilot, lambda: plot.window is not None and plot.window[1] < 40)
         await pilot.press("0", "c")
-        assert plot.window is None
+        await until(pilot, lambda: plot.window is None)
 
 
 async def test_the_settings_are_those_of_the_run_under_the_cursor(data: Bench) -> None:
