@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,6 @@ from workbench.domain.queries import parse_query
 from workbench.errors import NotFoundError
 from workbench.flows import chat, compare, datasets, trace, train
 from workbench.flows.bench import Bench
-from workbench.paths import Workspace
 
 
 @pytest.fixture
@@ -117,12 +117,22 @@ def test_a_row_that_waits_for_a_blind_vote_names_no_model_also_in_its_copies(ben
     assert "vote by pip, tuned" in trace.example(bench, copy.source.origins[0]).came_from
 
 
-def test_what_a_run_made_meanwhile_is_told_by_the_command(
-    bench: Bench, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+def command(bench: Bench, capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """What `workbench trace` gives as JSON."""
+    assert main(["trace", *words, "--json"], open_bench=lambda place: Bench.open(place, engine=FakeEngine())) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_command_goes_both_ways_and_tells_what_a_run_has_made_meanwhile(
+    bench: Bench, edited: tuple[int, int], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    message_id, example_id = edited
     add_rows(bench, 20)
-    finish(bench, launched(bench, name="mine"), adapter=True)
-    words = ["trace", "run", "mine", "--json"]
-    assert main(words, open_bench=lambda place: Bench.open(place, engine=FakeEngine())) == 0
-    (told,) = json.loads(capsys.readouterr().out)["runs"]
-    assert told["run"] == "mine" and told["adapter"]
+    finish(bench, launched(bench, name="mine", include_chosen="true"), adapter=True)
+    found = [command(bench, capsys, *words) for words in (("run", "mine"), ("model", "mine"))]
+    assert [(one["run"], one["adapter"]) for told in found for one in told["runs"]] == [("mine", "mine")] * 2
+    words = (("example", str(example_id)), ("message", str(message_id)), ("chat", "1"))
+    found = [command(bench, capsys, *noun) for noun in words]
+    assert [[one["id"] for one in told["examples"]] for told in found] == [[example_id]] * 3
+    assert main(["trace", "message", "1"], open_bench=lambda place: Bench.open(place, engine=FakeEngine())) == 0
+    assert "no example was made of this message" in capsys.readouterr().out

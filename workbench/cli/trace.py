@@ -23,9 +23,14 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
         "chat": "the examples made in a chat, and their runs",
     }
     for noun, said in about.items():
-        add(verbs, common, noun, trace_examples, said).add_argument("id", type=int)
-    add(verbs, common, "model", trace_runs, "a model back to its runs, rows and chats").add_argument("name")
-    add(verbs, common, "run", trace_runs, "a run back to its rows and chats").add_argument("name")
+        sub = add(verbs, common, noun, trace_examples, said)
+        sub.add_argument("id", type=int)
+        sub.set_defaults(noun=noun)
+    about = {"model": "a model back to its runs, rows and chats", "run": "a run back to its rows and chats"}
+    for noun, said in about.items():
+        sub = add(verbs, common, noun, trace_runs, said)
+        sub.add_argument("name")
+        sub.set_defaults(noun=noun)
 
 
 def trace_examples(session: Session, args: argparse.Namespace) -> None:
@@ -35,10 +40,10 @@ def trace_examples(session: Session, args: argparse.Namespace) -> None:
     train.sync(session.bench)
     found: list[ExampleTrace] = (
         [trace.example(session.bench, args.id)]
-        if args.verb == "example"
-        else (trace.chat if args.verb == "chat" else trace.message)(session.bench, args.id)
+        if args.noun == "example"
+        else (trace.chat if args.noun == "chat" else trace.message)(session.bench, args.id)
     )
-    text = "\n".join(map(trace.example_text, found)) or f"no example was made of this {args.verb}"
+    text = "\n".join(map(trace.example_text, found)) or f"no example was made of this {args.noun}"
     session.out.data({"examples": [dataclasses.asdict(one) for one in found]}, text)
 
 
@@ -47,7 +52,7 @@ def trace_runs(session: Session, args: argparse.Namespace) -> None:
     from workbench.flows import trace, train
 
     train.sync(session.bench)
-    is_run = args.verb == "run"
+    is_run = args.noun == "run"
     found: list[RunTrace] = [trace.run(session.bench, args.name)] if is_run else trace.model(session.bench, args.name)
     text = "\n".join(map(trace.run_text, found)) or f"{args.name} was made by no run of this workspace"
     session.out.data({"runs": [dataclasses.asdict(one) for one in found]}, text)
