@@ -185,8 +185,7 @@ def dialog(make: Callable[[WorkbenchApp], Screen[object]]) -> Scene:
 
     async def show(app: WorkbenchApp) -> None:
         screen = make(app)
-        app.push_screen(screen)
-        await asyncio.sleep(0.1)
+        await app.push_screen(screen)
         if isinstance(screen, Dialog):
             screen.show_problem(ONE)
 
@@ -216,8 +215,7 @@ def hostile_file(app: WorkbenchApp) -> Path:
 async def import_rows(app: WorkbenchApp) -> None:
     """The preview of a hostile file, and its columns to pick."""
     dialog = ImportDialog(app.bench, "", lambda asked: RunningImport(app.bench, asked))
-    app.push_screen(dialog)
-    await asyncio.sleep(0.2)
+    await app.push_screen(dialog)
     dialog.query_one("#import-path", Input).value = str(hostile_file(app))
     await asyncio.sleep(0.8)
 
@@ -227,8 +225,7 @@ async def import_report(app: WorkbenchApp) -> None:
     asked = ImportAsked(str(hostile_file(app)), format="table", skip_bad=True)
     running = RunningImport(app.bench, asked)
     await asyncio.to_thread(running.work)
-    app.push_screen(ImportDialog(app.bench, "", lambda asked: running, running=running))
-    await asyncio.sleep(0.2)
+    await app.push_screen(ImportDialog(app.bench, "", lambda asked: running, running=running))
 
 
 CHOICES = [Choice(text, text, text) for text in SHORT]

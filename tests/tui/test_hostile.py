@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ def widget_classes() -> set[str]:
     return found
 
 
+def crash_logs(raw: bytes) -> list[Path]:
+    """The reports that the app names when it goes down; a terminal may have broken their names over two lines."""
+    text = re.sub(rb"\s+", b"", raw).decode("utf-8", "replace")
+    return [Path(name) for name in re.findall(r"/[\w/.-]+?/crash-[\w-]+\.log", text)]
+
+
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], bytes]:
     """What the walk through all scenes saw, and every byte that reached the terminal meanwhile."""
@@ -49,8 +56,8 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], byte
 
 
 def test_the_app_lives_through_every_scene(walk: tuple[dict[str, Any], bytes]) -> None:
-    seen, _ = walk
-    assert seen["code"] == 0
+    seen, raw = walk
+    assert seen["code"] == 0, [log.read_text() for log in crash_logs(raw)]
     assert len(seen["scenes"]) > 15
 
 

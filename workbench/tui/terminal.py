@@ -18,6 +18,7 @@ from textual.drivers import linux_driver
 from textual.drivers._writer_thread import WriterThread
 from textual.filter import LineFilter
 from textual.widgets import Input, TextArea
+from textual.worker import WorkerFailed
 
 from workbench.tui.clipboard import copy_text
 from workbench.tui.crash import write_crash_log
@@ -146,7 +147,9 @@ class TerminalApp(OrderedKeysApp):
 
     def _fatal_error(self) -> None:
         # Textual's own screen prints local variables, and a token may be in one.
-        error = self._exception
+        error: BaseException | None = self._exception
+        if isinstance(error, WorkerFailed):
+            error = error.error  # it knows where; the wrapper does not
         path = write_crash_log(error) if error is not None else None
         self._exit_renderables.append(f"workbench stopped because of an error in itself; details in {path}")
         self._close_messages_no_wait()
