@@ -109,7 +109,7 @@ def _rounds(wanted: dict[str, int], seed: int) -> list[tuple[str, str]]:
 def _happen(to_do: Sequence[tuple[str, str]], arguments: argparse.Namespace) -> list[Moment]:
     moments = []
     spawning = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.at_once, mp_context=spawning, max_tasks_per_child=8) as pool:
+    with ProcessPoolExecutor(arguments.at_once, mp_context=spawning) as pool:
         going: list[Future[Moment]] = [pool.submit(moment, name, seed, arguments.pause) for name, seed in to_do]
         for future in as_completed(going):
             moments.append(future.result())
