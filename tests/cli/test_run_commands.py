@@ -195,5 +195,33 @@ def test_a_sweep_is_queued_and_its_table_marks_the_best(command: Command, worksp
         ("tune-1", 1.5, False),
     ]
     assert (float(rows[0]["learning_rate"]), rows[0]["lora_r"]) == (2e-4, "4")
+    assert "ranked by held-out loss, the lowest first" in err
+    code, out, err = command("sweep", "show", "tune", "--rank-by", "perplexit")
+    assert code == 2 and "did you mean 'perplexity'?" in err
     (listed,) = lines(command("sweep", "list", "--json"))
     assert (listed["sweep"], listed["runs"], listed["finished"], listed["best"]) == ("tune", 4, 2, "tune-3")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--hold", "--sweep", "lora_r=4,8"], "--hold makes one run"),
+        (["--search", "random"], "--search says how to sweep"),
+        (["--trials", "4"], "--trials says how to sweep"),
+        (["--rank-by", "loss"], "--rank-by says how to sweep"),
+    ],
+)
+def test_options_that_would_be_passed_over_in_silence_are_refused(
+    command: Command, words: list[str], said: str
+) -> None:
+    code, _, err = command("train", "--method", "sft", "--dataset", "answers", *words)
+    assert code == 2 and said in err
+    assert not lines(command("runs", "list", "--json"))
+
+
+@pytest.mark.parametrize("words", [["--general", "none"], ["--gpus", "cpu"], ["--preset", "tiny"], ["--hold"]])
+def test_what_stands_in_a_recipe_is_not_given_beside_it(command: Command, tmp_path: Path, words: list[str]) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text('name = "r"\n[[stage]]\nname = "a"\nmethod = "sft"\ndataset = "answers"\n')
+    code, _, err = command("train", "--recipe", str(file), *words)
+    assert code == 2 and words[0] in err

@@ -62,6 +62,29 @@ def test_better_and_worse_are_told_by_the_held_out_loss_before_and_after() -> No
     assert names(held_out_result([(0, 2.0)])) == []
 
 
+def test_of_a_reward_more_is_better_also_below_zero() -> None:
+    (found,) = held_out_result([(0, -2.0), (10, -1.5)], measure="reward")
+    assert found.name == "better" and "held-out reward -2 → -1.5 (+25 %)" in found.said
+    assert names(held_out_result([(0, 0.5), (10, 0.4)], measure="reward")) == ["worse"]
+    assert list(overfitting([(0, 0.1), (5, 0.9), (10, 0.2)], measure="reward")) == []
+
+
+def test_pairs_are_judged_by_the_loss_of_the_pairs_and_fading_answers_are_told_beside_it() -> None:
+    gains = {"loss": (0.28, 0.35), "accuracy": (0.5, 0.97), "margin": (0.0, 0.448), "pair_loss": (0.693, 0.5)}
+    run = RunNumbers(held_out=[(0, 0.693), (20, 0.5)], measure="pair_loss", gains=gains)
+    told = {one.name: one for one in findings(run)}
+    assert list(told) == ["fading", "better", "preference"]
+    assert "held-out loss of the pairs 0.693 → 0.5 (-28 %)" in told["better"].said
+    assert "97% of the held-out rows (50% before); margin 0 → 0.448" in told["preference"].said
+    assert told["preference"].level is Level.GOOD and told["fading"].level is Level.WARNING
+    assert "their held-out loss 0.28 → 0.35 (+25 %)" in told["fading"].said
+    within = RunNumbers(measure="pair_loss", gains=gains | {"loss": (0.28, 0.28 * (1 + LIMITS["fading"].value))})
+    assert names(findings(within)) == ["preference"]
+    assert "fading" not in names(findings(RunNumbers(measure="loss", gains=gains)))
+    worse = RunNumbers(gains={"accuracy": (0.5, 0.4)})
+    assert [one.level for one in findings(worse)] == [Level.WARNING]
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.05, 0.2])
 def test_a_loss_that_stands_still_for_the_last_half_is_a_plateau(noise: float) -> None:
     found = list(plateau(decaying(400, until=200, noise=noise)))

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import math
+import random
+from functools import partial
 
 import pytest
 
 from workbench import methods
-from workbench.domain.sweeps import Outcome, SweepTable, dimensions, drawn, grid, ranked
+from workbench.domain.sweeps import Outcome, SweepTable, dimensions, drawn, grid, measure_for, measures_of, ranked
 from workbench.errors import UsageError
 
-SFT = methods.get("sft")
+SFT = partial(methods.setting, methods.get("sft"))
+DPO = methods.get("dpo")
 
 
 def outcome(run_id: int, value: float | None, state: str = "finished") -> Outcome:
@@ -16,7 +19,7 @@ def outcome(run_id: int, value: float | None, state: str = "finished") -> Outcom
 
 
 def table(*outcomes: Outcome, same_rows: bool = True) -> SweepTable:
-    return SweepTable("s", ("lora_r",), "held-out loss", ranked(outcomes), same_rows)
+    return SweepTable("s", ("lora_r",), "loss", ranked(outcomes, "loss"), same_rows)
 
 
 def test_a_grid_has_every_combination_once() -> None:
@@ -46,6 +49,27 @@ def test_a_grid_has_every_combination_once() -> None:
 def test_what_cannot_be_swept_is_said(words: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         dimensions(SFT, words)
+
+
+def test_any_argument_of_the_trainers_config_is_swept_and_an_unknown_one_is_told_with_the_nearest() -> None:
+    assert grid(dimensions(SFT, ["optim=adamw_torch,adafactor", "adam_beta2=0.9,0.99"]))[1] == {
+        "optim": "adamw_torch",
+        "adam_beta2": "0.99",
+    }
+    (rate,) = dimensions(SFT, ["adam_beta2=0.9..0.999"])
+    assert not rate.is_whole and 0.9 <= float(rate.draw(random.Random(1))) <= 0.999
+    (whole,) = dimensions(SFT, ["torch_empty_cache_steps=1..4"])
+    assert whole.is_whole and whole.draw(random.Random(1)) in {"1", "2", "3", "4"}
+    for words, said in (
+        (["adam_beta_2=0.9,0.99"], "no setting 'adam_beta_2'"),
+        (["adam_beta2=high,low"], "takes float"),
+        (["optim=a..b"], "is no number"),
+        (["output_dir=a,b"], "set by the workbench itself"),
+        (["data_seed=1,2"], "differ by chance"),
+    ):
+        with pytest.raises(UsageError, match=said) as refused:
+            dimensions(SFT, words)
+        assert "adam_beta_2" not in words[0] or "'adam_beta2'" in refused.value.hint
 
 
 def test_a_range_has_no_grid_and_a_huge_grid_is_refused() -> None:
@@ -80,7 +104,33 @@ def test_the_best_is_the_lowest_loss_of_a_run_that_finished() -> None:
 
 
 def test_where_more_is_better_the_highest_is_first() -> None:
-    assert [one.run_id for one in ranked([outcome(1, 0.2), outcome(2, 0.9)], higher_is_better=True)] == [2, 1]
+    assert [one.run_id for one in ranked([outcome(1, 0.2), outcome(2, 0.9)], "reward")] == [2, 1]
+
+
+def test_between_equal_values_the_other_figures_decide() -> None:
+    equal = [
+        Outcome(number, f"r{number}", {}, "finished", 0.9, True, {"pair_loss": loss})
+        for number, loss in ((1, 0.4), (2, None), (3, 0.3))
+    ]
+    assert [one.run_id for one in ranked(equal, "accuracy")] == [3, 1, 2]
+
+
+def test_pairs_are_compared_by_what_says_which_weights_of_a_run_are_best_and_not_by_the_loss_of_answers() -> None:
+    assert measure_for(DPO, "", ["learning_rate"]) == "pair_loss"
+    assert measure_for(methods.get("kto"), "", ["learning_rate"]) == "pair_loss"
+    assert measure_for(methods.get("sft"), "", ["learning_rate"]) == "loss"
+    assert measure_for(methods.get("grpo"), "", ["learning_rate"]) == "reward"
+    assert measure_for(methods.get("distillation"), "", ["learning_rate"]) == "divergence"
+    assert measure_for(DPO, "margin", ["learning_rate"]) == "margin"
+    with pytest.raises(UsageError, match="sft measures no 'accuracy'"):
+        measure_for(methods.get("sft"), "accuracy", [])
+    assert all(measures_of(method) for method in methods.find().values())
+
+
+def test_a_sweep_of_what_scales_the_margins_is_compared_by_how_often_the_better_answer_is_ahead() -> None:
+    assert measure_for(DPO, "", ["beta", "learning_rate"]) == "accuracy"
+    assert "scaled by beta" in SweepTable("s", ("beta",), "margin", ()).order
+    assert SweepTable("s", ("beta",), "accuracy", ()).order == "ranked by held-out accuracy, the highest first"
 
 
 def test_what_a_table_is_worth_before_there_is_something_to_compare() -> None:

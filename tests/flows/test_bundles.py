@@ -60,7 +60,11 @@ def test_a_bundle_names_nobody_and_says_how_to_go_on(bench: Bench, tmp_path: Pat
         assert {(m.uname, m.gname, m.uid) for m in archive} == {("", "", 0)}
         names = [m.name.partition("/")[2] for m in archive]
         readme = archive.extractfile(f"{archive.getnames()[0].partition('/')[0]}/README.md")
-        assert readme is not None and b"workbench runs add" in readme.read()
+        assert readme is not None
+        said = readme.read().decode()
+    assert "workbench runs add" in said
+    # There is nothing to resume of a run that has finished.
+    assert "workbench runs rerun mine" in said and "runs resume" not in said and "rm -rf checkpoints" in said
     assert {"spec.json", "report.html", "adapter/adapter_model.safetensors", "origin.json"} <= set(names)
     assert not [name for name in names if name.startswith("checkpoints/")]
 

@@ -44,6 +44,24 @@ def test_rows_that_are_cut_or_left_out_are_told_by_number(bench: Bench) -> None:
     assert told in found.facts
 
 
+def test_how_much_of_the_tokens_is_replayed_is_told_where_it_is_another_share_than_that_of_the_rows(
+    bench: Bench,
+) -> None:
+    add(bench, 40, 40, 40, 40)
+    for number in range(4):
+        content = demonstration((Turn("user", f"old{number}"),), "y" * 4000)
+        source = Source(SourceKind.IMPORT, file="b.jsonl", line=number)
+        bench.store.examples.add("old", content, source=source, status=Status.ACCEPTED, rater="r")
+    planned = plan(bench, max_length=100, replay_dataset="old", replay_share=0.2)
+    assert planned.spec.replay_rows == 1 and planned.spec.train_rows == 5
+    found = preflight.look(bench, planned, device=ROOM)
+    assert found.lengths is not None
+    own = sum(one.total for one in found.lengths.longest if one.total <= 100)
+    # The long row is cut to the window.
+    assert f"what is replayed from old is {100 / (100 + own):.0%} of the tokens" in found.facts
+    assert 100 / (100 + own) > 0.5
+
+
 def test_a_window_that_cuts_nothing_is_advised_where_the_model_has_it(bench: Bench) -> None:
     add(bench, 40, 400)
     (wider,) = preflight.look(bench, plan(bench, max_length=64), device=ROOM).remedies

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from samples import IMPORTED, demo, pair
+from samples import IMPORTED, demo, pair, thumb
 from workbench.domain.decisions import Action
 from workbench.domain.examples import Split, Status
 from workbench.domain.recipes import parse_recipe
@@ -176,6 +176,16 @@ def test_runs_written_as_a_recipe_make_the_same_runs_again(data: Bench) -> None:
     assert train.spec(again[2]).adapter == "company-again-domain"
 
 
+def test_a_recipe_says_on_what_forgetting_is_measured_and_is_written_with_it(data: Bench, tmp_path: Path) -> None:
+    general = tmp_path / "general.txt"
+    general.write_text("A text about nothing.\n")
+    head = f'name = "company"\ngeneral = "{general}"\ncanaries = "none"'
+    runs = queued(data, TEXT.replace('name = "company"', head))
+    assert [train.spec(run).general for run in runs] == ["general.txt"] * 3
+    again = queued(data, recipes.written(data, runs))
+    assert [train.spec(run).general for run in again] == ["general.txt"] * 3
+
+
 # Replay
 
 
@@ -197,6 +207,16 @@ def test_a_share_of_another_dataset_is_replayed_and_told(data: Bench) -> None:
     assert "question 5" in frozen[-1] or "question 6" in frozen[-1]
     more = train.plan(data, method="sft", dataset="answers", overrides={**overrides, "replay_share": "0.4"})
     assert set(replayed) < set(more.spec.example_ids[-more.spec.replay_rows :])
+
+
+def test_the_share_that_is_replayed_is_one_of_rows_also_where_an_example_gives_several(data: Bench) -> None:
+    for number in range(40):
+        up = thumb(number + 900, label=number % 2 == 0)
+        data.store.examples.add("thumbs", up, source=IMPORTED, status=Status.ACCEPTED, rater="rater")
+    overrides = {"replay_dataset": "pairs", "replay_share": "0.2", "include_pairs": "true", "eval_share": "0"}
+    plan = train.plan(data, method="kto", dataset="thumbs", overrides=overrides)
+    assert (plan.spec.train_rows, plan.spec.replay_rows) == (50, 10)
+    assert any("10 of the rows are replayed from pairs, 20% of the whole" in said for said in plan.findings)
 
 
 def test_no_row_of_a_test_split_and_none_that_is_held_out_is_replayed(data: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -44,6 +45,39 @@ def test_a_page_says_what_the_numbers_say_and_holds_what_made_them(bench: Bench)
         assert part in html, part
     assert made.summary["retention"]["forgot"] is True
     assert made.summary["held_out"]["loss"] == {"base": 2.0, "tuned": 1.2}
+
+
+def test_the_page_of_pairs_judges_by_the_loss_of_the_pairs_and_draws_that_of_the_answers_apart(bench: Bench) -> None:
+    add_rows(bench)
+    run = launched(bench, name="mine")
+    directory = finish(bench, run)
+    answers = (0.28, 0.9, 0.31)
+    events = [
+        {
+            "event": "eval",
+            "which": which,
+            "step": step,
+            "loss": loss,
+            "accuracy": right,
+            "margin": 0.1,
+            "pair_loss": pairs,
+        }
+        for which, step, loss, right, pairs in (
+            ("base", 0, answers[0], 0.5, 0.69),
+            ("during", 2, answers[1], 0.9, 0.4),
+            ("tuned", 3, answers[2], 0.95, 0.3),
+        )
+    ]
+    directory.events_file.write_text("".join(json.dumps(event) + "\n" for event in events))
+    made = run_papers.report(run)
+    said = {found["name"]: found["said"] for found in made.summary["findings"]}
+    assert (
+        "held-out loss of the pairs 0.69 → 0.3" in said["better"] and "95% of the held-out rows" in said["preference"]
+    )
+    # The loss of the answers was highest in the middle, which says nothing of the pairs.
+    assert "overfitting" not in said
+    html = made.html.read_text()
+    assert "● held-out loss of the pairs" in html and "● held-out loss of answers" in html
 
 
 def test_a_page_is_one_file_that_loads_nothing_and_runs_nothing_whatever_a_model_said(

@@ -32,9 +32,10 @@ def nobody(runs: Path) -> None:
     """A runner that never comes."""
 
 
-def finish(bench: Bench, name: str, loss: float, state: RunState = RunState.FINISHED) -> None:
+def finish(bench: Bench, name: str, loss: float, state: RunState = RunState.FINISHED, **figures: float) -> None:
     directory = RunDirectory(Path(bench.store.runs.get(name).directory))
-    directory.events_file.write_text(json.dumps({"event": "eval", "which": "tuned", "step": 1, "loss": loss}) + "\n")
+    event = {"event": "eval", "which": "tuned", "step": 1, "loss": loss, **figures}
+    directory.events_file.write_text(json.dumps(event) + "\n")
     directory.write_status(RunStatus(state, 1, 1))
 
 
@@ -64,6 +65,63 @@ def test_a_setting_is_either_fixed_or_swept(data: Bench) -> None:
         sweeps.plan(data, Sweep("", "sft", "answers", ("lora_r=4",)))
     with pytest.raises(UsageError, match="needs --trials"):
         sweeps.plan(data, Sweep("", "sft", "answers", SPACE, search=RANDOM))
+
+
+def test_arguments_that_are_no_knobs_are_swept_and_reach_each_run(data: Bench) -> None:
+    given = {"arguments": "adam_beta1=0.8"}
+    sweep = Sweep("s", "sft", "answers", ("optim=adafactor,adamw_torch", "lora_r=4,8"), overrides=given)
+    runs = sweeps.launch(data, sweep, sweeps.plan(data, sweep), start_runner=nobody)
+    assert [train.spec(run).knobs["arguments"] for run in runs] == [
+        *["adam_beta1=0.8 optim=adafactor"] * 2,
+        *["adam_beta1=0.8 optim=adamw_torch"] * 2,
+    ]
+    table = sweeps.table(data, "s")
+    assert [dict(one.settings) for one in table.outcomes][1] == {"optim": "adafactor", "lora_r": "8"}
+    with pytest.raises(UsageError, match="both set and swept"):
+        sweeps.plan(data, Sweep("t", "sft", "answers", ("adam_beta1=0.8,0.9",), overrides=given))
+
+
+def test_the_table_of_pairs_is_ranked_by_their_loss_or_by_what_is_asked_for_and_shows_the_others(data: Bench) -> None:
+    sweep = Sweep("s", "dpo", "answers", ("learning_rate=1e-4,2e-4,3e-4",), rank_by="accuracy")
+    sweeps.launch(data, sweep, sweeps.plan(data, sweep), start_runner=nobody)
+    finish(data, "s-1", 1.0, accuracy=0.7, margin=0.1, pair_loss=0.66)
+    finish(data, "s-2", 1.2, accuracy=0.9, margin=0.4, pair_loss=0.50)
+    finish(data, "s-3", 1.1, accuracy=0.8, margin=0.9, pair_loss=0.40)
+    train.sync(data, start_runner=nobody)
+    made = sweeps.table(data, "s")
+    assert (made.measure, made.others) == ("accuracy", ("pair_loss", "margin", "loss"))
+    orders = {
+        by: [one.name for one in sweeps.table(data, "s", rank_by=by).outcomes] for by in ("", "pair_loss", "loss")
+    }
+    assert orders == {
+        "": ["s-2", "s-3", "s-1"],
+        "pair_loss": ["s-3", "s-2", "s-1"],
+        "loss": ["s-1", "s-3", "s-2"],
+    }
+    with pytest.raises(UsageError, match="dpo measures no 'acuracy'") as refused:
+        sweeps.plan(data, Sweep("t", "dpo", "answers", ("beta=0.1,0.2",), rank_by="acuracy"))
+    assert "'accuracy'" in refused.value.hint
+
+
+def test_optuna_looks_for_the_highest_of_what_is_better_when_it_is_higher(
+    data: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna")
+    asked: list[str] = []
+    create = optuna.create_study
+    monkeypatch.setattr(optuna, "create_study", lambda **told: asked.append(told["direction"]) or create(**told))
+    for by in ("", "margin"):
+        sweep = Sweep("", "dpo", "answers", ("learning_rate=1e-5..1e-2",), search=OPTUNA, trials=4, rank_by=by)
+        sweeps.plan(data, sweep)
+    assert asked == ["minimize", "maximize"]
+
+
+def test_every_run_of_a_sweep_is_measured_on_the_general_text_that_was_named(data: Bench, tmp_path: Path) -> None:
+    general = tmp_path / "general.txt"
+    general.write_text("A text about nothing.\n")
+    plans = sweeps.plan(data, Sweep("", "sft", "answers", ("lora_r=4,8",), general=str(general), canaries="none"))
+    assert [plan.spec.general for plan in plans] == ["general.txt", "general.txt"]
+    assert all("general.jsonl" in plan.beside for plan in plans)
 
 
 def test_random_settings_are_queued_at_once(data: Bench) -> None:

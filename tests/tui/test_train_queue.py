@@ -276,7 +276,9 @@ def test_what_is_made_around_a_run_is_measured_on_the_rows_that_it_was_measured_
     run = flow.launch(data, flow.plan(data, method="sft", dataset="answers", eval_dataset="exam"))
     values = changed_values_of(run)
     assert values_of(run).eval_dataset == values.eval_dataset == "exam"
-    assert sweep_of(values, {"space": "lora_r=4,8", "search": "grid", "trials": ""}).eval_dataset == "exam"
+    assert (
+        sweep_of(values, {"space": "lora_r=4,8", "search": "grid", "trials": "", "rank_by": ""}).eval_dataset == "exam"
+    )
     (stage,) = parse_recipe(recipes.written(data, [run])).stages
     assert stage.eval_dataset == "exam"
 

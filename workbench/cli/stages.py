@@ -14,7 +14,7 @@ from workbench.domain.sweeps import GRID, SEARCHES
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from workbench.cli.parsing import Commands
     from workbench.domain.runs import Run
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from workbench.flows.train import RunPlan
 
 ASK_SECONDS = 2.0
+_NOT_WITH_RECIPE: Mapping[str, object] = {
+    "method": "", "dataset": "", "model": "", "eval_dataset": "", "settings": [], "name": "", "preset": "auto",
+    "gpus": "auto", "general": "", "canaries": "", "sweep": [], "search": GRID, "trials": None, "rank_by": "",
+}  # fmt: skip
+_RANK_BY = "the held-out figure that says which run is best: loss, accuracy, margin, ... (default: the method's own)"
 
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -30,6 +35,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     add(verbs, common, "list", sweep_list, "every sweep, newest first")
     show = add(verbs, common, "show", sweep_show, "settings and held-out result of every run, the best first")
     show.add_argument("sweep", metavar="SWEEP")
+    show.add_argument("--rank-by", default="", metavar="M", help=_RANK_BY)
     ask = add(verbs, common, "ask", sweep_ask, "queue what Optuna wants next until no trial is left (runs by itself)")
     ask.add_argument("sweep", metavar="SWEEP")
 
@@ -43,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--search", choices=SEARCHES, default=GRID, help="how a sweep goes through its settings")
     parser.add_argument("--trials", type=positive, default=None, metavar="N", help="runs of a random or Optuna sweep")
+    parser.add_argument("--rank-by", default="", metavar="M", help=_RANK_BY)
 
 
 def add_verbs(verbs: Commands, common: argparse.ArgumentParser) -> None:
@@ -56,10 +63,11 @@ def train_recipe(session: Session, args: argparse.Namespace) -> int:
     """Check every stage of a recipe, then queue them all."""
     from workbench.flows import recipes
 
-    for name in ("method", "dataset", "model", "eval_dataset", "settings", "sweep", "name"):
-        if getattr(args, name):
+    for name, usual in _NOT_WITH_RECIPE.items():
+        if getattr(args, name) != usual:
             flag = {"settings": "set"}.get(name, name.replace("_", "-"))
             raise UsageError(f"--{flag} does not go with --recipe", hint="write it into the recipe")
+    _refuse_hold(args)
     recipe = recipes.read(existing_file(args.recipe))
     plans = recipes.plan(session.bench, recipe, allow=args.allow)
     preflights = _checked(session, plans, args)
@@ -73,6 +81,7 @@ def train_sweep(session: Session, args: argparse.Namespace) -> int:
     from workbench.cli.training import settings_of
     from workbench.flows import sweeps
 
+    _refuse_hold(args)
     sweep = sweeps.Sweep(
         args.name,
         args.method,
@@ -86,6 +95,9 @@ def train_sweep(session: Session, args: argparse.Namespace) -> int:
         eval_dataset=args.eval_dataset,
         allow=tuple(args.allow),
         gpus=args.gpus,
+        general=args.general,
+        canaries=args.canaries,
+        rank_by=args.rank_by,
     )
     plans = sweeps.plan(session.bench, sweep)
     preflights = _checked(session, plans, args)
@@ -97,6 +109,20 @@ def train_sweep(session: Session, args: argparse.Namespace) -> int:
     if args.wait:
         _say_table(session, sweeps.table(session.bench, group))
     return code
+
+
+def refuse_without_sweep(args: argparse.Namespace) -> None:
+    """Raise ``UsageError`` for an option that says how to sweep when nothing is swept."""
+    for name, usual in (("search", GRID), ("trials", None), ("rank_by", "")):
+        if getattr(args, name) != usual:
+            raise UsageError(
+                f"--{name.replace('_', '-')} says how to sweep, and nothing is swept", hint="--sweep K=V1,V2"
+            )
+
+
+def _refuse_hold(args: argparse.Namespace) -> None:
+    if args.hold:
+        raise UsageError("--hold makes one run, and these are several", hint="--dry-run plans them and starts nothing")
 
 
 def _checked(session: Session, plans: Sequence[RunPlan], args: argparse.Namespace) -> list[dict[str, object]]:
@@ -166,10 +192,11 @@ def sweep_list(session: Session, args: argparse.Namespace) -> None:
                 "runs": len(found.outcomes),
                 "finished": sum(one.is_finished for one in found.outcomes),
                 "best": best.name if best else None,
+                "ranked_by": found.measure,
                 "value": best.value if best else None,
             }
         )
-    session.out.table(rows, ["sweep", "varied", "runs", "finished", "best", "value"])
+    session.out.table(rows, ["sweep", "varied", "runs", "finished", "best", "ranked_by", "value"])
 
 
 def sweep_show(session: Session, args: argparse.Namespace) -> None:
@@ -179,16 +206,22 @@ def sweep_show(session: Session, args: argparse.Namespace) -> None:
 
     flow.sync(session.bench)
     sweeps.keep_asking(session.bench)
-    _say_table(session, sweeps.table(session.bench, args.sweep))
+    _say_table(session, sweeps.table(session.bench, args.sweep, rank_by=args.rank_by))
 
 
 def _say_table(session: Session, table: SweepTable) -> None:
     best = table.best
+    names = (table.measure, *table.others)
+    columns = {name: f"held-out_{name}" for name in names}
     rows: list[dict[str, object]] = [
         {
             "run": one.name,
             **one.settings,
-            table.measure.replace(" ", "_"): one.value,
+            **{
+                columns[name]: value
+                for name, value in ((table.measure, one.value), *one.others.items())
+                if name in names
+            },
             "status": one.state,
             "best": one is best,
         }
@@ -196,7 +229,8 @@ def _say_table(session: Session, table: SweepTable) -> None:
     ]
     if not session.out.as_json:
         rows = [row | {"best": "best" if row["best"] else ""} for row in rows]
-    session.out.table(rows, ["run", *table.varied, table.measure.replace(" ", "_"), "status", "best"])
+    session.out.table(rows, ["run", *table.varied, *columns.values(), "status", "best"])
+    session.out.say(table.order)
     session.out.say(table.advice)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,7 @@ def train(session: Session, args: argparse.Namespace) -> int:
             raise UsageError(f"train needs --{name}, or --recipe FILE", hint="workbench train --help")
     if args.sweep:
         return stages.train_sweep(session, args)
+    stages.refuse_without_sweep(args)
     plan = flow.plan(
         session.bench,
         method=args.method,
@@ -191,13 +193,26 @@ def run_row(run: Run) -> dict[str, object]:
 
 
 def _told(session: Session, run: Run) -> tuple[dict[str, object], str]:
-    """One run with what was measured on it, as ``--json`` gives it and as a sentence."""
+    """One run with what was measured on it, as ``--json`` gives it and as lines: a sentence, and what it means."""
     from workbench.flows import train as flow
 
-    gains = flow.gains(session.bench, run)
-    measured = {name: {"base": before, "tuned": after} for name, (before, after) in gains.items()}
-    said = "".join(f", held-out {name} {before:.3g} → {after:.3g}" for name, (before, after) in gains.items())
-    return run_row(run) | {"held_out": measured}, _sentence(run) + said
+    measured = flow.measured(session.bench, run)
+    told = {name: {"base": before, "tuned": after} for name, (before, after) in measured.items()}
+    said = "".join(f", {name} {a:.3g} → {b:.3g}" for name, (a, b) in measured.items() if name != "loss")
+    findings = _findings(run)
+    lines = [_sentence(run) + said, *(f"{'! ' if f['level'] == 'warning' else ''}{f['said']}" for f in findings)]
+    return run_row(run) | {"held_out": told, "findings": findings}, "\n".join(lines)
+
+
+def _findings(run: Run) -> list[dict[str, str]]:
+    """What the numbers of a run that is over say; none without its folder."""
+    from workbench.flows import run_papers
+
+    if not run.state.is_over:
+        return []
+    with suppress(RunError):
+        return [{"name": f.name, "level": f.level.value, "said": f.said} for f in run_papers.facts(run).findings]
+    return []
 
 
 def _sentence(run: Run) -> str:
@@ -246,8 +261,17 @@ def runs_list(session: Session, args: argparse.Namespace) -> None:
 
 def runs_show(session: Session, args: argparse.Namespace) -> None:
     """One run with its result and, when it went wrong, why and what to do."""
-    row, _ = _told(session, run_called(session, args.run_name))
-    session.out.data(row, "\n".join(f"{key}: {value}" for key, value in row.items()))
+    from workbench.flows import train as flow
+
+    run = run_called(session, args.run_name)
+    row, said = _told(session, run)
+    with suppress(RunError):
+        row["went_on_from"] = flow.spec(run).adapter or None
+    shown = {key: value for key, value in row.items() if key not in {"held_out", "findings"}}
+    figures = flow.measured(session.bench, run).items()
+    lines = [f"{key}: {'-' if value is None else value}" for key, value in shown.items()]
+    lines += [f"held-out {name}: {before:.6g} → {after:.6g}" for name, (before, after) in figures]
+    session.out.data(row, "\n".join([*lines, *said.splitlines()[1:]]))
 
 
 def runs_logs(session: Session, args: argparse.Namespace) -> None:

@@ -16,9 +16,10 @@ from workbench.domain.methods import nearest
 from workbench.domain.models import check_name
 from workbench.errors import DataError, WorkbenchError
 
-_TEXTS = ("method", "dataset", "eval_dataset", "preset", "gpus", "model", "after")
+_COMMON = ("method", "dataset", "eval_dataset", "preset", "gpus", "general", "canaries")
+_TEXTS = (*_COMMON, "model", "after")
 _STAGE = ("name", *_TEXTS, "replay", "set", "allow")
-_WHOLE = ("name", "model", "stage", *_TEXTS[:5], "replay", "set", "allow")
+_WHOLE = ("name", "model", "stage", *_COMMON, "replay", "set", "allow")
 _REPLAY = ("dataset", "share")
 _LINE = re.compile(r"line (\d+)")
 
@@ -27,7 +28,8 @@ _LINE = re.compile(r"line (\d+)")
 class Stage:
     """One run of a recipe. ``after`` is the stage whose result it starts from; "" starts from ``model``.
 
-    ``settings`` are knobs as typed texts. ``line`` is where it stands in the file.
+    ``general`` and ``canaries`` say on what it is measured what the stage forgets. ``settings`` are knobs as typed
+    texts. ``line`` is where it stands in the file.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Stage:
     eval_dataset: str = ""
     preset: str = "auto"
     gpus: str = "auto"
+    general: str = ""
+    canaries: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
     line: int = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -29,6 +29,7 @@ class Limit:
 LIMITS = {
     "overfit_rise": Limit(0.02, "held-out loss at the end, this share above its lowest point: it overfits"),
     "worse": Limit(0.0, "held-out loss at the end, this share above the one before training: it did not help"),
+    "fading": Limit(0.10, "loss of the better answers of pairs, this share above the one before: they fade as well"),
     "plateau_blocks": Limit(8, "a curve is looked at in so many equal parts"),
     "plateau_points": Limit(24, "and only when it has so many points"),
     "plateau_tail": Limit(0.375, "the part of the steps at the end that must be flat"),
@@ -45,6 +46,16 @@ LIMITS = {
     "retention": Limit(0.10, "loss on general text this share above the one before: it forgot"),
 }
 """The thresholds in one place; ``retention`` is only the default of the setting ``training.retention_limit``."""
+
+
+MEASURES = {
+    "loss": "held-out loss",
+    "pair_loss": "held-out loss of the pairs",
+    "divergence": "held-out divergence from the teacher",
+    "reward": "held-out reward",
+}
+"""What a run is judged by on held-out rows, as it is called in sentences."""
+MORE_IS_BETTER = {"reward"}
 
 
 class Level(StrEnum):
@@ -97,25 +108,30 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class RunNumbers:
-    """What a run measured. Curves are (step, value) in order; ``held_out`` begins with the loss before training.
+    """What a run measured. Curves are (step, value) in order; ``held_out`` begins with the figure before training.
 
-    ``kept_step`` is the step whose weights are the result, where that is not the last one. ``answer_tokens`` are the
-    mean lengths of its own answers over the steps, for methods that draw them.
+    That figure is ``measure``: the loss, of pairs that of the pairs, of answers that are drawn their reward, ``gains``
+    what was measured beside it, before and after, by name. ``kept_step`` is the step whose weights are the result,
+    where that is not the last one. ``answer_tokens`` are the mean lengths of its own answers over the steps, for
+    methods that draw them.
     """
 
     loss: Sequence[Point] = ()
     held_out: Sequence[Point] = ()
+    measure: str = "loss"
     kept_step: int | None = None
     answer_tokens: Sequence[Point] = ()
     retention: Retention = field(default_factory=Retention)
-    gains: dict[str, tuple[float, float]] = field(default_factory=dict)
+    gains: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def findings(numbers: RunNumbers) -> list[RunFinding]:
     """All that the numbers say, the loudest first; empty when there is nothing to say."""
     found = [
-        *held_out_result(numbers.held_out, numbers.kept_step),
-        *overfitting(numbers.held_out, numbers.kept_step),
+        *held_out_result(numbers.held_out, numbers.kept_step, measure=numbers.measure),
+        *overfitting(numbers.held_out, numbers.kept_step, measure=numbers.measure),
+        *preferring(numbers.gains),
+        *fading(numbers.gains, measure=numbers.measure),
         *not_a_number(numbers.loss),
         *plateau(numbers.loss),
         *length_drift(numbers.answer_tokens),
@@ -126,34 +142,39 @@ def findings(numbers: RunNumbers) -> list[RunFinding]:
     return sorted(found, key=lambda one: order.index(one.level))
 
 
-def held_out_result(held_out: Sequence[Point], kept_step: int | None = None) -> Iterator[RunFinding]:
-    """Whether the loss on rows that it was not trained on is lower than before."""
+def held_out_result(
+    held_out: Sequence[Point], kept_step: int | None = None, *, measure: str = "loss"
+) -> Iterator[RunFinding]:
+    """Whether it does better than before on rows that it was not trained on."""
     points = _finite(held_out)
     if len(points) < 2:
         return
     before, after = points[0][1], _at(points, kept_step)
-    change = _percent(before, after)
-    if after > before * (1 + LIMITS["worse"].value):
-        said = f"It got worse on rows it was not trained on: held-out loss {before:.3g} → {after:.3g} ({change})."
+    rise = before - after if measure in MORE_IS_BETTER else after - before
+    figures = f"{MEASURES[measure]} {before:.3g} → {after:.3g} ({_percent(before, after)})"
+    if rise > LIMITS["worse"].value * abs(before):
+        said = f"It got worse on rows it was not trained on: {figures}."
         yield RunFinding("worse", Level.WARNING, f"{said} A lower learning_rate or fewer epochs lose less.")
-    elif after < before:
-        said = f"It got better on rows it was not trained on: held-out loss {before:.3g} → {after:.3g} ({change})."
-        yield RunFinding("better", Level.GOOD, said)
+    elif rise < 0:
+        yield RunFinding("better", Level.GOOD, f"It got better on rows it was not trained on: {figures}.")
 
 
-def overfitting(held_out: Sequence[Point], kept_step: int | None = None) -> Iterator[RunFinding]:
+def overfitting(
+    held_out: Sequence[Point], kept_step: int | None = None, *, measure: str = "loss"
+) -> Iterator[RunFinding]:
     """Whether the held-out loss rose again after its lowest point; needs a measurement between start and end.
 
-    With the weights of an earlier step kept it is no harm that was done, only a note.
+    With the weights of an earlier step kept it is no harm that was done, only a note. Of a reward, whose scale is
+    anybody's, nothing is said.
     """
     points = _finite(held_out)
-    if len(points) < 3:
+    if len(points) < 3 or measure in MORE_IS_BETTER:
         return
     best_step, best = min(points, key=lambda point: point[1])
     last_step, last = points[-1]
     if best_step in {points[0][0], last_step} or last <= best * (1 + LIMITS["overfit_rise"].value):
         return
-    where = f"the held-out loss was lowest at step {best_step} ({best:.3g})"
+    where = f"the {MEASURES[measure]} was lowest at step {best_step} ({best:.3g})"
     rise = f"{last:.3g} at step {last_step} ({_percent(best, last)})"
     if kept_step is not None and kept_step < last_step:
         said = f"It overfitted in the end, and kept the weights of step {kept_step}: {where} and came to {rise}."
@@ -161,6 +182,29 @@ def overfitting(held_out: Sequence[Point], kept_step: int | None = None) -> Iter
         return
     said = f"It overfits: {where} and is {rise}. About {best_step} steps would have been enough."
     yield RunFinding("overfitting", Level.WARNING, said)
+
+
+def preferring(gains: Mapping[str, tuple[float, float]]) -> Iterator[RunFinding]:
+    """How often the better answer is told from the worse one, where that was measured."""
+    if "accuracy" not in gains:
+        return
+    before, after = gains["accuracy"]
+    margin = "; margin {:.3g} → {:.3g}".format(*gains["margin"]) if "margin" in gains else ""
+    level = Level.GOOD if after > before else Level.WARNING if after < before else Level.NOTE
+    said = f"It tells better from worse in {after:.0%} of the held-out rows ({before:.0%} before){margin}."
+    yield RunFinding("preference", level, said)
+
+
+def fading(gains: Mapping[str, tuple[float, float]], *, measure: str) -> Iterator[RunFinding]:
+    """Whether the better answers became less likely too, while the worse ones fell further."""
+    if measure != "pair_loss" or "loss" not in gains:
+        return
+    before, after = gains["loss"]
+    if after <= before * (1 + LIMITS["fading"].value):
+        return
+    said = f"The better answers became less likely as well: their held-out loss {before:.3g} → {after:.3g}"
+    hint = "A higher beta, a lower learning_rate or an SFT term (sft_weight) holds them."
+    yield RunFinding("fading", Level.WARNING, f"{said} ({_percent(before, after)}). {hint}")
 
 
 def not_a_number(loss: Sequence[Point]) -> Iterator[RunFinding]:
@@ -277,4 +321,4 @@ def _at(points: Sequence[Point], step: int | None) -> float:
 
 
 def _percent(before: float, after: float) -> str:
-    return f"{100 * (after - before) / before:+.0f} %" if before else "from 0"
+    return f"{100 * (after - before) / abs(before):+.0f} %" if before else "from 0"

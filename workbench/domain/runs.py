@@ -5,7 +5,7 @@ Owns the words of the protocol between bench, runner and trainer. Knows no files
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -70,8 +70,9 @@ class RunSpec:
     ``replay_rows`` of the
     training rows come from ``replay_dataset``, against forgetting; they stand behind the others in ``example_ids``.
     Runs that were made together have one ``group`` of a ``group_kind`` (``RECIPE`` or ``SWEEP``); ``stage`` is this
-    one's name there, and ``varied`` are the knobs in which a sweep's runs differ. ``eval_dataset`` is the dataset
-    that was named to be measured on ("" for a share of its own).
+    one's name there, ``varied`` are the settings in which a sweep's runs differ, and ``rank_by`` is the figure by which
+    they are compared ("" for the method's own). ``eval_dataset`` is the dataset that was named to be measured on (""
+    for a share of its own).
     """
 
     name: str
@@ -106,6 +107,7 @@ class RunSpec:
     group_kind: str = ""
     stage: str = ""
     varied: tuple[str, ...] = ()
+    rank_by: str = ""
     eval_dataset: str = ""
 
 
@@ -204,11 +206,16 @@ def judged(scores: Mapping[str, Any]) -> tuple[float, bool] | None:
     For pairs the loss of the pairs, for answers that are drawn their reward, else the loss; a figure that was no number
     is NaN. None when nothing was measured.
     """
-    name, higher = next(((name, higher) for name, higher in _JUDGED if name in scores), ("", False))
-    if not name:
+    if (found := judged_by(scores)) is None:
         return None
+    name, higher = found
     value = scores[name]
     return (float(value) if isinstance(value, int | float) else nan), higher
+
+
+def judged_by(scores: Container[str]) -> tuple[str, bool] | None:
+    """The name of that figure, and whether higher is better; None when none of them was measured."""
+    return next(((name, higher) for name, higher in _JUDGED if name in scores), None)
 
 
 def example_scores(run_id: int, rows: Iterable[Mapping[str, Any]]) -> list[ExampleScore]:

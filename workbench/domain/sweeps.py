@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 
-from workbench.domain.methods import Knob, Method
+from workbench.domain.examples import Kind
+from workbench.domain.methods import Knob, Measure, Method, nearest
 from workbench.errors import UsageError
 
 GRID, RANDOM, OPTUNA = "grid", "random", "optuna"
@@ -19,9 +20,49 @@ SEARCHES = (GRID, RANDOM, OPTUNA)
 MOST_RUNS = 200
 _DATA = {
     "seed": "runs with other seeds differ by chance, not by a setting",
+    "data_seed": "runs with other seeds differ by chance, not by a setting",
     "eval_share": "runs that hold out other rows cannot be compared",
 }
 _WIDE = 10.0
+_MORE_IS_BETTER = {"accuracy", "margin", "reward", "agreement"}
+_SCALED, _SCALE = {"margin", "pair_loss"}, "beta"
+"""What grows with a setting by itself: rewards are log-probabilities times beta."""
+_MEASURES = {
+    Measure.COMPLETIONS: ("loss", "perplexity"),
+    Measure.PAIRS: ("pair_loss", "accuracy", "margin", "loss", "perplexity"),
+    Measure.SCORES: ("loss", "accuracy", "margin"),
+    Measure.REWARDS: ("reward",),
+    Measure.TEACHER: ("divergence", "agreement", "loss", "perplexity"),
+}
+
+KnobOf = Callable[[str], Knob]
+
+
+def measures_of(method: Method) -> tuple[str, ...]:
+    """What a method's runs can be compared by, all measured on held-out rows; the first is its own.
+
+    That one also tells the best weights of a run: the loss of pairs where there are pairs, not that of single answers.
+    """
+    compares = method.measure is Measure.COMPLETIONS and method.kinds[0] in {Kind.PREFERENCE, Kind.JUDGEMENT}
+    return _MEASURES[Measure.PAIRS if compares else method.measure]
+
+
+def measure_for(method: Method, wanted: str, varied: Sequence[str]) -> str:
+    """What the runs of a sweep are compared by: ``wanted``, or the method's own when that is "".
+
+    Where the own one is scaled by a setting that varies, it is the accuracy. Raises ``UsageError`` for one that the
+    method does not have.
+    """
+    known = measures_of(method)
+    if wanted and wanted not in known:
+        raise UsageError(f"{method.name} measures no {wanted!r} on held-out rows", hint=nearest(wanted, known))
+    is_scaled = known[0] in _SCALED and _SCALE in varied
+    return wanted or ("accuracy" if is_scaled else known[0])
+
+
+def is_more_better(measure: str) -> bool:
+    """True for a measure of which the highest value is the best."""
+    return measure in _MORE_IS_BETTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +102,12 @@ class Dimension:
         return self.text(chance.uniform(self.low, self.high))
 
 
-def dimensions(method: Method, words: Sequence[str]) -> tuple[Dimension, ...]:
-    """The space in words ``knob=v1,v2`` or ``knob=low..high``; raises ``UsageError`` for what cannot be varied."""
-    found = tuple(_dimension(method, word) for word in words)
+def dimensions(knob_of: KnobOf, words: Sequence[str]) -> tuple[Dimension, ...]:
+    """The space in words ``knob=v1,v2`` or ``knob=low..high``; raises ``UsageError`` for what cannot be varied.
+
+    ``knob_of`` gives the setting of a name, and raises ``UsageError`` when there is none.
+    """
+    found = tuple(_dimension(knob_of, word) for word in words)
     names = [one.name for one in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"{twice[0]} is swept twice", hint="give all its values at once")
@@ -94,7 +138,10 @@ def drawn(space: Sequence[Dimension], trials: int, *, seed: int) -> list[dict[st
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one run of a sweep: ``value`` is its measure on the held-out rows, None while there is none."""
+    """What became of one run of a sweep: ``value`` is its measure on the held-out rows, None while there is none.
+
+    ``others`` are the other figures on the same rows, in the order in which they decide between equal values.
+    """
 
     run_id: int
     name: str
@@ -102,6 +149,7 @@ class Outcome:
     state: str
     value: float | None
     is_finished: bool
+    others: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +163,30 @@ class SweepTable:
     same_rows: bool = True
 
     @property
+    def heading(self) -> str:
+        """The measure as a column's name."""
+        return f"held-out {self.measure}"
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The other figures that any of the runs has."""
+        names = dict.fromkeys(name for one in self.outcomes for name, value in one.others.items() if value is not None)
+        return tuple(names)
+
+    @property
     def best(self) -> Outcome | None:
         """The finished run with the best measure; one that was stopped early does not compete."""
         first = self.outcomes[0] if self.outcomes else None
         return first if first is not None and first.is_finished and first.value is not None else None
+
+    @property
+    def order(self) -> str:
+        """By what the runs stand in their order, and where that misleads."""
+        way = "the highest" if is_more_better(self.measure) else "the lowest"
+        said = f"ranked by {self.heading}, {way} first"
+        if self.measure in _SCALED and _SCALE in self.varied:
+            return f"{said}; it is scaled by {_SCALE}, which varies here: --rank-by accuracy compares"
+        return said
 
     @property
     def advice(self) -> str:
@@ -130,28 +198,36 @@ class SweepTable:
             return "one run has finished: there is nothing to compare it with yet"
         rows = "" if self.same_rows else "; the runs were not trained on the same rows"
         return (
-            f"picked as the best of {done} on the held-out rows, its {self.measure} there is too good to be true: "
+            f"picked as the best of {done} on the held-out rows, its {self.heading} there is too good to be true: "
             f"measure it on rows that chose nothing, a test split or a blind comparison{rows}"
         )
 
 
-def ranked(outcomes: Sequence[Outcome], *, higher_is_better: bool = False) -> tuple[Outcome, ...]:
-    """Finished ones first, the best of them at the head; a measure that is no number is the worst."""
+def ranked(outcomes: Sequence[Outcome], measure: str) -> tuple[Outcome, ...]:
+    """Finished ones first, the best of them at the head; a measure that is no number is the worst.
 
-    def rank(one: Outcome) -> tuple[bool, bool, float, int]:
-        bad = one.value is None or not math.isfinite(one.value)
-        value = 0.0 if one.value is None or bad else one.value
-        return (not one.is_finished, bad, -value if higher_is_better else value, one.run_id)
+    Between equal values the other figures decide, then the order in which the runs were made.
+    """
+
+    def rank(one: Outcome) -> tuple[bool, list[tuple[bool, float]], int]:
+        figures = [(measure, one.value), *one.others.items()]
+        return (not one.is_finished, [_place(name, value) for name, value in figures], one.run_id)
 
     return tuple(sorted(outcomes, key=rank))
 
 
-def _dimension(method: Method, word: str) -> Dimension:
+def _place(measure: str, value: float | None) -> tuple[bool, float]:
+    if value is None or not math.isfinite(value):
+        return True, 0.0
+    return False, -value if is_more_better(measure) else value
+
+
+def _dimension(knob_of: KnobOf, word: str) -> Dimension:
     name, equals, text = word.partition("=")
     name = name.strip()
     if not equals or not text.strip():
         raise UsageError(f"--sweep {word!r} is not K=V1,V2 or K=LOW..HIGH", hint="--sweep learning_rate=1e-4,2e-4")
-    knob = method.knob(name)
+    knob = knob_of(name)
     if name in _DATA:
         raise UsageError(f"{name} cannot be swept: {_DATA[name]}", where=name)
     if ".." in text:

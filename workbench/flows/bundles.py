@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LIST, README = "bundle.json", "README.md"
 _LEFT_OUT = {".trainer.lock", "heartbeat", "stop", "kill", "ticket.json", "runner.json", LIST, README}
 _MOST_FILES = 10_000
+_MADE = ("checkpoints", "adapter", "model", "state.json", "events.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,11 @@ def _listed(run: Run, hashes: dict[str, str]) -> str:
 
 def _readme(spec: RunSpec, run: Run) -> str:
     packages = " ".join(f"{name}=={version}" for name, version in spec.versions.items() if name != "python")
+    if run.state is RunState.FINISHED:
+        verb, why = "rerun", "# the same once more; with --wait it says whether the losses are equal"
+        fresh = f"\n    cd {Path(run.directory).name} && rm -rf {' '.join(_MADE)} && cd ..     # what it made"
+    else:
+        verb, why, fresh = "resume", "# goes on from the last complete checkpoint", ""
     return f"""# Run {spec.name}
 
 {spec.method} of {spec.base} on {spec.dataset}: {run.state.value}, step {run.step} of {run.total_steps or "?"}.
@@ -161,12 +167,12 @@ weights.
 In a workspace (the base added with `workbench models add`):
 
     workbench runs add THIS_FILE.tar.gz
-    workbench runs resume {spec.name}     # goes on from the last complete checkpoint
+    workbench runs {verb} {spec.name}     {why}
 
-Without one, with the base at the path that `spec.json` says, workbench installed, and for equal losses also
-`{packages}`:
+Without one, with workbench installed, the base at the path that `spec.json` says (`base_path` there: write yours), and
+for equal losses also `{packages}`:
 
-    tar xzf THIS_FILE.tar.gz
+    tar xzf THIS_FILE.tar.gz{fresh}
     python -m workbench.worker.trainer {Path(run.directory).name}
 
 `report.html` shows what it did. `adapter/` (or `model/`), where there is one, is in PEFT's (transformers') own form.

@@ -119,6 +119,7 @@ def look(
     base = plan.like or spec.base
     shape = registry.shape(Path(bench.store.models.get(base).path if plan.like else spec.base_path))
     facts = [*(_prompt_facts(lengths, window, drawn) if drawn else _row_facts(lengths, window))]
+    facts += _replay_facts(bench, spec, lengths, window)
     refusals = [*_template_refusals(lengths), *_row_refusals(lengths, window, drawn)]
     remedies = [*_wider(lengths, window, bench, base)] if lengths is not None and lengths.cut(window) else []
     refusals += _package_refusals(spec)
@@ -176,6 +177,20 @@ def _row_facts(lengths: RowLengths | None, window: int) -> Iterator[str]:
         yield f"{least}{len(cut):,} {_rows(cut)} longer than {WINDOW} = {window} and cut at the end: {_listed(cut)}"
     if empty := lengths.empty(window):
         yield f"{len(empty):,} {_rows(empty)} left out, no answer within {WINDOW} = {window}: {_listed(empty)}"
+
+
+def _replay_facts(bench: Bench, spec: RunSpec, lengths: RowLengths | None, window: int) -> Iterator[str]:
+    """How much of what is read is replayed: rows may be much longer there, or shorter, than the run's own."""
+    if not spec.replay_rows or lengths is None or lengths.is_sample:
+        return
+    names = {one.id: one.dataset for one in bench.store.examples.many(sorted(set(spec.example_ids)))}
+    tokens = {
+        again: lengths.tokens(window, {i for i in names if (names[i] == spec.replay_dataset) is again})
+        for again in (True, False)
+    }
+    if tokens[True] and tokens[False]:
+        share = tokens[True] / (tokens[True] + tokens[False])
+        yield f"what is replayed from {spec.replay_dataset} is {share:.0%} of the tokens"
 
 
 def _prompt_facts(lengths: RowLengths | None, window: int, drawn: int) -> Iterator[str]:

@@ -5,7 +5,8 @@ Also the way back: runs that were made, written down as a recipe. Starts no proc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +107,8 @@ def _plan(bench: Bench, recipe: Recipe, stage: Stage, parent: RunPlan | None, al
         eval_dataset=stage.eval_dataset,
         allow=(*stage.allow, *(name for name in allow if name not in stage.allow)),
         gpus=stage.gpus,
+        general=stage.general,
+        canaries=stage.canaries,
         after=parent,
     )
     spec = replace(made.spec, group=recipe.name, group_kind=RECIPE, stage=stage.name)
@@ -131,6 +134,8 @@ def _as_table(run: Run, spec: RunSpec, names: dict[str, str]) -> object:
     else:
         table.add("model", spec.adapter or spec.base)
     table.add("preset", spec.preset)
+    for name, source in _measured_by(spec):
+        table.add(name, source)
     changed = changed_settings(spec)
     if changed:
         settings = tomlkit.table()
@@ -138,6 +143,14 @@ def _as_table(run: Run, spec: RunSpec, names: dict[str, str]) -> object:
             settings.add(name, value)
         table.add("set", settings)
     return table
+
+
+def _measured_by(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    """What was named to see what the run forgets; the spec itself only says how it was called."""
+    words = shlex.split(spec.command)
+    for name in ("general", "canaries"):
+        if f"--{name}" in words[:-1]:
+            yield name, words[words.index(f"--{name}") + 1]
 
 
 def changed_settings(spec: RunSpec) -> dict[str, KnobValue]:

@@ -61,6 +61,7 @@ def plan_again(bench: Bench, run: Run, *, name: str = "", allow: Sequence[str] =
         group_kind="",
         stage="",
         varied=(),
+        rank_by="",
     )
     beside = {file: (directory.root / file).read_text(encoding="utf-8") for file in _there(directory)}
     beside["origin.json"] = json.dumps({**origin, "rerun_of": run.name}, indent=1) + "\n"

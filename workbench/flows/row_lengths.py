@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +80,10 @@ class RowLengths:
             return far / max(1, len(self.longest))
         others = max(0, self.rows - len(self.longest))
         return (far + near / len(self.spread) * others) / max(1, self.rows)
+
+    def tokens(self, window: int, examples: Collection[int]) -> int:
+        """Tokens of these examples that were counted, as they are trained on."""
+        return sum(min(one.total, window) for one in self._all() if one.example_id in examples)
 
     def listed(self, window: int) -> Iterator[str]:
         """A line for every row that is cut or left out, by number."""

@@ -13,7 +13,17 @@ from workbench.domain.counting import counted
 from workbench.domain.examples import Example, Kind, Split, Status
 from workbench.domain.methods import KnobValue, Method, Task
 from workbench.domain.queries import Filter, Query
-from workbench.domain.training import Dealt, TrainingRow, deal, drawn, shuffled, taken_kinds, training_rows, usable
+from workbench.domain.training import (
+    Dealt,
+    TrainingRow,
+    content_rows,
+    deal,
+    drawn,
+    shuffled,
+    taken_kinds,
+    training_rows,
+    usable,
+)
 from workbench.errors import RefusedError, Remedy
 from workbench.flows.gate import stream
 
@@ -38,9 +48,10 @@ def examples_of(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], da
 
 
 def replayed(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], dealt: Dealt) -> tuple[Example, ...]:
-    """The rows of ``replay_dataset`` that are trained on beside the run's own, ``replay_share`` of the whole.
+    """The examples of ``replay_dataset`` that are trained on beside the run's own, ``replay_share`` of all rows.
 
-    Which ones is drawn by a hash of seed and id. None of them is measured on, by this run or by one on that dataset.
+    An example may give several rows; rows are what is counted. Which ones is drawn by a hash of seed
+    and id. None of them is measured on, by this run or by one on that dataset.
     """
     # A method that learns from its own answers has no rows to replay, and so none of these knobs.
     dataset, share = str(knobs.get("replay_dataset", "")), float(knobs.get("replay_share", 0.0))
@@ -50,11 +61,21 @@ def replayed(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], dealt
     own = {example.id for example in (*dealt.train, *dealt.held_out)}
     seed = int(knobs["seed"])
     free = [e for e in deal(found, seed=seed, share=float(knobs["eval_share"])).train if e.id not in own]
-    wanted = round(share / (1 - share) * len(dealt.train))
+    wanted = round(share / (1 - share) * len(training_rows(dealt.train, method.kinds[0])))
     if not free:
         kinds = " or ".join(kind.value for kind in taken_kinds(method, knobs))
         raise RefusedError(f"{dataset} has no accepted {kinds} to replay", hint=_instead(method, kinds), where=dataset)
-    return tuple(sorted(drawn(free, wanted, seed=seed), key=lambda example: example.id))
+    taken = _first(drawn(free, len(free), seed=seed), wanted, method)
+    return tuple(sorted(taken, key=lambda example: example.id))
+
+
+def _first(examples: Sequence[Example], rows: int, method: Method) -> Iterator[Example]:
+    """As many of the examples, from the first on, as give so many rows."""
+    for example in examples:
+        if rows <= 0:
+            return
+        yield example
+        rows -= len(content_rows(example.content, method.kinds[0]))
 
 
 def _instead(method: Method, kinds: str) -> str:
@@ -133,8 +154,9 @@ def findings_of(
     if not held_out:
         yield "nothing is held out: there will be no held-out loss to tell learning from repeating"
     if replay and knobs is not None:
-        count, share = len(replay), float(knobs["replay_share"])
-        there = count / (len({row.example_id for row in rows}) or 1)
+        again, share = {example.id for example in replay}, float(knobs["replay_share"])
+        count = sum(row.example_id in again for row in rows)
+        there = count / (len(rows) or 1)
         few = f": all that {replay[0].dataset} has, where {share:.0%} were wanted" if there < share * 0.9 else ""
         yield f"{count:,} of the rows are replayed from {replay[0].dataset}, {there:.0%} of the whole{few}"
     seen = {json.dumps(_asked(row)) for row in rows}

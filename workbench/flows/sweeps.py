@@ -14,9 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import methods as training_methods
-from workbench.domain.methods import Measure
 from workbench.domain.runs import SWEEP, Run, RunSpec, RunState, newest
-from workbench.domain.sweeps import GRID, OPTUNA, Dimension, Outcome, SweepTable, dimensions, drawn, grid, ranked
+from workbench.domain.sweeps import (
+    GRID,
+    OPTUNA,
+    Dimension,
+    Outcome,
+    SweepTable,
+    dimensions,
+    drawn,
+    grid,
+    is_more_better,
+    measure_for,
+    measures_of,
+    ranked,
+)
 from workbench.errors import NotFoundError, RefusedError, Remedy, RunError, UsageError
 from workbench.flows import train
 from workbench.flows.gathered import Gathered
@@ -36,7 +48,10 @@ _FOLDER, _LOCK = ".sweeps", ".lock"
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What is swept: the words of ``train`` that all runs share, the space, and how it is walked."""
+    """What is swept: the words of ``train`` that all runs share, the space, how it is walked, and what is best.
+
+    ``rank_by`` is a figure of the held-out rows; "" is the method's own.
+    """
 
     name: str
     method: str
@@ -50,21 +65,33 @@ class Sweep:
     eval_dataset: str = ""
     allow: tuple[str, ...] = ()
     gpus: str = "auto"
+    general: str = ""
+    canaries: str = ""
+    rank_by: str = ""
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """The space; raises ``UsageError``."""
-        found = dimensions(training_methods.get(self.method), self.space)
-        if fixed := set(self.overrides or {}) & {one.name for one in found}:
+        """The space: knobs, and other arguments of the trainer's config; raises ``UsageError``."""
+        method = training_methods.get(self.method)
+        found = dimensions(partial(training_methods.setting, method), self.space)
+        given = dict(self.overrides or {})
+        given |= training_methods.argument_values(method, given.get("arguments", ""))
+        if fixed := set(given) & {one.name for one in found}:
             name = min(fixed)
             raise UsageError(f"{name} is both set and swept", hint=f"leave out one of --set {name} and --sweep {name}")
         return found
+
+    @property
+    def measure(self) -> str:
+        """What its runs are compared by; raises ``UsageError``."""
+        names = [one.name for one in self.dimensions]
+        return measure_for(training_methods.get(self.method), self.rank_by, names)
 
 
 def plan(bench: Bench, sweep: Sweep) -> list[RunPlan]:
     """The runs to queue at once; starts nothing. Raises ``RefusedError`` when they could not be compared."""
     sweep = _named(bench, sweep)
-    space, seed = sweep.dimensions, _seed(sweep)
+    space, seed, _ = sweep.dimensions, _seed(sweep), sweep.measure
     if sweep.search == GRID:
         settings = grid(space)
     elif sweep.search == OPTUNA:
@@ -94,18 +121,24 @@ def launch(
     return made
 
 
-def table(bench: Bench, name: str) -> SweepTable:
-    """Every run of a sweep with its settings and its result; raises ``NotFoundError``."""
+def table(bench: Bench, name: str, *, rank_by: str = "") -> SweepTable:
+    """Every run of a sweep with its settings and its result; raises ``NotFoundError``.
+
+    ``rank_by`` compares them by another figure than the one that the sweep was made with; raises ``UsageError`` for one
+    that the method does not measure.
+    """
     runs = [run for run in bench.store.runs.list() if run.group == name and run.group_kind == SWEEP]
     if not runs:
         raise NotFoundError(f"there is no sweep {name!r}", hint="workbench sweep list shows them")
     specs = {run.id: RunDirectory(Path(run.directory)).spec() for run in runs}
     first = specs[runs[0].id]
-    by_reward = training_methods.get(first.method).measure is Measure.REWARDS
-    outcomes = [_outcome(bench, run, specs[run.id], by_reward=by_reward) for run in runs]
+    method = training_methods.get(first.method)
+    measure = measure_for(method, rank_by or first.rank_by, first.varied)
+    # What the method is usually compared by decides first between runs that are equal in the wanted figure.
+    figures = (measure, *(figure for figure in measures_of(method) if figure not in {measure, "perplexity"}))
+    outcomes = [_outcome(bench, run, specs[run.id], figures) for run in runs]
     same = len({spec.row_hash for spec in specs.values()}) == 1
-    measure = "held-out reward" if by_reward else "held-out loss"
-    return SweepTable(name, first.varied, measure, ranked(outcomes, higher_is_better=by_reward), same)
+    return SweepTable(name, first.varied, measure, ranked(outcomes, measure), same)
 
 
 def names(bench: Bench) -> list[str]:
@@ -193,10 +226,13 @@ def _plan(bench: Bench, sweep: Sweep, settings: Mapping[str, str], number: int, 
         eval_dataset=sweep.eval_dataset,
         allow=sweep.allow,
         gpus=sweep.gpus,
+        general=sweep.general,
+        canaries=sweep.canaries,
         gathered=gathered,
     )
     varied = tuple(one.name for one in sweep.dimensions)
-    return replace(made, spec=replace(made.spec, group=sweep.name, group_kind=SWEEP, varied=varied))
+    told = replace(made.spec, group=sweep.name, group_kind=SWEEP, varied=varied, rank_by=sweep.rank_by)
+    return replace(made, spec=told)
 
 
 def _refuse_other_rows(plans: Sequence[RunPlan]) -> None:
@@ -213,14 +249,17 @@ def _refuse_other_rows(plans: Sequence[RunPlan]) -> None:
         )
 
 
-def _outcome(bench: Bench, run: Run, spec: RunSpec, *, by_reward: bool) -> Outcome:
-    value = run.eval_loss
-    if by_reward:
-        found = newest(bench.store.runs.metrics(run.id, "eval_reward"))
-        value = found.value if found else None
+def _outcome(bench: Bench, run: Run, spec: RunSpec, figures: Sequence[str]) -> Outcome:
+    values = {name: _last(bench, run, name) for name in figures}
     # What was asked for: a trainer that ran out of memory may have changed a batch on its way.
-    settings = {name: str(spec.knobs[name]) for name in spec.varied}
-    return Outcome(run.id, run.name, settings, run.state.value, value, run.state is RunState.FINISHED)
+    settings = {name: training_methods.setting_text(spec.knobs, name) for name in spec.varied}
+    value = values.pop(figures[0])
+    return Outcome(run.id, run.name, settings, run.state.value, value, run.state is RunState.FINISHED, values)
+
+
+def _last(bench: Bench, run: Run, figure: str) -> float | None:
+    found = newest(bench.store.runs.metrics(run.id, f"eval_{figure}"))
+    return found.value if found else None
 
 
 def _number(name: str) -> int:
@@ -260,9 +299,8 @@ def _asked(sweep: Sweep, space: Sequence[Dimension], outcomes: Sequence[Outcome]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     ways = {one.name: _distribution(optuna, one) for one in space}
     seed = _seed(sweep) + len(outcomes)
-    higher = training_methods.get(sweep.method).measure is Measure.REWARDS
     study = optuna.create_study(
-        direction="maximize" if higher else "minimize",
+        direction="maximize" if is_more_better(sweep.measure) else "minimize",
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(4, 2 * len(space)), constant_liar=True),
     )
     for one in sorted(outcomes, key=lambda outcome: outcome.run_id):

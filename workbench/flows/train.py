@@ -375,8 +375,15 @@ def metrics(bench: Bench, run: Run, name: str) -> list[Metric]:
 
 def gains(bench: Bench, run: Run) -> dict[str, tuple[float, float]]:
     """What was measured on held-out rows beside the loss, before and after: accuracy, margin, mean reward."""
+    return measured(bench, run, GAINS)
+
+
+def measured(
+    bench: Bench, run: Run, names: Sequence[str] = ("loss", "perplexity", *GAINS)
+) -> dict[str, tuple[float, float]]:
+    """What was measured on held-out rows before and after, by name; a figure that lacks one of both is left out."""
     found: dict[str, tuple[float, float]] = {}
-    for name in GAINS:
+    for name in names:
         before, after = (newest(metrics(bench, run, f"{prefix}_{name}")) for prefix in ("base_eval", "eval"))
         if before and after:
             found[name] = (before.value, after.value)

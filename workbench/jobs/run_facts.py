@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.domain.run_findings import LIMITS, Canary, Point, Retention, RunFinding, RunNumbers, findings
-from workbench.domain.runs import GAINS, ExampleScore, RunSpec, RunState, RunStatus, example_scores
+from workbench.domain.runs import GAINS, ExampleScore, RunSpec, RunState, RunStatus, example_scores, judged_by
 from workbench.jobs.run_directory import Event, RunDirectory
 
 _ANSWER_LENGTH = "completions/mean_length"
@@ -37,7 +37,17 @@ class RunFacts:
     @property
     def held_out(self) -> list[Point]:
         """The held-out loss by step, beginning with the one before training."""
-        points = {e["step"]: float(e["loss"]) for e in self.evals if _is_number(e.get("loss"))}
+        return self.measured("loss")
+
+    @property
+    def judged_by(self) -> str:
+        """The figure on held-out rows by which the run is judged, and its best weights are told."""
+        found = judged_by({name for event in self.evals for name in event})
+        return found[0] if found else "loss"
+
+    def measured(self, figure: str) -> list[Point]:
+        """A figure on the held-out rows by step, beginning with the one before training."""
+        points = {e["step"]: float(e[figure]) for e in self.evals if _is_number(e.get(figure))}
         return sorted(points.items())
 
     @property
@@ -58,8 +68,11 @@ class RunFacts:
             lengths = [(e["step"], float(e["answer_tokens"])) for e in (self.before, self.after)]
         loss = self.curves.get("loss", ())
         kept = self.after.get("step")
-        is_earlier = bool(self.held_out) and kept is not None and kept < self.held_out[-1][0]
-        return RunNumbers(loss, self.held_out, kept if is_earlier else None, lengths, self.retention)
+        held_out = self.measured(self.judged_by)
+        is_earlier = bool(held_out) and kept is not None and kept < held_out[-1][0]
+        pairs = self.figures.items()
+        gains = {name: (a, b) for name, (a, b) in pairs if a is not None and b is not None}
+        return RunNumbers(loss, held_out, self.judged_by, kept if is_earlier else None, lengths, self.retention, gains)
 
     @property
     def findings(self) -> list[RunFinding]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from workbench.domain.page_html import as_html
 from workbench.domain.pages import Block, Chart, Line, Page, Sample, Section, Table, Text, as_markdown
-from workbench.domain.run_findings import Level
+from workbench.domain.run_findings import MEASURES, Level
 from workbench.jobs.run_directory import RunDirectory
 from workbench.jobs.run_facts import RunFacts, file_hash, read_facts, row_text
 
@@ -86,10 +86,15 @@ def _numbers(facts: RunFacts) -> Iterator[Block]:
 
 def _charts(facts: RunFacts) -> Iterator[Block]:
     loss = [Line("training loss", tuple(facts.curves.get("loss", ())))]
-    if held_out := facts.held_out:
-        loss.append(Line("held-out loss", tuple(held_out), dots=True))
+    judged = Line(MEASURES[facts.judged_by], tuple(facts.measured(facts.judged_by)), dots=True)
+    is_loss = facts.judged_by in {"loss", "pair_loss"}
+    loss += [judged] if is_loss and judged.points else []
     if any(line.points for line in loss):
         yield Chart("loss by step", tuple(loss))
+    if judged.points and not is_loss:
+        yield Chart(judged.name, (judged,))
+    if facts.judged_by != "loss" and (answers := facts.held_out):
+        yield Chart("held-out loss of answers", (Line("held-out loss of answers", tuple(answers), dots=True),))
     for title, names in _CHARTS:
         lines = tuple(Line(name, tuple(facts.curves[name])) for name in names if name in facts.curves)
         if lines:

@@ -13,10 +13,20 @@ from functools import cache
 
 from workbench.domain.methods import Method, nearest
 from workbench.errors import NotFoundError
+from workbench.methods._arguments import setting, setting_text, with_arguments
 from workbench.methods._arguments import values as argument_values
-from workbench.methods._arguments import with_arguments
+from workbench.methods._arguments import without as without_arguments
 
-__all__ = ["GONE", "argument_values", "find", "get", "with_arguments"]
+__all__ = [
+    "GONE",
+    "argument_values",
+    "find",
+    "get",
+    "setting",
+    "setting_text",
+    "with_arguments",
+    "without_arguments",
+]
 
 
 @cache

@@ -10,12 +10,13 @@ import ast
 import importlib.util
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from workbench.domain.methods import KnobValue, Method, nearest
+from workbench.domain.methods import Knob, KnobGroup, KnobValue, Method, nearest
 from workbench.errors import UsageError
 
 KNOB = "arguments"
@@ -54,6 +55,51 @@ def values(method: Method, text: str) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{KNOB} = {text!r} cannot be read: {error}", where=KNOB) from None
     return dict(_value(method, word) for word in words)
+
+
+def setting(method: Method, name: str) -> Knob:
+    """The knob of this name, or the argument of the trainer's config as one; raises ``UsageError`` for another."""
+    if name in {knob.name for knob in method.knobs}:
+        return method.knob(name)
+    _refuse(method, name)
+    annotation = fields(method.config)[name]
+    own = f"an argument of {method.config.partition(':')[2]}: {annotation}"
+    return _Argument(name, _example(annotation), own, KnobGroup.SAVING, annotation=annotation)
+
+
+def setting_text(knobs: Mapping[str, KnobValue], name: str) -> str:
+    """What a run has for a knob or an argument, as a text; "" for an argument that it was not given."""
+    if name in knobs:
+        return str(knobs[name])
+    words = (word.partition("=") for word in shlex.split(str(knobs.get(KNOB, ""))))
+    return next((text for key, _, text in reversed(list(words)) if key == name), "")
+
+
+def without(text: str, names: Collection[str]) -> str:
+    """The arguments in ``text`` but for those of these names."""
+    return shlex.join(word for word in shlex.split(text) if word.partition("=")[0] not in names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Argument(Knob):
+    """An argument that is no knob; its default only tells what kind of value it takes."""
+
+    annotation: str = ""
+
+    def _convert(self, text: str) -> KnobValue:
+        value = _parsed(self.name, text, self.annotation)
+        return value if isinstance(value, int | float | bool | str) else text
+
+    def _takes(self) -> str:
+        return self.annotation
+
+
+def _example(annotation: str) -> KnobValue:
+    """A value of the kind that numbers of a range are: whole, not whole, or none."""
+    kinds = annotation.replace("|", " ").replace("[", " ").replace("]", " ").split()
+    if "bool" in kinds or not {"int", "float"} & {*kinds}:
+        return ""
+    return 0.0 if "float" in kinds else 0
 
 
 def _value(method: Method, word: str) -> tuple[str, Any]:

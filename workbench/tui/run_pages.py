@@ -138,12 +138,13 @@ PAGES: dict[str, Callable[[Bench, Run, int], Lines]] = {
 def _sweep(bench: Bench, run: Run, width: int) -> Lines:
     table = sweeps.table(bench, run.group)
     best = table.best
-    heads = ["run", *table.varied, table.measure, "state"]
+    heads = ["run", *table.varied, table.heading, *table.others, "state"]
     rows = [
         [
             o.name,
             *(o.settings[name] for name in table.varied),
             number(o.value),
+            *(number(o.others[name]) for name in table.others),
             o.state + (" ◀ best" if o is best else ""),
         ]
         for o in table.outcomes
@@ -153,6 +154,7 @@ def _sweep(bench: Bench, run: Run, width: int) -> Lines:
     yield _cells(heads, widths), "underline"
     for row, outcome in zip(rows, table.outcomes, strict=True):
         yield _cells(row, widths), "bold" if outcome is best else "" if outcome.is_finished else "dim"
+    yield table.order, ""
     yield table.advice, ""
 
 

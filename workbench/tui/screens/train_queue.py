@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench import methods as training_methods
 from workbench.domain.counting import counted
 from workbench.domain.methods import knob_text
 from workbench.domain.queues import AUTO, CPU, Gpu
@@ -138,6 +139,7 @@ class RunQueueing(Refusable):
             Field("space", "settings", "learning_rate=1e-4,2e-4", "knob=a,b knob=c,d; or knob=low..high"),
             Field("search", "search", GRID, ", ".join(SEARCHES)),
             Field("trials", "trials", "", "runs in all, for random and optuna"),
+            Field("rank_by", "rank by", "", "a held-out figure: loss, accuracy, margin; empty: the method's own"),
         ]
 
         def answered(sweep: sweeps.Sweep | None) -> None:
@@ -206,6 +208,9 @@ def sweep_of(values: FormValues, answers: Mapping[str, str]) -> sweeps.Sweep:
         raise UsageError(f"there is no search {answers['search']!r}", hint=f"one of {', '.join(SEARCHES)}")
     space = tuple(answers["space"].split())
     varied = {word.partition("=")[0] for word in space}
+    overrides = {name: text for name, text in values.overrides.items() if name not in varied}
+    if overrides.get("arguments"):
+        overrides["arguments"] = training_methods.without_arguments(overrides["arguments"], varied)
     sweep = sweeps.Sweep(
         "",
         values.method,
@@ -215,9 +220,11 @@ def sweep_of(values: FormValues, answers: Mapping[str, str]) -> sweeps.Sweep:
         trials=int(trials or 0),
         model=values.model,
         preset=values.preset,
-        overrides={name: text for name, text in values.overrides.items() if name not in varied},
+        overrides=overrides,
         eval_dataset=values.eval_dataset,
+        rank_by=answers["rank_by"].strip(),
     )
     if not sweep.dimensions:
         raise UsageError("nothing varies", hint="learning_rate=1e-4,2e-4")
+    _ = sweep.measure
     return sweep
