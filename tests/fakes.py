@@ -30,8 +30,9 @@ StatusHandler = Callable[[EngineStatus], None]
 class FakeEngine:
     """An engine without a model: gives the answers it was told to give, one word per piece, in the order of asking.
 
-    ``hold()`` makes every stream wait before its next piece until ``release()``: a test can then act in the middle of
-    an answer. Token counts are words, times are made up (7 ms to the first token, 10 ms a word).
+    ``hold()`` makes every stream wait before its next piece (or one that comes later) until ``release()``: a test can
+    then act in the middle of an answer. Token counts are words, times are made up (7 ms to the first token, 10 ms a
+    word).
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,7 @@ class FakeEngine:
         self._notice = ""
         self._gate = threading.Event()
         self._gate.set()
+        self._held_from = 0
         self._lock = threading.Lock()
         self._state = EngineState.OFF
         self._active = 0
@@ -66,8 +68,9 @@ class FakeEngine:
         """The next ``ensure`` or ``stream`` raises ``EngineError`` with this message."""
         self._failure = message
 
-    def hold(self) -> None:
-        """Stop every stream before its next piece; ``waiting`` is set once one has stopped there."""
+    def hold(self, *, after: int = 0) -> None:
+        """Stop every stream before its next piece, not before it gave ``after`` of them; then ``waiting`` is set."""
+        self._held_from = after
         self.waiting.clear()
         self._gate.clear()
 
@@ -128,7 +131,8 @@ class FakeEngine:
     ) -> Iterator[AnswerEvent]:
         limit = request.sampling.max_tokens
         for count, word in enumerate(words[:limit]):
-            self._wait(cancelled)
+            if count >= self._held_from:
+                self._wait(cancelled)
             if dies_after is not None and count >= dies_after:
                 self._die()
             if cancelled.is_set():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
-from chatting import ask, chat_pane
+from chatting import ask, chat_pane, examples
 from showing import said, showing, text_of, until, until_text
 from textual.pilot import Pilot
 
@@ -30,9 +30,11 @@ def spoken(bench: Bench, chat_id: int = 1) -> list[str]:
     return [message.content for message in bench.store.chats.tree(chat_id).path()]
 
 
-async def hold_answer_to(pilot: Pilot[int], app: WorkbenchApp, engine: FakeEngine, question: str) -> None:
-    """Ask; the answer stops before its first word."""
-    engine.hold()
+async def hold_answer_to(
+    pilot: Pilot[int], app: WorkbenchApp, engine: FakeEngine, question: str, *, after: int = 0
+) -> None:
+    """Ask; the answer stops before its first word, or after some."""
+    engine.hold(after=after)
     app.query_one(Composer).load_text(question)
     await pilot.press("enter")
     await until(pilot, engine.waiting.is_set)
@@ -211,3 +213,57 @@ async def test_what_waits_in_a_chat_that_is_not_shown_is_no_less_kept_when_decis
         await until(pilot, lambda: bench.store.drafts.get("waiting:2") == "two")
         chat_pane(app).open_chat(2)
         await until(pilot, lambda: app.query_one(Composer).text == "two")
+
+
+async def test_another_answer_may_be_asked_for_while_one_comes_which_is_kept_beside_it(
+    bench: Bench, engine: FakeEngine
+) -> None:
+    engine.enqueue("half an answer", "another answer", "to what waited")
+    async with showing(bench) as (app, pilot):
+        await hold_answer_to(pilot, app, engine, "one", after=1)
+        await send(pilot, app, "two")
+        await until_text(pilot, "half")
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: "what had arrived is kept" in said(app))
+        engine.release()
+        await until(pilot, lambda: len(spoken(bench)) == 4 and not chat_pane(app).live)
+        assert spoken(bench) == ["one", "another answer", "two", "to what waited"], "what waits waits for the new one"
+        answers = [m for m in bench.store.chats.tree(1).messages.values() if m.parent_id == 1]
+        assert [one.content.strip() for one in answers] == ["half", "another answer"]
+
+
+async def test_only_the_answer_that_is_coming_is_stopped_for_another_one(bench: Bench, engine: FakeEngine) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "zero")
+        await hold_answer_to(pilot, app, engine, "one")
+        chat_pane(app).transcript.focus()
+        chat_pane(app).transcript.move_to(0)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: "Esc stops it" in said(app))
+        assert chat_pane(app).can_stop() and not chat_pane(app).talk.here.cancelled.is_set()
+        engine.release()
+        await until(pilot, lambda: len(spoken(bench)) == 4 and not chat_pane(app).live)
+
+
+async def test_the_keys_that_undo_are_true_while_an_answer_comes(bench: Bench, engine: FakeEngine) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "zero")
+        await hold_answer_to(pilot, app, engine, "one")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Shift+Tab u undoes" in said(app))
+        assert examples(bench)
+        await pilot.press("shift+tab", "u")
+        await until(pilot, lambda: not examples(bench))
+        assert chat_pane(app).can_stop()
+        engine.release()
+        await until(pilot, lambda: not chat_pane(app).live)
+
+
+async def test_going_up_to_read_does_not_stop_the_answer(bench: Bench, engine: FakeEngine) -> None:
+    async with showing(bench) as (app, pilot):
+        await hold_answer_to(pilot, app, engine, "one")
+        await pilot.press("up")
+        await until(pilot, lambda: chat_pane(app).transcript.has_focus)
+        assert chat_pane(app).can_stop() and not chat_pane(app).talk.here.cancelled.is_set()
+        engine.release()
+        await until(pilot, lambda: len(spoken(bench)) == 2 and not chat_pane(app).live)

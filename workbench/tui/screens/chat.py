@@ -158,8 +158,13 @@ class ChatPane(Pane):
 
     @property
     def undo_keys(self) -> str:
-        """The keys that undo from where the person stands: in the composer ``u`` is a letter."""
-        return "Esc u" if self.composer.has_focus else "u"
+        """The keys that undo from where the person stands: in the composer ``u`` is a letter.
+
+        While an answer is on its way Escape stops that, or takes back what waits.
+        """
+        if not self.composer.has_focus:
+            return "u"
+        return "Shift+Tab u" if self.can_stop() else "Esc u"
 
     def shows(self, chat_id: int) -> bool:
         """True while this is the chat on the screen."""
@@ -277,8 +282,11 @@ class ChatPane(Pane):
             self.transcript.focus()
 
     @on(Composer.Left)
-    def _left_composer(self) -> None:
-        self.action_leave_or_stop()
+    def _left_composer(self, event: Composer.Left) -> None:
+        if event.upwards:
+            self.transcript.focus()
+        else:
+            self.action_leave_or_stop()
 
     def action_to_composer(self) -> None:
         """Back to writing."""
@@ -314,20 +322,25 @@ class ChatPane(Pane):
         self.composer.focus()
 
     def action_regenerate(self) -> None:
-        """Another answer to the same question; both stay, as siblings."""
-        self.action_several(1)
+        """Another answer to the same question; both stay, as siblings. One that is on its way is stopped first."""
+        if self.chat is not None and (question := self._question_here()) is not None:
+            self.talk.ask_again(self.chat.id, question, self.setup.model if self.setup else "")
 
     def action_several(self, count: int) -> None:
         """So many other answers at once."""
-        if self.chat is None or self.chat_tree is None:
-            return
+        if self.chat is not None and (question := self._question_here()) is not None:
+            self.talk.ask(self.chat.id, question, self.setup.model if self.setup else "", count=count)
+
+    def _question_here(self) -> int | None:
+        """The message that another answer would be to: where the cursor is, else the last one, else none."""
         message = self.message_here() if self.transcript.has_focus else None
+        if message is None and (live := self.talk.here) is not None:
+            return live.parent_id
         if message is None:
-            path = self.chat_tree.path()
-            message = path[-1] if path else None
-        if message is not None:
-            parent = message.id if message.role is Role.USER else message.parent_id
-            self.talk.ask(self.chat.id, parent, self.setup.model if self.setup else "", count=count)
+            message = next(reversed(self.path()), None)
+        if message is None or message.role is Role.USER:
+            return message.id if message else None
+        return message.parent_id
 
     def action_menu(self) -> None:
         """Everything that has no key of its own."""

@@ -158,7 +158,7 @@ class TreeDialog(Dialog[tuple[str, int]]):
 
     def __init__(self, tree: ChatTree, *, cursor: int | None) -> None:
         super().__init__(
-            "Branches", keys="● the shown branch · ↑ ↓ · Enter shows it · b goes on from here · Esc closes"
+            "Branches", keys="● shown branch · ↑ ↓ · Enter shows it · b goes on from it · Esc closes"
         )
         self._rows = {row.message.id: row for row in tree.outline()}
         self._cursor = cursor

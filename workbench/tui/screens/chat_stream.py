@@ -65,6 +65,8 @@ class LiveAnswer:
         self.stored: list[int] = []
         """The ids of the messages that it became."""
         self.when_stored: Callable[[], object] | None = None
+        self.again: str | None = None
+        """The model to ask anew when it is over; None for no other answer."""
         self.cancelled = threading.Event()
         self.over = threading.Event()
         self.text = goes_on[1] if goes_on else ""

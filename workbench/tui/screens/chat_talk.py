@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STOP_WAIT_S = 2.0
 NOTICE_KEY = -1
 LIVE_KEY = -2
-_ON_ITS_WAY = "the answer is still on its way; Esc stops it"
+_ON_ITS_WAY = "an answer is still on its way; Esc stops it"
 
 
 class ChatTalk:
@@ -159,6 +159,16 @@ class ChatTalk:
         work = partial(live.run, pane.bench, pane.workbench.pump, pane.post_message)
         pane.run_worker(work, thread=True, group="stream", exit_on_error=False)
 
+    def ask_again(self, chat_id: int, parent_id: int, model: str) -> None:
+        """Ask for another answer to a message; one that is on its way to it is stopped first, and stays as it is."""
+        live = self.live.get(chat_id)
+        if live is None or live.parent_id != parent_id:
+            self.ask(chat_id, parent_id, model)
+            return
+        live.again = model
+        live.cancelled.set()
+        self.tick()
+
     # --- streaming ---------------------------------------------------------------------------------------------
 
     def entry_of(self, live: LiveAnswer) -> Entry:
@@ -197,7 +207,13 @@ class ChatTalk:
             pane.notice(live.notice, "warning")
         elif live.done > 1:
             pane.notice(f"{live.done} answers: ← → walk them, r ranks them")
-        if not self._sent_what_waited(live, event) and pane.shows(live.chat_id):
+        if live.again is not None and event.error is None and not self._is_closing:
+            self.ask(live.chat_id, live.parent_id, live.again)
+            is_kept = event.message is not None and event.message.content
+            pane.notice("asking again" + ("; what had arrived is kept beside it" if is_kept else ""))
+            if pane.shows(live.chat_id):
+                pane.reload()
+        elif not self._sent_what_waited(live, event) and pane.shows(live.chat_id):
             pane.reload(cursor=event.message.id if event.message else None)
         pane.list.reload()
 

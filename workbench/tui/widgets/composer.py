@@ -50,11 +50,11 @@ class Composer(Editor):
             return self.composer
 
     class Left(Message):
-        """The person pressed Escape, or went up from the first line."""
+        """The person pressed Escape, or (``upwards``) went up from an empty text."""
 
-        def __init__(self, composer: Composer) -> None:
+        def __init__(self, composer: Composer, *, upwards: bool) -> None:
             super().__init__()
-            self.composer = composer
+            self.composer, self.upwards = composer, upwards
 
         @property
         def control(self) -> Composer:
@@ -74,7 +74,7 @@ class Composer(Editor):
         elif action == "send":
             self.action_send()
         else:
-            self.post_message(self.Left(self))
+            self.post_message(self.Left(self, upwards=at_top))
 
     def _action_of(self, key: str) -> str | None:
         # the keymap may have moved these two; the live bindings know
