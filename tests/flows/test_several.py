@@ -9,6 +9,7 @@ import pytest
 from fakes import FakeEngine
 from workbench.domain.chats import Sampling
 from workbench.domain.examples import Kind
+from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
 from workbench.errors import EngineError, RefusedError, UsageError
 from workbench.flows import chat, several
@@ -63,6 +64,15 @@ def test_each_has_a_seed_of_its_own_also_when_the_chat_has_one(bench: Bench, eng
     engine.requests.clear()
     ask(bench, 3)
     assert len({request.sampling.seed for request in engine.requests}) == 3
+
+
+def test_another_answer_has_another_seed_so_that_it_is_another_one(bench: Bench, engine: FakeEngine) -> None:
+    chat_id, question = asked(bench, seed=7)
+    bench.store.models.add("other", ModelKind.BASE, bench.store.models.get("pip").path)
+    for count, model in ((1, ""), (2, ""), (1, "other"), (1, "")):
+        list(several.answers(bench, chat_id, parent_id=question, count=count, cancelled=threading.Event(), model=model))
+    seeds = [request.sampling.seed or 0 for request in engine.requests]
+    assert [seeds[0], *sorted(seeds[1:3]), *seeds[3:]] == [7, 8, 9, 7, 10]
 
 
 def test_one_that_fails_does_not_end_the_others(bench: Bench, engine: FakeEngine) -> None:

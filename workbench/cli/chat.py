@@ -124,12 +124,14 @@ def _attached(files: list[str]) -> list[str]:
 
 
 def _ask(session: Session, chat_id: int, parent_id: int, args: argparse.Namespace) -> None:
-    if args.n == 1:
-        _answer(session, chat_id, parent_id, args)
-        return
     from workbench.flows import chat as flow
     from workbench.flows import several
 
+    if args.seed is None:  # the chat's, or one that gives another answer than those there are
+        args.seed = several.seeds(session.bench, chat_id, parent_id, count=1, model=args.model or "")[0]
+    if args.n == 1:
+        _answer(session, chat_id, parent_id, args)
+        return
     for event in several.answers(
         session.bench,
         chat_id,

@@ -6,11 +6,12 @@ answers of which one stands above the other.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from workbench.flows.chat import (
     cut_off,
     said_of,
 )
+from workbench.flows.registry import place
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -55,20 +57,32 @@ def answers(
 ) -> Iterator[OneOf]:
     """Ask for ``count`` answers to one question at the same time; each becomes a message as it ends.
 
-    With a seed each has its own, counted up from it. One that fails does not end the others: the first failure is
-    raised when all are over. Closing this generator stops all of them.
+    With a seed each has its own, counted up from it; of the chat's own seed see ``seeds``. One that fails does not end
+    the others: the first failure is raised when all are over. Closing this generator stops all of them.
     """
     if not 1 <= count <= MOST_AT_ONCE:
         raise UsageError(f"{count} answers at once are too many or too few", hint=f"1 to {MOST_AT_ONCE}")
-    asked = sampling or bench.store.chats.get(chat_id).sampling
+    if sampling is None:
+        asked = bench.store.chats.get(chat_id).sampling
+        own = [replace(asked, seed=seed) for seed in seeds(bench, chat_id, parent_id, count=count, model=model)]
+    else:
+        own = [
+            sampling if sampling.seed is None else replace(sampling, seed=(sampling.seed + number) % 2**31)
+            for number in range(count)
+        ]
     news: SimpleQueue[OneOf | None] = SimpleQueue()
     failures: list[WorkbenchError] = []
 
     def one(number: int) -> None:
-        own = asked if asked.seed is None else replace(asked, seed=(asked.seed + number) % 2**31)
         try:
             for event in answer(
-                bench, chat_id, parent_id=parent_id, cancelled=cancelled, model=model, sampling=own, on_status=on_status
+                bench,
+                chat_id,
+                parent_id=parent_id,
+                cancelled=cancelled,
+                model=model,
+                sampling=own[number],
+                on_status=on_status,
             ):
                 news.put(OneOf(number, event))
         except WorkbenchError as error:
@@ -92,6 +106,21 @@ def answers(
         future.result()
     if failures:
         raise failures[0]
+
+
+def seeds(bench: Bench, chat_id: int, parent_id: int | None, *, count: int, model: str = "") -> list[int | None]:
+    """The chat's seed and those after it, without those of this model's earlier answers: they would come again.
+
+    None each without a seed: then every answer draws its own.
+    """
+    tree = bench.store.chats.tree(chat_id)
+    if (seed := tree.chat.sampling.seed) is None:
+        return [None] * count
+    name = place(bench, model or tree.chat.model).name
+    made = [message.generation for message in tree.children(parent_id) if message.generation]
+    taken = {one.sampling.seed for one in made if one.model == name}
+    upwards = ((seed + step) % 2**31 for step in itertools.count())
+    return list(islice((one for one in upwards if one not in taken), count))
 
 
 def rank(bench: Bench, order: Sequence[Sequence[int]], *, dataset: str = DATASET) -> Gesture:
