@@ -308,7 +308,9 @@ def test_rejected_rows_are_exported_only_when_the_query_names_a_status(
 
 
 def same(example: Example) -> Example:
-    return replace(example, id=0, dataset="", created_utc="", updated_utc="")
+    return replace(
+        example, id=0, dataset="", created_utc="", updated_utc="", source=replace(example.source, away=False)
+    )
 
 
 def test_an_export_with_provenance_brings_the_same_rows_into_a_fresh_workspace(bench: Bench, tmp_path: Path) -> None:
@@ -321,6 +323,7 @@ def test_an_export_with_provenance_brings_the_same_rows_into_a_fresh_workspace(b
         report = exchange.import_file(fresh, file, dataset="d", status=Status.PENDING)
         assert report.notes == ()
     assert [same(e) for e in stored(fresh)] == [same(e) for e in stored(bench)]
+    assert {e.source.away for e in stored(fresh) if e.source.chat_id is not None} == {True}
     again = tmp_path / "again.jsonl"
     exchange.export_file(fresh, "answer", again, provenance=True)
     assert again.read_bytes() == to.read_bytes(), "and out again: the same file"

@@ -14,11 +14,13 @@ from fakes import FakeEngine
 from finished_run import add_rows, finish, launched
 from samples import demo
 from workbench.cli.main import main
+from workbench.domain.comparisons import Verdict
 from workbench.domain.examples import Source, SourceKind, Status
 from workbench.domain.queries import parse_query
 from workbench.errors import NotFoundError
-from workbench.flows import chat, compare, datasets, trace, train
+from workbench.flows import chat, compare, datasets, exchange, fixes, trace, train
 from workbench.flows.bench import Bench
+from workbench.paths import Workspace
 
 
 @pytest.fixture
@@ -136,3 +138,38 @@ def test_the_command_goes_both_ways_and_tells_what_a_run_has_made_meanwhile(
     assert [[one["id"] for one in told["examples"]] for told in found] == [[example_id]] * 3
     assert main(["trace", "message", "1"], open_bench=lambda place: Bench.open(place, engine=FakeEngine())) == 0
     assert "no example was made of this message" in capsys.readouterr().out
+
+
+def test_rows_of_another_workspace_lead_to_nothing_here(
+    bench: Bench, edited: tuple[int, int], tmp_path: Path, engine: FakeEngine
+) -> None:
+    message_id, _ = edited
+    waiting = voting.pair(bench, 1)
+    voting.vote(bench, waiting, "pip", rater=bench.rater)
+    compare.promote(bench, waiting.id)
+    compare.rate(bench, voting.pair(bench, 2).id, Verdict.BOTH_BAD)
+    fixes.mend(bench, fixes.to_fix(bench)[0], "mended")
+    datasets.merge(bench, ["chats"], into="copies")
+    file = tmp_path / "rows.jsonl"
+    exchange.export_file(bench, "", file, provenance=True)
+
+    exchange.import_file(bench, file, dataset="back")
+    for row in bench.store.examples.list(parse_query("dataset:back")):
+        assert not row.source.away and "wrote the file" not in trace.example(bench, row.id).came_from
+    assert len(trace.chat(bench, 1)) == 3 and {one.dataset for one in trace.message(bench, message_id)} >= {"back"}
+
+    other = Bench.open(Workspace(tmp_path / "other"), engine=engine, rater="bob")
+    chat_id = chat.new_chat(other).id
+    question = chat.say(other, chat_id, "which?").id
+    list(chat.answer(other, chat_id, parent_id=question, cancelled=threading.Event()))
+    chat.edit(other, message_id, "good")
+    voting.pair(other, 3)
+    compare.rate(other, voting.pair(other, 4).id, Verdict.BOTH_BAD)
+    exchange.import_file(other, file, dataset="theirs")
+    theirs = other.store.examples.list(parse_query("dataset:theirs"))
+    assert len(theirs) == 3 and all(row.source.away for row in theirs)
+    told = trace.example(other, theirs[0].id).came_from
+    assert told.endswith("chat 1 ← the workspace that wrote the file") and "which?" not in told
+    assert [one.dataset for one in trace.chat(other, chat_id)] == ["chats"]
+    assert fixes.to_fix(other), "somebody else's better answer is to something else"
+    other.close()

@@ -15,7 +15,7 @@ from workbench.domain.comparisons import Comparison, Verdict, VoteDetails
 from workbench.domain.examples import NewExample, Source, SourceKind, Status, demonstration
 from workbench.domain.queries import parse_query
 from workbench.errors import RefusedError
-from workbench.flows import compare, exchange, fixes, prompts, results, unseen, votes
+from workbench.flows import compare, curate, datasets, exchange, fixes, prompts, results, unseen, votes
 from workbench.flows.bench import Bench
 from workbench.flows.results_told import check_lines
 
@@ -147,3 +147,31 @@ def test_what_waits_is_counted_without_being_read(
 ) -> None:
     monkeypatch.setattr(bench.store.comparisons, "get", None)
     assert fixes.waiting(bench) == 2 and fixes.to_fix(bench) == []
+
+
+@pytest.mark.parametrize("query", ["model:tuned", "-model:pip", "-model:tuned"])
+def test_a_filter_by_model_finds_no_row_of_what_waits(bench: Bench, anns: list[Comparison], query: str) -> None:
+    """Of an answer alone it would tell whose it is."""
+    mine, bench.rater = bench.rater, "ann"
+    votes.collect(bench, votes.Shape.LABELS)
+    bench.rater = mine
+    rows = bench.store.examples.list(parse_query(query))
+    assert rows, "the store could tell"
+    asked = unseen.asked(bench, query)
+    assert (unseen.unfound(bench, asked), len(curate.ids(bench, query)), datasets.count(bench, query=query)) == (
+        len(rows),
+        0,
+        0,
+    )
+    assert "".join(exchange.export_lines(bench, query)) == "" and not curate.window(bench, query).ids
+    for one in anns:
+        vote(bench, one, "pip", rater=bench.rater)
+    assert list(curate.ids(bench, query)) == [row.id for row in rows] and unseen.unfound(bench, asked) == 0
+
+
+def test_a_filter_by_model_finds_rows_from_elsewhere(bench: Bench, anns: list[Comparison]) -> None:
+    source = Source(SourceKind.VOTE, comparison_id=anns[0].id, models=("theirs", "tuned"))
+    bench.store.examples.add_many(
+        "theirs", [NewExample(demonstration(anns[0].prompt, "said"), source)], rater="bob", status=Status.ACCEPTED
+    )
+    assert len(curate.ids(bench, "model:tuned")) == 1 and len(curate.ids(bench, "-model:pip")) == 1

@@ -72,7 +72,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
 def example_row(example: Example) -> dict[str, object]:
     """One example as ``--json`` gives it: turns whole, the source with its ids."""
     content = example.content
-    source = {k: v for k, v in dataclasses.asdict(example.source).items() if v not in (None, "", ())}
+    source = {k: v for k, v in dataclasses.asdict(example.source).items() if v not in (None, "", ()) and v is not False}
     return {
         "id": example.id,
         "dataset": example.dataset,
@@ -96,15 +96,14 @@ def example_row(example: Example) -> dict[str, object]:
 
 def examples_list(session: Session, args: argparse.Namespace) -> None:
     """What a query or a view finds: by id, or in the order that is named or that of the view."""
-    from workbench.domain.queries import parse_query
     from workbench.flows import run_scores
-    from workbench.flows.unseen import veiled
+    from workbench.flows.unseen import asked, left_out, unfound, veiled
 
     order = _open_view(session, args) if args.view else "id"
     if args.order:
         order = run_scores.named_order(session.bench, args.order)
         _refuse_after(args, order)
-    query, examples = parse_query(" ".join(args.query)), session.bench.store.examples
+    query, examples = asked(session.bench, " ".join(args.query)), session.bench.store.examples
     if order == "id":
         found = examples.list(query, dataset=args.dataset or None, after=args.after, limit=args.limit)
         _say_more(session, args, found)
@@ -112,6 +111,8 @@ def examples_list(session: Session, args: argparse.Namespace) -> None:
         ids = examples.ids(query, dataset=args.dataset or None, order=order)[: args.limit]
         by_id = {example.id: example for example in examples.many(ids)}
         found = [by_id[example_id] for example_id in ids if example_id in by_id]
+    if hidden := unfound(session.bench, query, dataset=args.dataset):
+        session.out.say(left_out(hidden, "rows"))
     scores = run_scores.newest(session.bench, [e.id for e in found], order=order)
     rows = [example_row(veiled(session.bench, e)) | {"score": _score_row(scores.get(e.id))} for e in found]
     if session.out.as_json:
@@ -158,11 +159,11 @@ def _open_view(session: Session, args: argparse.Namespace) -> str:
 
 
 def _say_more(session: Session, args: argparse.Namespace, found: Sequence[Example]) -> None:
-    from workbench.domain.queries import parse_query
+    from workbench.flows.unseen import asked
 
     if len(found) < args.limit:
         return
-    in_all = session.bench.store.examples.count(parse_query(" ".join(args.query)), args.dataset or None)
+    in_all = session.bench.store.examples.count(asked(session.bench, " ".join(args.query)), args.dataset or None)
     if in_all > len(found):
         session.out.say(f"{len(found):,} of {in_all:,}; go on with --after {found[-1].id}")
 

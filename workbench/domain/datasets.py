@@ -68,7 +68,7 @@ def refuse_locked(example_id: int, changed: Collection[str]) -> None:
 def group_key(example: Example) -> str:
     """What a row by itself belongs to: its chat; for rows from elsewhere, all rows with the same prompt."""
     if example.source.chat_id is not None:
-        return f"chat:{example.source.chat_id}"
+        return f"chat:{example.source.chat_id}{' away' if example.source.away else ''}"
     return _prompt_key(example)
 
 
@@ -99,7 +99,8 @@ class Groups:
         name = prompt if example.source.chat_id is None else group_key(example)  # the text of the key, kept once
         self._names.append(name)
         self._of_row[example.id] = node
-        tied: tuple[str | int, ...] = (name, prompt, example.id, *example.source.origins)
+        origins = () if example.source.away else example.source.origins
+        tied: tuple[str | int, ...] = (name, prompt, example.id, *origins)
         for tie in tied:
             self._join(node, self._by_tie.setdefault(tie, node))
 

@@ -79,7 +79,8 @@ class SourceKind(StrEnum):
 class Source:
     """Where an example came from, by ids that lead back: chat and messages, comparison, or file and line.
 
-    ``origins`` are the examples that this one was copied or made from, the nearest first.
+    ``origins`` are the examples that this one was copied or made from, the nearest first. ``away`` is true for a row
+    that came from another workspace in a file with its provenance: then all ids are of that workspace.
     """
 
     kind: SourceKind
@@ -91,6 +92,7 @@ class Source:
     line: int | None = None
     models: tuple[str, ...] = ()
     origins: tuple[int, ...] = ()
+    away: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
+from typing import Any
 
 from workbench.domain.examples import Content, Example, NewExample, Source, SourceKind, Split, Status
 
@@ -17,7 +18,12 @@ _SOURCE_IDS = ("chat_id", "message_id", "other_message_id", "comparison_id", "li
 
 
 def provenance_row(example: Example) -> dict[str, object]:
-    """The columns of an example: always all of them, so that every row of a file has the same ones."""
+    """The columns of an example: always all of them, so that every row of a file has the same ones.
+
+    Whose ids they are is told anew wherever the row comes.
+    """
+    source = asdict(example.source)
+    del source["away"]
     return {
         "id": example.id,
         "dataset": example.dataset,
@@ -28,8 +34,9 @@ def provenance_row(example: Example) -> dict[str, object]:
         "rating": example.rating,
         "rater": example.rater,
         "flags": list(example.flags),
-        "source": {**asdict(example.source), "kind": example.source.kind.value, "models": list(example.source.models)}
-        | {"origins": list(example.source.origins)},
+        "source": source
+        | {"kind": example.source.kind.value}
+        | {"models": list(example.source.models), "origins": list(example.source.origins)},
     }
 
 
@@ -75,7 +82,7 @@ def _source(value: object) -> Source | None:
     """A source as ``provenance_row`` wrote it; None for anything else."""
     if not isinstance(value, dict) or not set(value) <= _SOURCE_FIELDS or value.get("kind") not in tuple(SourceKind):
         return None
-    ids = {name: value.get(name) for name in _SOURCE_IDS}
+    ids: dict[str, Any] = {name: value.get(name) for name in _SOURCE_IDS}
     file = value.get("file", "")
     if not isinstance(file, str) or any(type(found) not in (int, type(None)) for found in ids.values()):
         return None

@@ -49,10 +49,14 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed query: filters that all hold, and words that all occur."""
+    """A parsed query: filters that all hold, and words that all occur.
+
+    ``rater`` is who asks: by their models he finds no rows of pairs that wait for his vote. "" finds all.
+    """
 
     filters: tuple[Filter, ...] = ()
     words: tuple[str, ...] = ()
+    rater: str = ""
 
 
 @dataclass(frozen=True, slots=True)

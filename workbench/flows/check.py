@@ -30,10 +30,11 @@ from workbench.domain.checks import (
 from workbench.domain.datasets import refuse_locked
 from workbench.domain.decisions import Action, Undone
 from workbench.domain.examples import Content, Example, Split, Status
-from workbench.domain.queries import Filter, Query, parse_query
+from workbench.domain.queries import Filter, Query
 from workbench.errors import DataError, RefusedError, WorkbenchError
 from workbench.flows.gate import counted, references, stream
 from workbench.flows.tokens import model_arguments
+from workbench.flows.unseen import asked
 from workbench.jobs.children import converse
 from workbench.store.bulk import in_pieces
 from workbench.store.findings import Redaction
@@ -241,7 +242,7 @@ class _Rows:
 
     def __init__(self, bench: Bench, query: str, dataset: str, ids: Sequence[int] = ()) -> None:
         self._bench = bench
-        self._query = _not_rejected(parse_query(query))
+        self._query = _not_rejected(asked(bench, query))
         self._dataset = bench.store.datasets.get(dataset).name if dataset else ""
         self._kept: list[Example] | None = [bench.store.examples.get(i) for i in ids] if ids else None
         self.total = len(ids) or bench.store.examples.count(self._query, self._dataset or None)
@@ -344,7 +345,7 @@ def _mark(digest: bytes) -> int:
 def _not_rejected(query: Query) -> Query:
     if any(found.field == "status" for found in query.filters):
         return query
-    return Query((*query.filters, Filter("status", Status.REJECTED.value, negated=True)), query.words)
+    return replace(query, filters=(*query.filters, Filter("status", Status.REJECTED.value, negated=True)))
 
 
 def _surroundings(bench: Bench) -> Surroundings:

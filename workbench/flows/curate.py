@@ -30,6 +30,7 @@ from workbench.domain.queries import parse_query
 from workbench.domain.tool_texts import with_calls, with_tools
 from workbench.errors import UsageError, WorkbenchError
 from workbench.flows import check
+from workbench.flows.unseen import asked
 from workbench.store import examples
 from workbench.store.bulk import in_pieces
 from workbench.store.lists import Piece
@@ -74,7 +75,7 @@ def window(
     bench: Bench, text: str, *, dataset: str | None = None, order: str = "id", around: int | None = None
 ) -> Window:
     """The ids that a list of what ``text`` finds shows first: those around one row, or the first of all."""
-    return bench.store.examples.window(parse_query(text), dataset=dataset, order=order, around=around)
+    return bench.store.examples.window(asked(bench, text), dataset=dataset, order=order, around=around)
 
 
 def ids(bench: Bench, text: str, *, dataset: str | None = None, order: str = "id") -> array[int]:
@@ -95,7 +96,7 @@ def listed(
     Raises as ``ids`` does. Ends soon, with some of them, when ``cancelled`` is set.
     """
     whole = Piece(array("q"), dict.fromkeys(Status, 0))
-    for piece in bench.store.examples.pieces(parse_query(text), dataset=dataset, order=order, cancelled=cancelled):
+    for piece in bench.store.examples.pieces(asked(bench, text), dataset=dataset, order=order, cancelled=cancelled):
         whole.ids.extend(piece.ids)
         for status, count in piece.counts.items():
             whole.counts[status] += count

@@ -38,6 +38,7 @@ from workbench.flows.gate import counted, stream
 from workbench.flows.presets import AUTO, TINY, TINY_PARAMETERS, default_window
 from workbench.flows.registry import describe
 from workbench.flows.tokens import base_of, lengths
+from workbench.flows.unseen import asked
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -290,12 +291,12 @@ def statistics(
     the one for the commonest kind of accepted rows) and for ``model`` or the workspace's default. ``cancelled`` ends it
     with ``CancelledLook``.
     """
-    asked, name = parse_query(query), bench.store.datasets.get(dataset).name if dataset else ""
+    found, name = asked(bench, query), bench.store.datasets.get(dataset).name if dataset else ""
     watch = _Watch(on_progress, cancelled)
     measuring = Measuring()
-    for example in watch.rows(bench, asked, name):
+    for example in watch.rows(bench, found, name):
         measuring.add(example)
-    tokens = _token_figures(bench, asked, name, model, watch) if model else None
+    tokens = _token_figures(bench, found, name, model, watch) if model else None
     return measuring.statistics(estimate=_estimate(bench, measuring, model, method, preset), tokens=tokens)
 
 
@@ -389,7 +390,7 @@ def delete(bench: Bench, name: str) -> Done:
 
 def count(bench: Bench, dataset: str = "", query: str = "") -> int:
     """How many rows a dataset has, or what a query finds in it; "" means all."""
-    return bench.store.examples.count(parse_query(query), dataset or None)
+    return bench.store.examples.count(asked(bench, query), dataset or None)
 
 
 def shown(bench: Bench) -> list[Dataset]:

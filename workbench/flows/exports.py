@@ -18,7 +18,7 @@ import threading
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self, cast
@@ -128,7 +128,7 @@ def look(
     """What ``export_file`` would find, and what the format could not hold of it. Reads every row, writes nothing."""
     writer = _writer(format)
     kinds, homeless, lost = Counter[str](), Counter[str](), Counter[str]()
-    query = export_query(query_text, provenance=provenance)
+    query = _asked(bench, query_text, provenance)
     for example in _watched(bench, query, dataset, on_progress, cancelled):
         kind = example.content.kind
         kinds[kind.value] += 1
@@ -142,7 +142,7 @@ def look(
 
 def count(bench: Bench, query_text: str, *, dataset: str = "", provenance: bool = False) -> int:
     """How many rows an export would find."""
-    return bench.store.examples.count(export_query(query_text, provenance=provenance), dataset or None)
+    return bench.store.examples.count(_asked(bench, query_text, provenance), dataset or None)
 
 
 def container_of(to: Path) -> str:
@@ -184,7 +184,7 @@ def export_file(
     """
     to = to.resolve()  # a link stays a link
     writer, container = _writer(format), container or _container(to, format)
-    query = export_query(query_text, provenance=provenance)
+    query = _asked(bench, query_text, provenance)
     found, back = _watched(bench, query, dataset, on_progress, cancelled), _held_back(bench, query, dataset)
     hidden = bench.store.comparisons.unseen(bench.rater)
     with _Rows(
@@ -246,7 +246,7 @@ def export_lines(
         raise UsageError(
             f"{container} cannot be written to standard output", hint=f"known: {', '.join(CONTAINERS[:4])}"
         )
-    found = _watched(bench, export_query(query_text, provenance=provenance), dataset)
+    found = _watched(bench, _asked(bench, query_text, provenance), dataset)
     hidden = bench.store.comparisons.unseen(bench.rater)
     with _Rows(
         found, query_text, dataset, _writer(format), provenance=provenance, flatten=flatten, hidden=hidden
@@ -264,14 +264,14 @@ def export_lines(
 
 def held_back(bench: Bench, query_text: str, *, dataset: str = "", provenance: bool = False) -> int:
     """How many rows of the test split an export leaves out of what its query finds."""
-    return _held_back(bench, export_query(query_text, provenance=provenance), dataset)
+    return _held_back(bench, _asked(bench, query_text, provenance), dataset)
 
 
 def _held_back(bench: Bench, query: Query, dataset: str) -> int:
     if _UNTESTED not in query.filters:
         return 0
     filters = tuple(Filter("split", Split.TEST.value) if found == _UNTESTED else found for found in query.filters)
-    return bench.store.examples.count(Query(filters, query.words), dataset or None)
+    return bench.store.examples.count(replace(query, filters=filters), dataset or None)
 
 
 def held_back_said(count: int) -> str:
@@ -288,7 +288,11 @@ def export_query(text: str, *, provenance: bool = False) -> Query:
     filters = query.filters if text.strip() else (Filter("status", Status.ACCEPTED.value),)
     fields = {found.field for found in filters}
     more = (*(() if "status" in fields else (_UNREJECTED,)), *(() if provenance or "split" in fields else (_UNTESTED,)))
-    return Query((*filters, *more), query.words)
+    return replace(query, filters=(*filters, *more))
+
+
+def _asked(bench: Bench, text: str, provenance: bool) -> Query:
+    return replace(export_query(text, provenance=provenance), rater=bench.rater)
 
 
 _UNREJECTED = Filter("status", Status.REJECTED.value, negated=True)

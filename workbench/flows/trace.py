@@ -103,7 +103,7 @@ def run(bench: Bench, address: str | int) -> RunTrace:
             gone += 1
             continue
         sources[source.kind.value] += 1
-        if source.chat_id is not None:
+        if source.chat_id is not None and not source.away:
             chats[source.chat_id] += 1
     return RunTrace(
         run=found.name,
@@ -145,8 +145,8 @@ def came_from(bench: Bench, source: Source) -> str:
 
 def origin(bench: Bench, source: Source) -> Source:
     """The source of the example that a copy was made from, through any number of copies; else the source itself."""
-    seen: set[int] = set()  # rows that came with their provenance name ids of elsewhere: here they may form a circle
-    while source.chat_id is None and source.origins and source.origins[-1] not in seen:
+    seen: set[int] = set()
+    while source.chat_id is None and source.origins and not source.away and source.origins[-1] not in seen:
         seen.add(source.origins[-1])
         source = bench.store.examples.source(source.origins[-1])
     return source
@@ -194,10 +194,12 @@ def _steps(bench: Bench, source: Source, seen: frozenset[int] = frozenset()) -> 
         over = f" over message {source.other_message_id}" if source.other_message_id is not None else ""
         yield f"message {source.message_id}{over}"
     if source.chat_id is not None:
-        yield f"chat {source.chat_id}{_title(bench, source.chat_id)}"
+        yield f"chat {source.chat_id}{'' if source.away else _title(bench, source.chat_id)}"
     for example_id in source.origins:
         yield f"example {example_id}"
-    if source.origins and source.chat_id is None and source.origins[-1] not in seen:
+    if source.away:
+        yield "the workspace that wrote the file"
+    elif source.origins and source.chat_id is None and source.origins[-1] not in seen:
         try:
             # without the models: a copy of a pair that waits for a blind vote does not name them
             first = replace(bench.store.examples.source(source.origins[-1]), models=())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from workbench.domain.comparisons import Vote
 from workbench.domain.counting import counted
+from workbench.domain.queries import Query, parse_query
 
 if TYPE_CHECKING:
     from workbench.domain.examples import Example
@@ -38,6 +39,22 @@ def veiled(bench: Bench, example: Example) -> Example:
     return replace(example, source=replace(example.source, models=(HIDDEN,)))
 
 
+def asked(bench: Bench, text: str) -> Query:
+    """What this rater asks for: by the names of models he finds no rows of pairs that wait for his vote.
+
+    Raises ``UsageError`` when the text cannot be read.
+    """
+    return replace(parse_query(text), rater=bench.rater)
+
+
+def unfound(bench: Bench, query: Query, *, dataset: str = "") -> int:
+    """How many rows a query would find more, if this rater knew all names."""
+    if all(found.field != "model" for found in query.filters):
+        return 0
+    count = bench.store.examples.count
+    return count(replace(query, rater=""), dataset or None) - count(query, dataset or None)
+
+
 def nameless(example: Example) -> Example:
     """The example as it may go into a file while its pair waits: no models, which no reader takes for some."""
     return replace(example, source=replace(example.source, models=()))
@@ -46,10 +63,15 @@ def nameless(example: Example) -> Example:
 def waits(example: Example, unseen: Mapping[int, frozenset[str]]) -> bool:
     """Whether the example was made of one of these comparisons.
 
-    A row that came from another workspace bears the number that its comparison has there: its models tell.
+    One that is of other models cannot be meant, whatever its number.
     """
     among = example.source.comparison_id
-    return among is not None and among in unseen and unseen[among].issuperset(example.source.models)
+    return (
+        among is not None
+        and not example.source.away
+        and among in unseen
+        and unseen[among].issuperset(example.source.models)
+    )
 
 
 def reveal(bench: Bench, a: str = "", b: str = "") -> int:

@@ -180,7 +180,9 @@ def source_json(source: Source) -> str:
         file = encode_basestring_ascii(source.file)
         return f'{{"kind": "{source.kind.value}", "file": {file}, "line": {source.line}}}'
     values = {name: getattr(source, name) for name in Source.__slots__}
-    return json.dumps({name: value for name, value in values.items() if value not in (None, "", ())})
+    return json.dumps(
+        {name: value for name, value in values.items() if value not in (None, "", ()) and value is not False}
+    )
 
 
 def source_of(text: str) -> Source:

@@ -31,7 +31,7 @@ from workbench.domain.comparisons import (
 from workbench.domain.examples import SourceKind
 from workbench.domain.rounds import Choosing
 from workbench.errors import NotFoundError
-from workbench.store.queries import VISIBLE
+from workbench.store.queries import AT_HOME, UNSEEN, VISIBLE
 from workbench.store.rows import (
     generation_from_json,
     generation_json,
@@ -209,11 +209,9 @@ class Comparisons:
 
         ``among`` looks at that one only.
         """
-        sql = (
-            "SELECT c.id, c.a_model, c.b_model FROM comparisons c WHERE NOT c.identical AND c.repeat_of IS NULL "
-            "AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.comparison_id = c.id AND r.rater = :rater)"
-        ) + (" AND c.id = :among" if among is not None else "")
-        found = self._store.read().execute(sql, {"rater": rater, "among": among})
+        sql = f"SELECT c.id, c.a_model, c.b_model FROM comparisons c WHERE {UNSEEN}"
+        sql += " AND c.id = ?" if among is not None else ""
+        found = self._store.read().execute(sql, [rater] if among is None else [rater, among])
         return {row["id"]: frozenset((row["a_model"], row["b_model"])) for row in found}
 
     def tell_names(self, comparison_ids: Sequence[int], rater: str) -> None:
@@ -264,7 +262,7 @@ class Comparisons:
         """The comparisons to which somebody wrote a better answer that still stands."""
         sql = (
             "SELECT DISTINCT json_extract(e.source, '$.comparison_id') AS id FROM examples e "
-            f"WHERE e.source_kind = ? AND {VISIBLE}"
+            f"WHERE e.source_kind = ? AND {AT_HOME} AND {VISIBLE}"
         )
         return {row["id"] for row in self._store.read().execute(sql, [SourceKind.VOTE_FIX.value])}
 

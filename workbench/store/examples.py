@@ -48,7 +48,7 @@ from workbench.store.columns import (
 )
 from workbench.store.decisions import Decisions, Fields
 from workbench.store.lists import Lists, Piece, Window
-from workbench.store.queries import VISIBLE
+from workbench.store.queries import AT_HOME, VISIBLE
 from workbench.store.rows import IDS_PER_STATEMENT, now_utc, placeholders
 
 if TYPE_CHECKING:
@@ -356,8 +356,8 @@ class Examples:
     def made_in(self, chat_id: int) -> Sequence[int]:
         """The ids of the examples that were made in a chat."""
         sql = (
-            f"SELECT e.id FROM examples e WHERE instr(e.source, ?) AND json_extract(e.source, ?) = ? AND {VISIBLE} "
-            "ORDER BY e.id"
+            f"SELECT e.id FROM examples e WHERE instr(e.source, ?) AND json_extract(e.source, ?) = ? AND {AT_HOME} "
+            f"AND {VISIBLE} ORDER BY e.id"
         )
         rows = self._store.read().execute(sql, ['"chat_id"', "$.chat_id", chat_id])
         return [int(row["id"]) for row in rows]
@@ -368,7 +368,7 @@ class Examples:
         for chunk in _chunks(example_ids):  # every row is read once for all of them, and few rows have origins
             sql = (
                 "SELECT o.value AS origin, e.id AS copy FROM examples e, json_each(e.source, ?) o "
-                f"WHERE instr(e.source, ?) AND o.value IN ({placeholders(len(chunk))}) AND {VISIBLE}"
+                f"WHERE instr(e.source, ?) AND o.value IN ({placeholders(len(chunk))}) AND {AT_HOME} AND {VISIBLE}"
             )
             for row in self._store.read().execute(sql, ["$.origins", '"origins"', *chunk]):
                 found[row["origin"]].add(row["copy"])
@@ -380,7 +380,7 @@ class Examples:
         sql = (
             "SELECT json_extract(e.source, '$.message_id'), json_extract(e.source, '$.other_message_id') "
             "FROM examples e WHERE e.id IN (SELECT f.id FROM examples f INDEXED BY examples_facts WHERE "
-            f"f.source_kind IN (?, ?) AND f.deleted_utc IS NULL) AND {VISIBLE}"
+            f"f.source_kind IN (?, ?) AND f.deleted_utc IS NULL) AND {AT_HOME} AND {VISIBLE}"
         )
         rows = self._store.read().execute(sql, [SourceKind.CHAT_PICK.value, SourceKind.CHAT_EDIT.value])
         return {frozenset(row) for row in rows}

@@ -23,7 +23,7 @@ from workbench.domain.checks import Finding
 from workbench.domain.decisions import Action
 from workbench.domain.examples import NewExample, Status
 from workbench.errors import BusyError, NotFoundError, WorkbenchError
-from workbench.store import findings, hashes, hiding
+from workbench.store import at_home, findings, hashes, hiding
 from workbench.store.columns import COLUMNS, insert_sql
 from workbench.store.decisions import Decisions
 from workbench.store.examples import INDEX
@@ -385,7 +385,7 @@ class _Writing:
                 continue
             there.add(fields[_HASH])
             example_id = next_id + len(rows)
-            rows.append([example_id, self.import_id, self._dataset_id, *fields])
+            rows.append([example_id, self.import_id, self._dataset_id, *at_home.marked(db, fields)])
             tags += [(example_id, storable(tag)) for tag in row_tags]
             flags += [(example_id, storable(flag)) for flag in row_flags]
             found += [replace(one, example_id=example_id) for one in row_findings]

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from workbench.domain.chats import storable
+from workbench.domain.examples import SourceKind
 from workbench.domain.queries import SCORES, Filter, Query, comparison, score_comparison
 from workbench.errors import UsageError
 from workbench.store.rows import search_words
@@ -18,6 +19,9 @@ VISIBLE = (
     f"(SELECT coalesce(min(first_id), 9223372036854775807) FROM imports WHERE {ON_ITS_WAY}) "
     f"AND +e.id <= (SELECT coalesce(max(last_id), 0) FROM imports WHERE {ON_ITS_WAY}))"
 )
+
+# The ids in its source are of this workspace.
+AT_HOME = "json_extract(e.source, '$.away') IS NULL"
 
 ORDERS = {
     "id": "e.id",
@@ -41,6 +45,11 @@ ORDERS = {
     "margin": "",
     "-margin": "",
 }
+# A comparison whose names one rater does not know: with different answers, and without a vote of his.
+UNSEEN = (
+    "NOT c.identical AND c.repeat_of IS NULL "
+    "AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.comparison_id = c.id AND r.rater = ?)"
+)
 _SCORED = re.compile(r"(-?)(loss|margin)(?:@(\d{1,18}))?")
 
 _EQUALS = {"status": "e.status", "kind": "e.kind", "split": "e.split", "rater": "e.rater", "lang": "e.lang"}
@@ -60,6 +69,15 @@ _TESTS = {
     "check": "e.id IN (SELECT example_id FROM findings WHERE check_name = ?)",
     "severity": "e.id IN (SELECT example_id FROM findings WHERE severity = ?)",
 }
+# Rows of a comparison whose names one rater does not know. One that is of other models cannot be meant, whatever its
+# number.
+_UNNAMED = f"""e.source_kind IN ({", ".join(f"'{kind.value}'" for kind in (SourceKind.VOTE, SourceKind.VOTE_FIX))})
+    AND {AT_HOME} AND EXISTS (
+        SELECT 1 FROM comparisons c WHERE c.id = json_extract(e.source, '$.comparison_id') AND {UNSEEN}
+        AND NOT EXISTS (
+            SELECT 1 FROM example_models m WHERE m.example_id = e.id AND m.model NOT IN (c.a_model, c.b_model)
+        )
+    )"""
 _NUMBERS = {"len": "e.words", "turns": "e.turns"}
 _HAS = {
     "note": "e.note <> ''",
@@ -139,6 +157,8 @@ def _conditions(query: Query, dataset_id: int | None) -> list[Where]:
     """All but the indexed words. What the person asked for comes first: most rows fail it, and need no more tests."""
     parts = [Where("e.dataset_id = ?", (dataset_id,))] if dataset_id is not None else []
     parts += [_filter(found) for found in query.filters]
+    if query.rater and any(found.field == "model" for found in query.filters):
+        parts.append(Where(f"NOT ({_UNNAMED})", (storable(query.rater),)))
     for word in query.words:
         if not _is_indexed(word) and word.strip():
             test = " OR ".join(f"instr(lower(e.{column}), lower(?)) > 0" for column in _TEXTS)

@@ -141,8 +141,9 @@ def source_text(source: Source) -> str:
         f"message {source.message_id}" if source.message_id is not None else "",
         f"comparison {source.comparison_id}" if source.comparison_id is not None else "",
     ]
+    where = "of the workspace that wrote the file" if source.away else ""
     models = f"by {', '.join(source.models)}" if source.models else ""
-    return " ".join(part for part in (source.kind.value, *places, models) if part)
+    return " ".join(part for part in (source.kind.value, *places, where, models) if part)
 
 
 def _offered(tools: str) -> str:
