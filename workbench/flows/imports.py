@@ -110,7 +110,8 @@ def import_file(
     wanted = described or (formats.get(format) if format else None)
     with _cancelling(cancelled), seldom_collected(), contextlib.ExitStack() as stack:
         skipped = stack.enter_context(_Skipped(bench, source, wanted=skip_bad and not dry_run))
-        staging = stack.enter_context(bench.store.imports.stage(dataset, status=status, rater=bench.rater))
+        stage = bench.store.imports.stage
+        staging = stack.enter_context(stage(dataset, status=status, rater=bench.rater, is_file=True))
         intake = _Intake(staging, skipped, skip_bad, dry_run, on_progress, cancelled)
         options = options or Options()
         if isinstance(source, Path) and described is None and _is_large(source):

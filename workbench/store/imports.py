@@ -95,9 +95,12 @@ class Imports:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def stage(self, dataset: str, *, status: Status, rater: str) -> Staging:
-        """A place for rows that are to come into ``dataset``; ``status`` is for those that bring none."""
-        return Staging(self._store, dataset, status, rater)
+    def stage(self, dataset: str, *, status: Status, rater: str, is_file: bool = False) -> Staging:
+        """A place for rows that are to come into ``dataset``; ``status`` is for those that bring none.
+
+        With ``is_file`` the ids that they bring may be of another workspace (see ``at_home.py``).
+        """
+        return Staging(self._store, dataset, status, rater, is_file)
 
     def get(self, import_id: int) -> Import:
         """The import; raises ``NotFoundError``."""
@@ -141,7 +144,7 @@ class Staging:
     ``rows`` is how many have come so far, ``packing`` what whoever packs them has to know.
     """
 
-    def __init__(self, store: Store, dataset: str, status: Status, rater: str) -> None:
+    def __init__(self, store: Store, dataset: str, status: Status, rater: str, is_file: bool) -> None:
         self.rows = 0
         self.packing = Packing(status, rater, now_utc())
         self._store = store
@@ -152,6 +155,7 @@ class Staging:
         self._readable = 0
         self._writing: _Writing | None = None
         self._may_write_ahead = True
+        self._is_file = is_file
 
     def __enter__(self) -> Self:
         return self
@@ -255,7 +259,7 @@ class Staging:
         if self._writing is None:
             if not self._store.imports.sweep():
                 raise BusyError(_ANOTHER, hint=_LATER)
-            writing = self._writing = _Writing(self._store, self._dataset, self._reader)
+            writing = self._writing = _Writing(self._store, self._dataset, self._reader, self._is_file)
             writing.begin(storable(file), format, self.packing, max(expected, self.rows))
         self._writing.write(self._readable, advance, cancelled, is_all=is_all)
         return self._writing
@@ -291,11 +295,12 @@ class _OutOfIds(Exception):
 class _Writing:
     """An import that is being written: its rows are in the database, and hidden."""
 
-    def __init__(self, store: Store, dataset: str, reader: SpoolReader) -> None:
+    def __init__(self, store: Store, dataset: str, reader: SpoolReader, is_file: bool) -> None:
         self.import_id = 0
         self._store = store
         self._dataset = dataset
         self._reader = reader
+        self._is_file = is_file
         self._at = 0
         self._read = self._written = self._imported = self._transactions = 0
         self._count = FIRST_ROWS
@@ -385,7 +390,8 @@ class _Writing:
                 continue
             there.add(fields[_HASH])
             example_id = next_id + len(rows)
-            rows.append([example_id, self.import_id, self._dataset_id, *at_home.marked(db, fields)])
+            values = at_home.marked(db, fields) if self._is_file else fields
+            rows.append([example_id, self.import_id, self._dataset_id, *values])
             tags += [(example_id, storable(tag)) for tag in row_tags]
             flags += [(example_id, storable(flag)) for flag in row_flags]
             found += [replace(one, example_id=example_id) for one in row_findings]
