@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from workbench.domain.runs import RunState
 from workbench.errors import DataError, NotFoundError, RefusedError
 from workbench.flows import bundles, preflight, rerun, run_papers, train
 from workbench.flows.bench import Bench
-from workbench.jobs.run_directory import RunDirectory, mark_complete
+from workbench.jobs.run_directory import RunDirectory, mark_complete, spec_as_dict
 from workbench.paths import Workspace
 
 
@@ -86,6 +87,28 @@ def test_a_bundle_whose_base_is_not_here_is_refused_and_leaves_nothing(
     with pytest.raises(NotFoundError, match="is not here"):
         bundles.take(elsewhere, file)
     assert train.runs(elsewhere) == [] and list(elsewhere.workspace.runs.iterdir()) == []
+
+
+def test_a_later_stage_is_taken_over_behind_the_run_that_it_went_on_from(
+    bench: Bench, elsewhere: Bench, tmp_path: Path
+) -> None:
+    first = packed(bench, tmp_path)
+    parent = bench.store.models.get("mine")
+    run = launched(bench, name="later")
+    directory = finish(bench, run, adapter=True)
+    told = replace(directory.spec(), adapter="mine", adapter_path=parent.path)
+    directory.write_json(directory.root / "spec.json", spec_as_dict(told))
+    origin = directory.read_json(directory.origin_file)
+    directory.write_json(directory.origin_file, origin | {"adapter_sha256": parent.sha256})
+    train.sync(bench, start_runner=nobody)
+    later = bundles.bundle(bench.store.runs.get("later"), tmp_path / "later.tar.gz").file
+    with pytest.raises(NotFoundError, match="mine, which the run starts from") as refused:
+        bundles.take(elsewhere, later)
+    assert "runs add of the run that made it" in refused.value.hint and parent.sha256[:12] in refused.value.hint
+    bundles.take(elsewhere, first, name="theirs")
+    train.sync(elsewhere, start_runner=nobody)
+    run = bundles.take(elsewhere, later)
+    assert train.spec(run).adapter == "theirs"
 
 
 def test_a_run_at_work_is_not_packed(bench: Bench, tmp_path: Path) -> None:

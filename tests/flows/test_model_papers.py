@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from workbench.domain.models import ModelKind
 from workbench.errors import DataError, NotFoundError, RefusedError, WorkbenchError
 from workbench.flows import gguf_export, merging, model_card, publishing, train
 from workbench.flows.bench import Bench
-from workbench.jobs.run_directory import RunDirectory
+from workbench.jobs.run_directory import RunDirectory, spec_as_dict
 
 
 @pytest.fixture
@@ -104,6 +105,7 @@ def test_an_adapter_is_merged_before_it_is_exported(adapter: str, bench: Bench, 
     with pytest.raises(RefusedError) as refused:
         gguf_export.export(bench, adapter, tmp_path / "a.gguf")
     assert "models merge mine" in refused.value.hint
+    assert refused.value.message == "mine is an adapter: only whole models are exported"
 
 
 def test_a_card_says_where_a_model_comes_from_what_it_measured_and_how_to_use_it(adapter: str, bench: Bench) -> None:
@@ -112,7 +114,9 @@ def test_a_card_says_where_a_model_comes_from_what_it_measured_and_how_to_use_it
     directory = RunDirectory(Path(bench.store.runs.get("mine").directory))
     for part in (
         "library_name: peft",
-        'base_model: "pip"',
+        "# base_model: the id on the hub of pip",
+        'from_pretrained("PATH_OR_ID_OF_pip")',
+        '- "lora"',
         'license: "apache-2.0"',
         "27 rows of chats" if directory.spec().train_rows == 27 else "rows of chats",
         "held-out loss",
@@ -121,8 +125,27 @@ def test_a_card_says_where_a_model_comes_from_what_it_measured_and_how_to_use_it
         bench.store.models.get(adapter).sha256,
     ):
         assert part in text, part
-    assert made.open == ("what it is meant for",)
+    assert made.open == ("what it is meant for", "the base's id on the hub")
     assert str(bench.workspace.root) not in text
+
+
+def test_a_card_says_which_adapter_was_gone_on_from_of_which_kind_and_a_base_of_the_hub_by_its_id(
+    adapter: str, bench: Bench
+) -> None:
+    model = bench.store.models.get(adapter)
+    directory = RunDirectory(Path(bench.store.runs.get("mine").directory))
+    told = directory.spec()
+    directory.write_json(
+        directory.root / "spec.json",
+        spec_as_dict(replace(told, adapter="first", knobs={**told.knobs, "adapter": "ia3"})),
+    )
+    origin = directory.read_json(directory.origin_file)
+    directory.write_json(directory.origin_file, origin | {"adapter_sha256": "ab" * 32})
+    bench.store.models.add("hub-base", ModelKind.BASE, "someone/base")
+    on_hub = bench.store.models.add("other", ModelKind.ADAPTER, model.path, base="hub-base", run_id=model.run_id)
+    text = model_card.card_text(bench, on_hub).replace("\\", "")
+    assert f"**went on from** first, SHA-256 {'ab' * 32}" in text and '- "ia3"' in text and '- "lora"' not in text
+    assert 'base_model: "someone/base"' in text and 'from_pretrained("someone/base")' in text
 
 
 def test_a_card_replaces_itself_and_the_one_that_nobody_wrote_in_but_no_persons(adapter: str, bench: Bench) -> None:

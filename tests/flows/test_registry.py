@@ -18,6 +18,7 @@ from workbench.domain.serving import ModelPlace
 from workbench.errors import DataError, NotFoundError, RefusedError
 from workbench.flows import registry
 from workbench.flows.bench import Bench
+from workbench.jobs.run_facts import weights_hash
 from workbench.paths import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -207,7 +208,7 @@ def test_an_adapter_that_names_itself_as_its_base_is_refused(bench: Bench, tmp_p
 def test_other_benches_can_write_while_weights_are_hashed(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digest, free = registry.weights_hash, []
+    digest, free = weights_hash, []
 
     def hash_and_look(files: tuple[Path, ...]) -> str:
         with FileLock(bench.workspace.lock, timeout=0, is_singleton=False):
@@ -222,7 +223,7 @@ def test_other_benches_can_write_while_weights_are_hashed(
 def test_what_another_bench_registered_during_the_hashing_is_not_registered_twice(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, digest = model_folder(tmp_path / "m"), registry.weights_hash
+    folder, digest = model_folder(tmp_path / "m"), weights_hash
 
     def hash_late(files: tuple[Path, ...]) -> str:
         bench.store.models.add("theirs", ModelKind.BASE, str(folder))

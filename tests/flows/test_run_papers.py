@@ -158,6 +158,16 @@ def test_two_runs_differ_in_what_was_changed_and_in_nothing_else(bench: Bench) -
     assert run_diff.equal_losses(one, other).is_equal
 
 
+def test_what_a_run_went_on_from_is_told_beside_the_kind_of_its_adapter(bench: Bench) -> None:
+    add_rows(bench)
+    one, other = launched(bench, name="one"), launched(bench, name="other")
+    directory = RunDirectory(Path(other.directory))
+    told = replace(directory.spec(), adapter="one", knobs={**directory.spec().knobs, "adapter": "dora"})
+    directory.write_json(directory.root / "spec.json", spec_as_dict(told))
+    found = {d.name: (d.a, d.b) for d in run_diff.diff(one, other).settings}
+    assert found == {"went on from": ("", "one"), "adapter": ("lora", "dora")}
+
+
 def test_other_rows_are_told_by_their_hash_and_how_many_both_have(bench: Bench) -> None:
     add_rows(bench, 30)
     one = launched(bench, name="one", eval_share="0")

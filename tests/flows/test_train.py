@@ -564,4 +564,4 @@ def test_what_a_run_gained_is_that_of_the_weights_it_kept_not_of_its_last_step(b
     kept = [Metric(10, "eval_reward", 0.9, "2026-01-01T00:30")]
     bench.store.runs.record(run.id, [*before, *during, *kept], offset=1)
     assert train.gains(bench, run)["reward"] == (0.5, 0.9)
-    assert sweeps._outcome(bench, run, train.spec(run), by_reward=True).value == 0.9
+    assert sweeps._outcome(bench, run, train.spec(run), ["reward"]).value == 0.9

@@ -10,8 +10,10 @@ import pytest
 
 from fakes import FakeEngine
 from finished_run import add_rows, launched, nobody
+from workbench.domain.recipes import parse_recipe
 from workbench.domain.runs import RunState, RunStatus
-from workbench.flows import bundles, registry, rerun, run_diff, train
+from workbench.errors import RefusedError
+from workbench.flows import bundles, recipes, registry, rerun, run_diff, train
 from workbench.flows.bench import Bench
 from workbench.jobs.run_directory import RunDirectory, is_complete
 from workbench.paths import Workspace
@@ -53,6 +55,27 @@ def test_a_rerun_has_the_same_losses(bench: Bench, tiny_llama: Path, do: Train) 
     assert found.is_equal and found.steps == 8
     weights = [Path(r.directory) / "adapter" / "adapter_model.safetensors" for r in (run, again)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_stage_notes_the_hashes_of_what_the_stage_before_it_made_and_a_rerun_looks_at_them(
+    bench: Bench, tiny_llama: Path, do: Train
+) -> None:
+    registry.add_model(bench, tiny_llama, name="tiny")
+    add_rows(bench, 24)
+    stage = '[[stage]]\nname = "{}"\nmethod = "sft"\ndataset = "chats"\n'
+    usual = "[set]\nmax_steps = 1\nmax_length = 128\n"
+    recipe = parse_recipe('name = "r"\nmodel = "tiny"\n' + usual + stage.format("a") + stage.format("b"), where="r")
+    runs = recipes.launch(bench, recipes.plan(bench, recipe), start_runner=nobody)
+    directories = [RunDirectory(Path(run.directory)) for run in runs]
+    assert [do(directory) for directory in directories] == [0, 0]
+    train.sync(bench, start_runner=nobody)
+    origin = directories[1].read_json(directories[1].origin_file)
+    made = bench.store.models.get("r-a")
+    assert (origin["adapter_sha256"], origin["base_sha256"]) == (made.sha256, bench.store.models.get("tiny").sha256)
+    weights = directories[0].adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    with pytest.raises(RefusedError, match="the weights of r-a are not those of then"):
+        rerun.plan_again(bench, bench.store.runs.get("r-b"))
 
 
 def test_a_run_that_was_stopped_goes_on_in_another_workspace_with_the_same_losses(

@@ -1,4 +1,4 @@
-"""How many of what, in words: ``1 row``, ``2,000 rows``."""
+"""How many of what, in words: ``1 row``, ``2,000 rows``, ``an adapter``."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def counted(number: int, what: str) -> str:
         return f"{number:,} {what}"
     first, space, rest = what.partition(" ")
     return f"1 {_SINGULAR.get(first, first.removesuffix('s'))}{space}{rest}"
+
+
+def an(what: str) -> str:
+    """``what`` with its article: ``an adapter``, ``a base``."""
+    return f"{'an' if what[:1].lower() in tuple('aeio') else 'a'} {what}"

@@ -238,7 +238,10 @@ def _here(bench: Bench, told: RunSpec, origin: dict[str, Any]) -> RunSpec:
     base = _found(bench, told.base, told.base_path, str(origin.get("base_sha256", "")))
     changed: dict[str, str] = {"base": base[0], "base_path": base[1]}
     if told.adapter_path:
-        adapter = _found(bench, told.adapter, told.adapter_path, str(origin.get("adapter_sha256", "")))
+        sha256 = str(origin.get("adapter_sha256", ""))
+        adapter = _found(
+            bench, told.adapter, told.adapter_path, sha256, or_else="runs add of the run that made it, or "
+        )
         changed |= {"adapter": adapter[0], "adapter_path": adapter[1]}
     if told.reward_path and not told.reward_sha256:
         changed |= _model_here(bench, told.reward, "reward", (ModelKind.REWARD,))
@@ -257,7 +260,7 @@ def _model_here(bench: Bench, name: str, part: str, kinds: Collection[ModelKind]
     return {f"{part}_path": model.path, f"{part}_base_path": base.path if base else ""}
 
 
-def _found(bench: Bench, name: str, path: str, sha256: str) -> tuple[str, str]:
+def _found(bench: Bench, name: str, path: str, sha256: str, *, or_else: str = "") -> tuple[str, str]:
     known: list[Model] = bench.store.models.list()
     match = [m for m in known if sha256 and m.sha256 == sha256] or [m for m in known if not sha256 and m.name == name]
     if match:
@@ -265,9 +268,10 @@ def _found(bench: Bench, name: str, path: str, sha256: str) -> tuple[str, str]:
         return best.name, best.path
     if is_hub_id(path):
         return name, path
+    weights = f"weights with SHA-256 {sha256[:12]}…" if sha256 else f"its weights, --name {name}"
     raise NotFoundError(
         f"{name}, which the run starts from, is not here",
-        hint=f"workbench models add PATH of weights with SHA-256 {sha256[:12] or '(not known)'}…, then try again",
+        hint=f"{or_else}models add PATH of {weights}, then try again",
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.domain.counting import an
 from workbench.domain.models import ModelKind
 from workbench.errors import NotFoundError, RefusedError, WorkbenchError
 from workbench.jobs.children import converse
@@ -39,9 +40,9 @@ def export(
     """Write the model ``name`` as ``to``; raises ``RefusedError`` for one of another shape, with what converts it."""
     model = bench.store.models.get(name)
     if model.kind is not ModelKind.BASE:
-        raise RefusedError(
-            f"{model.name} is a {model.kind.value}", hint=f"merge it first: workbench models merge {model.name}"
-        )
+        is_adapter = model.kind is ModelKind.ADAPTER
+        hint = f"merge it first: workbench models merge {model.name}" if is_adapter else ""
+        raise RefusedError(f"{model.name} is {an(model.kind.value)}: only whole models are exported", hint=hint)
     folder = Path(model.path)
     if not folder.is_dir():
         raise NotFoundError(f"{model.name} is not on this disk", where=model.path)

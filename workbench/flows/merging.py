@@ -15,11 +15,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.domain.counting import an
 from workbench.domain.models import Model, ModelKind
 from workbench.errors import NotFoundError, RefusedError, RunError, WorkbenchError
-from workbench.flows import compare, registry
+from workbench.flows import compare
 from workbench.jobs.children import converse
 from workbench.jobs.run_directory import RunDirectory
+from workbench.jobs.run_facts import weights_hash
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
@@ -71,7 +73,7 @@ def merge(
     """
     adapter = bench.store.models.get(name)
     if adapter.kind is not ModelKind.ADAPTER:
-        raise RefusedError(f"{adapter.name} is a {adapter.kind.value}: only adapters are merged")
+        raise RefusedError(f"{adapter.name} is {an(adapter.kind.value)}: only adapters are merged")
     base = bench.store.models.get(adapter.base)
     taken = bench.store.models.taken_names("", "")
     chosen = as_name or next(
@@ -97,7 +99,7 @@ def merge(
         aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    digest = registry.weights_hash(tuple(sorted(target.glob("*.safetensors"))))
+    digest = weights_hash(tuple(sorted(target.glob("*.safetensors"))))
     note = f"{adapter.name} merged into {base.name}"
     model = bench.store.models.add(chosen, ModelKind.BASE, str(target), run_id=adapter.run_id, sha256=digest, note=note)
     figures = {name: found[name] for name in ("prompts", "same", "largest_difference", "dtype")}

@@ -17,6 +17,7 @@ from workbench.domain.models import Model, ModelKind
 from workbench.domain.pages import Table, plain, table_lines
 from workbench.errors import NotFoundError, RefusedError, RunError
 from workbench.flows.card import MARKER, card_place
+from workbench.flows.registry import is_hub_id
 from workbench.jobs.run_directory import RunDirectory
 from workbench.jobs.run_facts import RunFacts, file_hash, read_facts
 
@@ -50,7 +51,13 @@ def write_card(bench: Bench, name: str, *, licence: str = "", summary: str = "")
     text = card_text(bench, model, licence=licence, summary=summary)
     place = _place(folder)
     place.write_text(text, encoding="utf-8")
-    left = [what for what, value in (("licence", licence), ("what it is meant for", summary)) if not value]
+    base = _base_on_the_hub(bench, model)
+    parts = (
+        ("licence", licence),
+        ("what it is meant for", summary),
+        ("the base's id on the hub", base is None or base),
+    )
+    left = [what for what, value in parts if not value]
     return Card(place, text, tuple(left))
 
 
@@ -81,13 +88,16 @@ def _front(model: Model, base: Model | None, facts: RunFacts | None, licence: st
     library = "peft" if model.kind is ModelKind.ADAPTER else "transformers"
     lines = ["---", f"library_name: {library}"]
     origin = base.path if base else facts.spec.base_path if facts else ""
-    # A place on this disk says nothing to the hub, and something about this machine to others.
-    shown = origin if origin and not Path(origin).is_absolute() else base.name if base else ""
-    lines += [f"base_model: {json.dumps(shown)}"] if shown else []
+    if is_hub_id(origin):
+        lines.append(f"base_model: {json.dumps(origin)}")
+    elif base:
+        # A place on this disk says nothing to the hub, and its name here may be another model's there.
+        lines.append(f"# base_model: the id on the hub of {plain(base.name)}")
     lines.append(
         f"license: {json.dumps(licence)}" if licence else "# license: to be chosen, in keeping with the base's"
     )
-    tags = ["workbench", *([facts.spec.method] if facts else []), *(["lora"] if library == "peft" else [])]
+    kind = [str(facts.spec.knobs.get("adapter", "lora"))] if facts and library == "peft" else []
+    tags = ["workbench", *([facts.spec.method] if facts else []), *kind]
     return "\n".join([*lines, "tags:", *(f"- {json.dumps(tag)}" for tag in tags), "---"])
 
 
@@ -104,6 +114,8 @@ def _origin(model: Model, base: Model | None, facts: RunFacts | None) -> Iterato
         "run",
         f"{spec.name}: {spec.method}, preset {spec.preset}, seed {spec.seed}, {counted(facts.status.step, 'steps')}",
     )
+    if spec.adapter:
+        yield "went on from", f"{spec.adapter}, SHA-256 {facts.origin.get('adapter_sha256') or 'not known'}"
     for name, rows, path in (
         ("trained on", spec.train_rows, facts.directory.train_file),
         ("measured on", spec.eval_rows, facts.directory.eval_file),
@@ -154,7 +166,15 @@ def _usage(model: Model, base: Model | None) -> str:
 
 
 def _shown(base: Model) -> str:
-    return base.name if Path(base.path).is_absolute() else base.path
+    return base.path if is_hub_id(base.path) else f"PATH_OR_ID_OF_{base.name}"
+
+
+def _base_on_the_hub(bench: Bench, model: Model) -> str | None:
+    """The id of a model's base on the hub, "" when it lies on this disk; None without a base."""
+    if not model.base:
+        return None
+    path = bench.store.models.get(model.base).path
+    return path if is_hub_id(path) else ""
 
 
 def _place(folder: Path) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.domain.counting import an
 from workbench.domain.models import ModelKind
 from workbench.errors import DataError, NotFoundError, RefusedError, WorkbenchError
 from workbench.flows.registry import is_hub_id
@@ -30,7 +31,7 @@ def files_to_push(bench: Bench, name: str) -> list[Path]:
     """The files of a model that would be put on the hub; raises ``NotFoundError`` or ``RefusedError``."""
     model = bench.store.models.get(name)
     if model.kind not in {ModelKind.BASE, ModelKind.ADAPTER, ModelKind.REWARD}:
-        raise RefusedError(f"{model.name} is a {model.kind.value}: it has no files")
+        raise RefusedError(f"{model.name} is {an(model.kind.value)}: it has no files")
     folder = Path(model.path)
     if not folder.is_dir():
         raise NotFoundError(f"{model.name} is not on this disk", where=model.path)

@@ -6,7 +6,6 @@ finds its base. Reads configuration files and tensor headers; never loads weight
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from workbench.domain.memory import ModelShape, shape_of
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.serving import ModelPlace
 from workbench.errors import DataError, EngineError, NotFoundError, RefusedError
+from workbench.jobs.run_facts import weights_hash
 from workbench.paths import shipped
 
 if TYPE_CHECKING:
@@ -285,17 +285,6 @@ def _free_name(taken: set[str], wanted: str) -> str:
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted).strip("-._")[:80] or "model"
     names = (cleaned if number == 1 else f"{cleaned}-{number}" for number in range(1, len(taken) + 2))
     return next(name for name in names if name not in taken)
-
-
-def weights_hash(files: tuple[Path, ...]) -> str:
-    """The SHA-256 of one weight file; of several, that of their lines in ``sha256sum``'s form. Reads them whole."""
-    lines = []
-    for path in files:
-        with path.open("rb") as file:
-            lines.append((hashlib.file_digest(file, "sha256").hexdigest(), path.name))
-    if len(lines) == 1:
-        return lines[0][0]
-    return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in lines).encode()).hexdigest()
 
 
 def _facts(folder: Path) -> dict[str, object]:

@@ -18,19 +18,18 @@ from workbench.domain.queries import Filter, Query
 from workbench.domain.runs import REFUSALS, Run, RunSpec
 from workbench.domain.training import TrainingRow, training_rows
 from workbench.errors import NotFoundError, RefusedError
-from workbench.flows import registry
 from workbench.flows.gate import counted, gate
 from workbench.flows.origins import versions
 from workbench.flows.run_scores import IMPORTED
 from workbench.flows.train import RunPlan, free_name
 from workbench.jobs.run_directory import RunDirectory, now_utc
+from workbench.jobs.run_facts import ADAPTER_WEIGHTS, WHOLE_WEIGHTS, weights_hash
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
 VERSIONS, BASE = "versions", "base"
 _BESIDE = ("general.jsonl", "canaries.jsonl")
-_WHOLE, _ADAPTER = "*.safetensors", "adapter_model*.safetensors"
 
 
 def plan_again(bench: Bench, run: Run, *, name: str = "", allow: Sequence[str] = ()) -> RunPlan:
@@ -123,10 +122,15 @@ def _weights(bench: Bench, told: RunSpec, origin: dict[str, object], allow: Sequ
     """What differs in the models that the run starts from or learns from; each is looked at as it lies there now."""
     found = []
     for name, path, key, weights in (
-        (told.base, told.base_path, "base_sha256", _WHOLE),
-        (told.adapter, told.adapter_path, "adapter_sha256", _ADAPTER),
-        (told.teacher, told.teacher_path, "teacher_sha256", _ADAPTER if told.teacher_base_path else _WHOLE),
-        (f"the base of {told.teacher}", told.teacher_base_path, "teacher_base_sha256", _WHOLE),
+        (told.base, told.base_path, "base_sha256", WHOLE_WEIGHTS),
+        (told.adapter, told.adapter_path, "adapter_sha256", ADAPTER_WEIGHTS),
+        (
+            told.teacher,
+            told.teacher_path,
+            "teacher_sha256",
+            ADAPTER_WEIGHTS if told.teacher_base_path else WHOLE_WEIGHTS,
+        ),
+        (f"the base of {told.teacher}", told.teacher_base_path, "teacher_base_sha256", WHOLE_WEIGHTS),
     ):
         wanted = str(origin.get(key, ""))
         if not path or not wanted:
@@ -135,7 +139,7 @@ def _weights(bench: Bench, told: RunSpec, origin: dict[str, object], allow: Sequ
         files = sorted(folder.glob(weights))
         if not files:
             raise NotFoundError(f"{name} is not in {path} any more", hint="put it back, or plan a new run", where=path)
-        if registry.weights_hash(tuple(files)) != wanted:
+        if weights_hash(tuple(files)) != wanted:
             if BASE not in allow:
                 raise RefusedError(
                     f"the weights of {name} are not those of then",

@@ -19,10 +19,11 @@ from workbench.errors import BusyError, DataError, NotFoundError, RefusedError, 
 from workbench.flows.backup_file import BackupFile
 from workbench.flows.backups import Counter, OnProgress, nobody, told
 from workbench.flows.bundles import put_at_rest
-from workbench.flows.registry import embedded_folder, weights_hash
+from workbench.flows.registry import embedded_folder
 from workbench.jobs.engine import EngineClient
 from workbench.jobs.launch import runner_is_running
 from workbench.jobs.run_directory import RunDirectory, all_runs, spec_as_dict
+from workbench.jobs.run_facts import weights_hash
 from workbench.jobs.settling import is_at_work
 from workbench.paths import Workspace
 from workbench.store import replacing, snapshots

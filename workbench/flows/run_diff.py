@@ -115,6 +115,8 @@ def _settings(facts: RunFacts) -> dict[str, Any]:
     spec = facts.spec
     names = ("method", "base", "adapter", "preset", "seed", "reward", "teacher", "general")
     told = {name: getattr(spec, name) for name in names}
+    # A knob is called adapter too: what kind of it learns.
+    told = {{"adapter": "went on from"}.get(name, name): value for name, value in told.items()}
     told |= {name: facts.origin.get(name, "") for name in ("base_sha256", "adapter_sha256", "teacher_sha256")}
     return told | dict(spec.knobs)
 

@@ -18,9 +18,10 @@ from workbench.domain.methods import Task
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.runs import GAINS, Metric, Run, RunSpec, RunState, RunStatus, last_step, observed_state
 from workbench.errors import NotFoundError, StoreError, is_disk_full
-from workbench.flows import registry, run_scores
+from workbench.flows import run_scores
 from workbench.jobs.launch import runner_is_running
 from workbench.jobs.run_directory import Event, RunDirectory
+from workbench.jobs.run_facts import weights_hash
 from workbench.jobs.settling import is_at_work, recover, settle
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _register(bench: Bench, run: Run, directory: RunDirectory) -> Model | None:
     weights = tuple(sorted(folder.glob("adapter_model*.safetensors" if is_adapter else "*.safetensors")))
     if not weights:
         return None
-    digest = registry.weights_hash(weights)
+    digest = weights_hash(weights)
     told = directory.spec()
     with bench.store.write():
         if bench.store.runs.get(run.id).adapter:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench import methods as training_methods
+from workbench.domain.counting import an
 from workbench.domain.methods import Adapter, KnobValue, Method, Task
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.runs import RunSpec
@@ -112,7 +113,7 @@ def _going_on(start: Start, method: Method, preset: str, given: Mapping[str, str
         return method.values(preset, given)
     if wanted.name != kind.name and not (wanted.name == "qlora" and kind.name == "lora"):
         raise RefusedError(
-            f"{model.name} is a {kind.name} adapter: a run that goes on from it cannot make {wanted.name} of it",
+            f"{model.name} is {an(kind.name)} adapter: a run that goes on from it cannot make {wanted.name} of it",
             hint=f"leave adapter={wanted.name} out, or adapter=full to train the weights with it merged in",
         )
     knobs = method.values(preset, {**given, "adapter": wanted.name})

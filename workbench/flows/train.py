@@ -342,7 +342,8 @@ def resume(bench: Bench, run: Run, *, processes: int = 0, start_runner: StartRun
             hint=f"resume {parent.root.name}: it takes {run.name} with it",
         )
     if status is not None and not status.state.can_resume:
-        raise RunError(f"{run.name} is {status.state.value}: there is nothing to resume")
+        again = "runs rerun makes the same once more" if status.state is RunState.FINISHED else ""
+        raise RunError(f"{run.name} is {status.state.value}: there is nothing to resume", hint=again)
     if status is not None and is_at_work(directory):
         raise RunError(f"the trainer of {run.name} is still at work", hint="wait until it has ended")
     if processes:

@@ -14,6 +14,7 @@ from workbench.domain.run_findings import LIMITS, Canary, Point, Retention, RunF
 from workbench.domain.runs import GAINS, ExampleScore, RunSpec, RunState, RunStatus, example_scores, judged_by
 from workbench.jobs.run_directory import Event, RunDirectory
 
+WHOLE_WEIGHTS, ADAPTER_WEIGHTS = "*.safetensors", "adapter_model*.safetensors"
 _ANSWER_LENGTH = "completions/mean_length"
 
 
@@ -112,6 +113,32 @@ def file_hash(path: Path) -> str:
         return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_hash(files: tuple[Path, ...]) -> str:
+    """The SHA-256 of one weight file; of several, that of their lines in ``sha256sum``'s form. Reads them whole."""
+    lines = []
+    for path in files:
+        with path.open("rb") as file:
+            lines.append((hashlib.file_digest(file, "sha256").hexdigest(), path.name))
+    if len(lines) == 1:
+        return lines[0][0]
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in lines).encode()).hexdigest()
+
+
+def note_start(directory: RunDirectory, spec: RunSpec) -> None:
+    """Write into ``origin.json`` the hashes of what the run starts from, where another run was yet to make it."""
+    origin = directory.read_json(directory.origin_file)
+    found = {}
+    for key, place, weights in (
+        ("base_sha256", spec.base_path, WHOLE_WEIGHTS),
+        ("adapter_sha256", spec.adapter_path, ADAPTER_WEIGHTS),
+    ):
+        files = tuple(sorted(Path(place).glob(weights))) if place else ()
+        if files and not origin.get(key):
+            found[key] = weights_hash(files)
+    if origin and found:
+        directory.write_json(directory.origin_file, {**origin, **found})
 
 
 def _curves(events: Sequence[Event]) -> dict[str, list[Point]]:

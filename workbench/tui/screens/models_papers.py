@@ -15,6 +15,7 @@ from pathlib import Path
 from textual.binding import Binding
 
 from workbench.domain.backups import Flaw
+from workbench.domain.counting import an
 from workbench.domain.models import Model, ModelKind
 from workbench.errors import RefusedError
 from workbench.flows import gguf_export, merging, model_card, verify
@@ -57,7 +58,7 @@ class ModelPapers(Pane):
         if (model := self.selected_model()) is None:
             return
         if model.kind is not ModelKind.ADAPTER:
-            self.notice(f"{model.name} is a {model.kind.value}: only adapters are merged", "warning")
+            self.notice(f"{model.name} is {an(model.kind.value)}: only adapters are merged", "warning")
             return
 
         def answered(yes: bool | None) -> None:
@@ -79,7 +80,7 @@ class ModelPapers(Pane):
         if (model := self.selected_model()) is None:
             return
         if model.kind is not ModelKind.BASE:
-            self.notice(f"{model.name} is a {model.kind.value}: g merges an adapter first", "warning")
+            self.notice(f"{model.name} is {an(model.kind.value)}: g merges an adapter first", "warning")
             return
         place = self.bench.workspace.exports / f"{model.name.replace('/', '-')}.gguf"
 

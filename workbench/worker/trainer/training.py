@@ -20,6 +20,7 @@ from workbench.domain.placement import BATCH, PASSES, STRATEGY, shared
 from workbench.domain.runs import RunSpec, RunState
 from workbench.errors import BusyError, RefusedError, RunError, WorkbenchError
 from workbench.jobs.run_directory import RunDirectory, step_of
+from workbench.jobs.run_facts import note_start
 from workbench.worker.trainer import environment, ranks
 from workbench.worker.trainer.failures import FolderGone, Stopped, explain, is_out_of_memory
 from workbench.worker.trainer.ranks import Word
@@ -140,6 +141,8 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
         ranks.clear_words(directory)
     if directory.row_hash() != spec.row_hash:
         raise RefusedError("the rows of this run were changed after it was made", hint="make a new run")
+    if ranks.is_first():
+        note_start(directory, spec)
     if ranks.is_first() and (torn := directory.remove_torn_checkpoints()):
         reporter.note(f"removed unfinished checkpoints: {', '.join(p.name for p in torn)}")
     _check_stop(reporter)
