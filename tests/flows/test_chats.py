@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from samples import generation
+from workbench import formats
 from workbench.domain.chats import Chat, Role, Sampling
 from workbench.domain.formats import Format
 from workbench.errors import DataError, NotFoundError
 from workbench.flows import chats
 from workbench.flows.bench import Bench, days_ago_utc
+from workbench.paths import shipped
 
 
 def chat_of(bench: Bench, *said: str, title: str = "a chat") -> Chat:
@@ -187,9 +189,6 @@ def test_rows_that_are_no_talk_are_counted_and_the_others_taken(bench: Bench, tm
 
 
 def test_every_sample_of_the_formats_that_are_talk_can_be_taken_in(bench: Bench) -> None:
-    from workbench import formats
-    from workbench.paths import shipped
-
     taken = {}
     for path in sorted((shipped("sample_data") / "formats").iterdir()):
         try:
@@ -198,3 +197,11 @@ def test_every_sample_of_the_formats_that_are_talk_can_be_taken_in(bench: Bench)
             taken[path.name] = 0
     assert sum(count > 0 for count in taken.values()) >= 8, taken
     assert all(isinstance(one, Format) for one in formats.find().values())
+
+
+def test_chats_of_claude_keep_their_names_and_branches_and_say_why_one_is_left(bench: Bench) -> None:
+    made = chats.import_chats(bench, shipped("sample_data") / "formats" / "claude.json")
+    assert [chat.title for chat in made.chats] == ["Spokes", "Bells"]
+    assert (made.skipped, made.reasons) == (1, ("paths with files, images or tools",))
+    tree = bench.store.chats.tree(made.chats[1].id)
+    assert len(tree.messages) == 5 and len(tree.siblings(tree.path()[1].id)) == 2

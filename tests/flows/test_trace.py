@@ -171,5 +171,9 @@ def test_rows_of_another_workspace_lead_to_nothing_here(
     told = trace.example(other, theirs[0].id).came_from
     assert told.endswith("chat 1 ← the workspace that wrote the file") and "which?" not in told
     assert [one.dataset for one in trace.chat(other, chat_id)] == ["chats"]
+    datasets.merge(other, ["theirs"], into="copied")
+    copy = other.store.examples.list(parse_query("dataset:copied"))[0]
+    assert f"example {theirs[0].id}" in (told := trace.example(other, copy.id).came_from)
+    assert told.endswith("the workspace that wrote the file") and not copy.source.away
     assert fixes.to_fix(other), "somebody else's better answer is to something else"
     other.close()

@@ -23,6 +23,7 @@ EXPECTED = {
     "alpaca.json": {"demonstration": 2, "preference": 1, "judgement": 1},
     "axolotl.jsonl": {"preference": 5},
     "chatgpt.json": {"demonstration": 2},
+    "claude.json": {"demonstration": 3},
     "fastchat.jsonl": {"preference": 2, "judgement": 2},
     "kiln.jsonl": {"preference": 1, "demonstration": 1, "judgement": 1},
     "kto.jsonl": {"judgement": 3},
@@ -125,6 +126,16 @@ def test_every_path_of_a_chat_to_a_last_answer_is_a_demonstration(bench: Bench) 
     one, other = contents(bench, "chatgpt.json")
     assert texts(one.chosen) == ["About 3,000 km."]
     assert texts(other.chosen) == ["Measure it: at 0.75 % it is worn.", "With what?", "A chain checker."]
+
+
+def test_the_chats_of_claude_are_read_in_order_or_as_the_tree_that_they_are(bench: Bench) -> None:
+    report = exchange.import_file(bench, FOLDER / "claude.json", dataset="d")
+    assert report.notes == ("left out 1 path with files, images or tools",)
+    in_order, one, other = [row.content for row in bench.store.examples.list(Query(), dataset="d")]
+    assert texts(in_order.prompt) == ["wheel.txt:\n36 spokes, 2 mm\n\nWhat tension do spokes need?"]
+    assert texts(in_order.chosen) == ["About 1,000 N.", "And at the front?", "A little less."]
+    assert texts(one.chosen) == ["In many countries, yes."]
+    assert texts(other.chosen) == ["Yes. It need not be loud.", "Where do I mount it?", "Beside the brake lever."]
 
 
 def test_columns_of_a_table_are_guessed_by_name_and_reasoning_is_kept(bench: Bench) -> None:

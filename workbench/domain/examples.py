@@ -184,6 +184,11 @@ class Example:
         """The chosen (or only) answer's text, turns joined."""
         return "\n".join(t.shown for t in self.content.chosen)
 
+    @property
+    def origins_of_a_copy(self) -> tuple[int, ...]:
+        """What a row that is made from this one came from: this one, and what is known here of its own origins."""
+        return (self.id, *(() if self.source.away else self.source.origins))
+
 
 @dataclass(frozen=True, slots=True)
 class ExampleRow:

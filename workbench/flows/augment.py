@@ -149,12 +149,12 @@ def _text(file: Path) -> str:
 
 def _from_template(seed: Example, template: Template, file: Path) -> NewExample:
     content = filled(seed.content, template.text)
-    source = Source(SourceKind.SYNTHETIC, file=str(file), line=template.line, origins=_origins(seed))
+    source = Source(SourceKind.SYNTHETIC, file=str(file), line=template.line, origins=seed.origins_of_a_copy)
     return NewExample(content, source, split=seed.split, tags=_tags(seed), findings=tuple(look_at(content)))
 
 
 def _store(bench: Bench, dataset: str, seed: Example, content: Content, model: str, group: int) -> bool:
-    source = Source(SourceKind.SYNTHETIC, models=(model,), origins=_origins(seed))
+    source = Source(SourceKind.SYNTHETIC, models=(model,), origins=seed.origins_of_a_copy)
     _, is_new = bench.store.examples.add(
         dataset,
         content,
@@ -166,10 +166,6 @@ def _store(bench: Bench, dataset: str, seed: Example, content: Content, model: s
         group=group,
     )
     return is_new
-
-
-def _origins(seed: Example) -> tuple[int, ...]:
-    return (seed.id, *seed.source.origins)
 
 
 def _tags(seed: Example) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from workbench import formats
 from workbench.domain.chats import Chat, Generation, Hit, Preset, Role, Sampling, StopReason, Turn, title_from
 from workbench.domain.examples import Kind
-from workbench.domain.formats import Format, Reading
+from workbench.domain.formats import Format, LeftOut, Reading
 from workbench.errors import DataError, NotFoundError
 from workbench.flows import containers
 from workbench.flows.import_rows import parts_of
@@ -164,12 +164,15 @@ def import_chats(
 def _import_row(bench: Bench, found: Format, line: Line, model: str) -> Chat:
     if isinstance(line.row, RowError):
         raise DataError(line.row.reason)
-    readings = [part for part in parts_of(found, line.row) if isinstance(part, Reading)]
+    parts = parts_of(found, line.row)
+    readings = [part for part in parts if isinstance(part, Reading)]
     talks = [talk for reading in readings for talk in _talks(reading)]
     if not talks:
-        raise DataError("there is no talk in this row")
-    title = line.row.get("title")
-    return _store_talks(bench, talks, title if isinstance(title, str) and title.strip() else "", model)
+        left_out = next((part.reason for part in parts if isinstance(part, LeftOut)), "")
+        raise DataError(left_out or "there is no talk in this row")
+    names = [line.row.get(column) for column in ("title", "name") if column in found.columns]
+    title = next((name for name in names if isinstance(name, str) and name.strip()), "")
+    return _store_talks(bench, talks, title, model)
 
 
 Talk = tuple[str, tuple[tuple[Turn, str], ...]]

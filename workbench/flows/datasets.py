@@ -26,7 +26,7 @@ from workbench.domain.datasets import (
     stratum_of,
     strictest,
 )
-from workbench.domain.examples import Example, Kind, NewExample, Split, Status
+from workbench.domain.examples import Example, Kind, NewExample, Source, Split, Status
 from workbench.domain.mixing import Part, portions, prefixed
 from workbench.domain.models import check_name
 from workbench.domain.queries import Query, parse_query
@@ -230,9 +230,11 @@ def _held_out_sides(examples: Iterable[Example]) -> dict[int, Split]:
 def _copy(row: Example, part: Part | None = None) -> NewExample:
     """The row on its way into another dataset, leading back to itself."""
     content = prefixed(row.content, part.prefix) if part else row.content
+    # the ids that an imported row brought from elsewhere stay with that row alone
+    source = Source(row.source.kind, models=row.source.models) if row.source.away else row.source
     return NewExample(
         content,
-        replace(row.source, origins=(row.id, *row.source.origins)),
+        replace(source, origins=row.origins_of_a_copy),
         status=row.status,
         split=row.split,
         tags=(*row.tags, *([part.tag] if part and part.tag else ())),

@@ -7,12 +7,13 @@ files, images or tools in it is left out and counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.domain.chats import Turn
 from workbench.domain.formats import Format, LeftOut, Part, Reading, Row
 from workbench.errors import DataError
+from workbench.formats import _trees as trees
 from workbench.formats import _turns as t
 
 _COLUMNS = frozenset({"mapping", "title", "create_time", "update_time", "current_node", "conversation_id", "id"})
@@ -30,30 +31,14 @@ def _read(row: Row) -> Sequence[Part]:
     mapping = row.get("mapping")
     if not isinstance(mapping, Mapping) or not all(isinstance(node, Mapping) for node in mapping.values()):
         raise DataError("'mapping' is not an object of messages")
-    seen: set[tuple[str, ...]] = set()
-    parts: list[Part] = []
-    for path in _paths(mapping):
-        while path and _role(mapping[path[-1]]) != t.ASSISTANT:
-            path = path[:-1]
-        if path and path not in seen:
-            seen.add(path)
-            parts.append(_part([mapping[name] for name in path]))
-    return parts or [LeftOut("chats without an answer")]
-
-
-def _paths(mapping: Mapping[str, _Node]) -> Iterator[tuple[str, ...]]:
-    """Every way from a root to a leaf."""
     roots = [name for name, node in mapping.items() if not _is_name(node.get("parent"), mapping)]
-    stack: list[tuple[str, ...]] = [(name,) for name in reversed(roots)]
-    while stack:
-        path = stack.pop()
-        children = mapping[path[-1]].get("children")
-        below = [name for name in children if _is_name(name, mapping)] if isinstance(children, list) else []
-        if set(below) & set(path):
-            raise DataError("the messages of the chat go in a circle")
-        if not below:
-            yield path
-        stack += [(*path, name) for name in reversed(below)]
+
+    def below(name: str) -> list[str]:
+        children = mapping[name].get("children")
+        return [child for child in children if _is_name(child, mapping)] if isinstance(children, list) else []
+
+    found = trees.answered(roots, below, lambda name: _role(mapping[name]) == t.ASSISTANT)
+    return [_part([mapping[name] for name in path]) for path in found] or [LeftOut("chats without an answer")]
 
 
 def _is_name(value: object, mapping: Mapping[str, _Node]) -> bool:

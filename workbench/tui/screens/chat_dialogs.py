@@ -157,7 +157,7 @@ class TreeDialog(Dialog[tuple[str, int]]):
     """
 
     def __init__(self, tree: ChatTree, *, cursor: int | None) -> None:
-        super().__init__("Branches", keys="● shown branch · ↑ ↓ · Enter shows it · b goes on from it · Esc closes")
+        super().__init__("Branches", keys="● shown · ↑ ↓ · Enter shows it · b goes on from it · Esc closes")
         self._rows = {row.message.id: row for row in tree.outline()}
         self._cursor = cursor
 
