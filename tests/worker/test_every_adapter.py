@@ -183,8 +183,8 @@ def test_ten_steps_teach_and_the_result_stands_on_its_own(
         nearer = "divergence" if method == "distillation" else "loss"
         assert measured["tuned"][nearer] < measured["base"][nearer]
     question = str(rows("sft", 1)[0]["prompt"][0]["content"])  # type: ignore[index]
-    # Over a quantised base they learn in bf16, and PEFT loads them as fp32. The network behind p-tuning's prompts is not
-    # loaded, only what it said in bf16: it stays as it is, for in fp32 it would say something else in the third digit.
+    # Over a quantised base they learn in bf16, and PEFT loads them as fp32. The network behind p-tuning's prompts is
+    # not loaded, only what it said in bf16: it stays as it is, for in fp32 its third digit would be another.
     for name, weight in result.trainer.model.named_parameters():
         if weight.requires_grad and "prompt_encoder" not in name:
             weight.data = weight.data.float()
