@@ -36,7 +36,14 @@ def test_the_vllm_command_is_printed_and_nothing_is_started(command: Command) ->
     code, said = command("serve", "pip", "--port", "9000", "--print-vllm")
     assert code == 0
     assert said["command"][:2] == ["vllm", "serve"]
-    assert said["command"][-2:] == ["--port", "9000"]
+    assert "--port 9000" in " ".join(said["command"]) and said["environment"] == {}
+
+
+def test_the_vllm_command_needs_a_key_too_where_others_can_ask(command: Command) -> None:
+    code, said = command("serve", "pip", "--host", "0.0.0.0", "--print-vllm")
+    assert code == 2 and "--api-key-env" in said["error"]["hint"]
+    code, said = command("serve", "pip", "--host", "0.0.0.0", "--print-vllm", "--api-key-env", "KEY_OF_ANOTHER_MACHINE")
+    assert code == 0 and said["environment"] == {"VLLM_API_KEY": "$KEY_OF_ANOTHER_MACHINE"}
 
 
 def test_what_cannot_be_served_is_said_before_anything_is_started(command: Command) -> None:

@@ -1,4 +1,4 @@
-"""What may be served together, who needs a key, and the same models on vLLM."""
+"""What may be served together, and who needs a key."""
 
 from __future__ import annotations
 
@@ -18,21 +18,11 @@ from workbench.flows.bench import Bench
 
 @pytest.fixture
 def models(bench: Bench, tmp_path: Path) -> Bench:
-    """Two bases, and adapters of every sort on the first."""
+    """Two bases, and an adapter on the first."""
     for base in ("one", "two"):
         (tmp_path / base).mkdir()
         bench.store.models.add(base, ModelKind.BASE, str(tmp_path / base))
-    shapes: dict[str, dict[str, Any]] = {
-        "lora": {"peft_type": "LORA", "r": 16},
-        "wide": {"peft_type": "LORA", "r": 4, "rank_pattern": {"q_proj": 40}},
-        "dora": {"peft_type": "LORA", "r": 8, "use_dora": True},
-        "ia3": {"peft_type": "IA3"},
-        "huge": {"peft_type": "LORA", "r": 1024},
-    }
-    for name, config in shapes.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "adapter_config.json").write_text(json.dumps(config))
-        bench.store.models.add(name, ModelKind.ADAPTER, str(tmp_path / name), base="one")
+    bench.store.models.add("lora", ModelKind.ADAPTER, str(tmp_path / "lora"), base="one")
     return bench
 
 
@@ -77,23 +67,3 @@ def test_an_empty_key_is_no_key(models: Bench, monkeypatch: pytest.MonkeyPatch) 
 def test_a_spec_comes_through_json_as_it_was(models: Bench) -> None:
     given = spec(models, "lora", origins=("https://a.example",), precision="4bit", port=0)
     assert serve_spec_from_dict(json.loads(json.dumps(given.as_dict()))) == given
-
-
-def test_vllm_gets_the_adapters_and_the_rank_that_holds_them(models: Bench, tmp_path: Path) -> None:
-    command = serving.vllm_command(spec(models, "lora", "wide", port=9000, api_key_env="OUR_KEY"))
-    assert command[:5] == ["vllm", "serve", str(tmp_path / "one"), "--served-model-name", "one"]
-    assert command[command.index("--max-lora-rank") + 1] == "64"  # 40 is not one of its ranks
-    modules = command[command.index("--lora-modules") + 1 :][:2]
-    assert modules == [f"lora={tmp_path / 'lora'}", f"wide={tmp_path / 'wide'}"]
-    assert serving.as_shell(command).endswith('--api-key "$OUR_KEY"')
-
-
-def test_vllm_serves_a_base_alone_without_loras(models: Bench) -> None:
-    assert "--enable-lora" not in serving.vllm_command(spec(models, "one"))
-
-
-@pytest.mark.parametrize("name", ["dora", "ia3", "huge"])
-def test_what_vllm_cannot_serve_is_refused(models: Bench, name: str) -> None:
-    with pytest.raises(RefusedError, match=name) as caught:
-        serving.vllm_command(spec(models, name))
-    assert "merge" in caught.value.hint

@@ -64,9 +64,7 @@ def serve(session: Session, args: argparse.Namespace) -> int:
         limits=ServeLimits(args.max_concurrent, args.max_body, args.max_tokens, args.max_seconds),
     )
     if args.print_vllm:
-        words = flow.vllm_command(spec)
-        session.out.data({"command": words}, flow.as_shell(words))
-        return 0
+        return _print_vllm(session, flow.check_key_is_asked_for(spec))
     flow.check(spec)
     names = ", ".join(each.name for each in spec.models)
     session.out.say(f"loading {names}…")
@@ -75,4 +73,12 @@ def serve(session: Session, args: argparse.Namespace) -> int:
         session.out.data({"url": url, "models": [each.name for each in spec.models]}, f"{names} at {url}")
 
     serving.serve(spec, ready)
+    return 0
+
+
+def _print_vllm(session: Session, spec: ServeSpec) -> int:
+    from workbench.flows import vllm
+
+    words, variables = vllm.command(spec), vllm.environment(spec)
+    session.out.data({"command": words, "environment": variables}, vllm.as_shell(words, variables))
     return 0

@@ -489,6 +489,34 @@ def test_what_was_answered_is_counted(served: Served, client: openai.OpenAI) -> 
     assert measured(served, 'workbench_requests_total{model="tuned",outcome="invalid_value"}') >= 1
 
 
+def test_what_was_turned_away_at_the_door_is_counted_too(served: Served) -> None:
+    url, key = f"{served.url}/chat/completions", {"Authorization": f"Bearer {KEY}"}
+    as_json = {"Content-Type": "application/json"}
+    sent: list[tuple[str, dict[str, str], bytes]] = [
+        ("invalid_api_key", as_json, b"{}"),
+        ("unsupported_media_type", key, b"{}"),
+        ("request_too_large", key | as_json, b"x" * 30_000),
+        ("invalid_json", key | as_json, b"nothing"),
+    ]
+    names = [f'workbench_requests_total{{model="",outcome="{code}"}}' for code, _, _ in sent]
+    before = [measured(served, name) for name in names]
+    for _, headers, body in sent:
+        assert httpx.post(url, headers=headers, content=body).status_code >= 400
+    assert [measured(served, name) - was for name, was in zip(names, before, strict=True)] == [1, 1, 1, 1]
+
+
+def test_the_tokens_of_an_answer_that_was_broken_off_are_counted(endless: Served) -> None:
+    cancelled = 'workbench_requests_total{model="endless",outcome="cancelled"}'
+    before, drawn = measured(endless, cancelled), measured(endless, "workbench_completion_tokens_total")
+    with endless.client() as client:
+        stream = client.chat.completions.create(model="endless", messages=HELLO, stream=True, max_tokens=900_000)
+        chunks = iter(stream)
+        heard = [next(chunks) for _ in range(12)]
+        stream.close()
+    assert eventually(lambda: measured(endless, cancelled) == before + 1)
+    assert heard and measured(endless, "workbench_completion_tokens_total") >= drawn + 10
+
+
 def test_an_answer_without_end_is_cut_off_when_the_time_to_drain_is_over(endless: Served) -> None:
     with endless.client() as client:
         stream = client.chat.completions.create(model="endless", messages=HELLO, stream=True, max_tokens=900_000)

@@ -14,7 +14,7 @@ from textual.message import Message as TextualMessage
 
 from workbench.domain.chats import Message
 from workbench.domain.serving import EngineState, EngineStatus
-from workbench.errors import EngineError, WorkbenchError
+from workbench.errors import WorkbenchError
 from workbench.flows import chat as flow
 from workbench.flows import several
 
@@ -158,5 +158,5 @@ def status_text(status: EngineStatus) -> str:
 
 def failure_text(error: WorkbenchError) -> tuple[str, str]:
     """A heading and a text for the notice in the transcript."""
-    again = "Ctrl+R asks again and starts the engine." if isinstance(error, EngineError) else "Ctrl+R asks anew."
-    return error.message, (error.hint + ". " if error.hint else "") + again
+    hint = "" if error.hint in {"", "ask again"} else f"{error.hint}. "
+    return error.message, f"{hint}Ctrl+R asks again."

@@ -80,6 +80,11 @@ class Answer:
             for voice in self._voices:
                 desk.submit(voice.row)
 
+    @property
+    def tokens(self) -> int:
+        """How many were drawn for all answers, as far as was heard."""
+        return sum(voice.end.tokens if voice.end else voice.tokens for voice in self._voices)
+
     def cancel(self) -> None:
         """Nobody listens any more; harmless after the end."""
         for voice in self._voices:

@@ -26,9 +26,9 @@ class Counts:
         self._prompt, self._remembered, self._drawn = (
             Counter(f"workbench_{name}_tokens", text, ["model"], registry=self._registry)
             for name, text in (
-                ("prompt", "Tokens of prompts"),
-                ("cached_prompt", "Tokens of prompts that were remembered and not run again"),
-                ("completion", "Tokens of answers"),
+                ("prompt", "Tokens of the prompts of answers that came to an end"),
+                ("cached_prompt", "Those of them that were remembered and not run again"),
+                ("completion", "Tokens of answers, also of those that were broken off"),
             )
         )
         self._first, self._whole = (
@@ -44,7 +44,7 @@ class Counts:
             Gauge(f"workbench_{name}", text, registry=self._registry).set_function(value)
 
     def refused(self, model: str, code: str) -> None:
-        """A request was turned away before it had a row."""
+        """A request was turned away before it had a row; ``model`` is "" where none was named that is served."""
         self._requests.labels(model, code).inc()
 
     def answered(self, answer: Answer) -> None:
@@ -52,8 +52,8 @@ class Counts:
         model, ends = answer.asked.model, answer.ends
         outcome = "done" if len(ends) == answer.asked.n else "cancelled"
         self._requests.labels(model, answer.refusal.code if answer.refusal else outcome).inc()
+        self._drawn.labels(model).inc(answer.tokens)
         for end in ends:
-            self._drawn.labels(model).inc(end.tokens)
             self._first.labels(model).observe(end.first_token_ms / 1000)
             self._whole.labels(model).observe(end.duration_ms / 1000)
         if ends:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -23,12 +24,15 @@ BODY_SECONDS = 60.0
 
 
 class Guard:
-    """ASGI middleware in front of everything. ``key`` is "" where none is asked for."""
+    """ASGI middleware in front of everything. ``key`` is "" where none is asked for; ``on_refused`` hears
+    the path and the reason of what does not pass.
+    """
 
-    def __init__(self, app: ASGIApp, spec: ServeSpec, key: str) -> None:
+    def __init__(self, app: ASGIApp, spec: ServeSpec, key: str, on_refused: Callable[[str, Refusal], None]) -> None:
         self._app = app
         self._spec = spec
         self._key = key.encode()
+        self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may pass, and answer the rest."""
@@ -38,6 +42,7 @@ class Guard:
         try:
             self._check(scope["method"], scope["path"], Headers(scope=scope))
         except Refusal as refusal:
+            self._on_refused(scope["path"], refusal)
             await response_of(refusal)(scope, receive, send)
             return
         await self._app(scope, _Limited(receive, self._spec.limits.body_bytes), send)

@@ -35,6 +35,7 @@ from workbench.worker.engine.wire import Asked, Refusal, parse_request
 
 BUSY = 6
 WATCH_SECONDS = 1.0
+ANSWERS = "/v1/chat/completions"
 
 
 class Port:
@@ -55,10 +56,10 @@ class Port:
             Route("/metrics", self.metrics),
             Route("/v1/models", self.models),
             Route("/v1/models/{name:path}", self.model),
-            Route("/v1/chat/completions", self.complete, methods=["POST"]),
+            Route(ANSWERS, self.complete, methods=["POST"]),
         ]
         app: ASGIApp = Starlette(routes=routes, exception_handlers={Refusal: refused, HTTPException: not_here})
-        app = Guard(app, self._spec, self._key)
+        app = Guard(app, self._spec, self._key, self._turned_away)
         if self._spec.origins:
             app = CORSMiddleware(
                 app, allow_origins=self._spec.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
@@ -84,8 +85,9 @@ class Port:
 
     async def complete(self, request: Request) -> Response:
         """One request for answers, within the limits."""
-        body = await json_of(request)
+        body: dict[str, Any] = {}
         try:
+            body = await json_of(request)
             answer = self._accept(body)
         except Refusal as refusal:
             known = [place.name for place in self._desk.places()]  # no set: what is asked for may be a list
@@ -108,6 +110,10 @@ class Port:
         answer = Answer(self._desk, asked, place, limit_seconds=limits.seconds, on_close=self._closed)
         self._open += 1
         return answer
+
+    def _turned_away(self, path: str, refusal: Refusal) -> None:
+        if path == ANSWERS:
+            self._counts.refused("", refusal.code)
 
     def _closed(self, answer: Answer) -> None:
         self._open -= 1
