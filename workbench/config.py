@@ -95,13 +95,13 @@ class Appearance:
     theme: str = field(default="workbench-dark", metadata=_help("colours: a shipped theme, or a file in themes/"))
     fps: int = field(
         default=0,
-        metadata=_help("frames per second; 0 means 10 over SSH and 30 locally (next start)", maximum=60),
+        metadata=_help("frames per second; 0 means 10 over SSH and 30 locally", maximum=60),
     )
     unicode: str = field(
         default="full", metadata=_help("full, or ascii: plots and bars with . : | # only", choices=("full", "ascii"))
     )
     cursor_blink: bool = field(default=False, metadata=_help("blinking costs 0.5 kB a second over SSH"))
-    mouse: bool = field(default=True, metadata=_help("hold Shift to select text while it is on (next start)"))
+    mouse: bool = field(default=True, metadata=_help("hold Shift to select text while it is on"))
     bell: bool = field(default=True, metadata=_help("ring once when a run ends or fails"))
     notify: str = field(
         default="auto",

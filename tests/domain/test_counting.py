@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.domain.counting import counted
+from workbench.domain.counting import counted, size
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,10 @@ from workbench.domain.counting import counted
 )
 def test_one_is_one_and_more_are_many(number: int, what: str, said: str) -> None:
     assert counted(number, what) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (66_000_000, "66 MB"), (8_100_000_000, "8.1 GB")]
+)
+def test_sizes_are_decimal(count: int, shown: str) -> None:
+    assert size(count) == shown

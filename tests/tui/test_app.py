@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from pathlib import Path
@@ -25,6 +26,7 @@ from workbench.tui.screens.chat import ChatPane
 from workbench.tui.widgets.composer import Composer
 from workbench.tui.widgets.frame import JumpStrip
 from workbench.tui.widgets.help import HelpDialog
+from workbench.tui.widgets.transcript import Transcript
 
 
 async def test_the_first_paint_waits_for_neither_the_store_nor_a_model(bench: Bench) -> None:
@@ -125,6 +127,17 @@ async def test_help_lists_live_bindings_and_the_same_key_closes_it(bench: Bench)
         assert "^r" in text_of(app)
         await pilot.press("f1")
         await until(pilot, lambda: len(app.screen_stack) == 1)
+
+
+async def test_help_tells_what_a_key_does_and_not_what_it_does_elsewhere(bench: Bench) -> None:
+    async with showing(bench, size=(120, 100)) as (app, pilot):
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.focused, Transcript))
+        await pilot.press("f1")
+        await until_text(pilot, "Next alternative")
+        rows = [" ".join(line.split()) for line in text_of(app).splitlines()]
+        assert not [row for row in rows if re.search("Scroll Left|Page Left|Focus Next|super|shift", row)]
+        assert any("2-9 So many other answers at once" in row for row in rows)
 
 
 async def test_help_follows_a_changed_keymap(bench: Bench) -> None:

@@ -539,10 +539,12 @@ async def test_a_gesture_on_many_rows_asks_first_and_is_one_undo(
     async with showing(bench, "curate") as (app, pilot):
         await opened(app, pilot, 7)
         await pilot.press("M", "a")
-        await until_text(pilot, "Do this to 7 marked rows?")
+        await until_text(pilot, "Accept 7 marked rows?")
+        await pilot.press("n", "4")
+        await until_text(pilot, "Give 7 marked rows the rating 4?")
         await pilot.press("n")
         await pilot.press("a")
-        await until_text(pilot, "Do this to 7 marked rows?")
+        await until_text(pilot, "Accept 7 marked rows?")
         assert {status(bench, row) for row in rows} == {Status.PENDING}
         await pilot.press("y")
         await until(pilot, lambda: {status(bench, row) for row in rows} == {Status.ACCEPTED})

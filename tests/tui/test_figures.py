@@ -29,13 +29,6 @@ def test_numbers_are_short_and_never_hide_what_is_not_one(value: float | None, s
 
 
 @pytest.mark.parametrize(
-    ("count", "shown"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (66_000_000, "66 MB"), (8_100_000_000, "8.1 GB")]
-)
-def test_sizes_are_decimal(count: int, shown: str) -> None:
-    assert figures.size(count) == shown
-
-
-@pytest.mark.parametrize(
     ("seconds", "shown"),
     [(None, "-"), (42.4, "42s"), (595, "9m 55s"), (3840, "1h 04m"), (90_000, "1d 01h"), (float("inf"), "-")],
 )

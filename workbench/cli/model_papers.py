@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add
 from workbench.cli.session import Session
-from workbench.domain.counting import counted
+from workbench.domain.counting import counted, size
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
@@ -61,7 +61,7 @@ def models_export(session: Session, args: argparse.Namespace) -> None:
 
     made = gguf_export.export(session.bench, args.name, Path(args.to).expanduser(), kind=args.type)
     said = (
-        f"{made.file}: {made.tensors} tensors, {made.bytes / 1e6:.1f} MB; read again, weights differ by at most "
+        f"{made.file}: {made.tensors} tensors, {size(made.bytes)}; read again, weights differ by at most "
         f"{made.largest_difference:.2g} ({made.type})"
     )
     session.out.data(dataclasses.asdict(made) | {"file": str(made.file), "format": "gguf"}, said)
@@ -82,9 +82,9 @@ def models_push(session: Session, args: argparse.Namespace) -> int:
 
     files = publishing.files_to_push(session.bench, args.name)
     who = "everybody can read it" if args.public else "private, unless the repository is there already"
-    size = sum(path.stat().st_size for path in files)
+    total = sum(path.stat().st_size for path in files)
     names = ", ".join(path.name for path in files)
-    session.out.say(f"{counted(len(files), 'files')}, {size / 1e6:.1f} MB: {names}")
+    session.out.say(f"{counted(len(files), 'files')}, {size(total)}: {names}")
     if not session.confirm(f"put {args.name} into {args.repo} on the Hugging Face hub ({who})?"):
         return 1
     made = publishing.push(session.bench, args.name, args.repo, private=not args.public)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cli.parsing import add
 from workbench.cli.session import Session, existing_file, run_called
+from workbench.domain.counting import size
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
@@ -86,7 +87,7 @@ def runs_bundle(session: Session, args: argparse.Namespace) -> None:
     run = run_called(session, args.run_name)
     to = Path(args.to).expanduser() if args.to else Path(f"{run.name.replace('/', '-')}.tar.gz")
     made = bundles.bundle(run, to, checkpoint=not args.no_checkpoint)
-    text = f"{made.file}: {made.files} files, {made.bytes / 1e6:.1f} MB; elsewhere: workbench runs add {made.file.name}"
+    text = f"{made.file}: {made.files} files, {size(made.bytes)}; elsewhere: workbench runs add {made.file.name}"
     session.out.data(bundles.as_dict(made), text)
 
 

@@ -1,4 +1,4 @@
-"""How many of what, in words: ``1 row``, ``2,000 rows``, ``an adapter``."""
+"""How many of what, in words: ``1 row``, ``2,000 rows``, ``66 MB``, ``an adapter``."""
 
 from __future__ import annotations
 
@@ -16,3 +16,11 @@ def counted(number: int, what: str) -> str:
 def an(what: str) -> str:
     """``what`` with its article: ``an adapter``, ``a base``."""
     return f"{'an' if what[:1].lower() in tuple('aeio') else 'a'} {what}"
+
+
+def size(count: int) -> str:
+    """``count`` bytes in decimal units, as disks are sold: 66 MB."""
+    for limit, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= limit:
+            return f"{count / limit:.1f} {unit}" if count < 10 * limit else f"{count / limit:.0f} {unit}"
+    return f"{count} B"

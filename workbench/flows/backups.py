@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import __version__
 from workbench.domain.backups import DAILY, DATABASE, BackedUp, Contents, outlived
+from workbench.domain.counting import size
 from workbench.domain.models import Model, ModelKind
 from workbench.errors import BusyError, DataError, RefusedError, StoreError
 from workbench.flows.backup_file import BackupFile, add_file, add_list, sweep, writing
@@ -41,7 +42,7 @@ class Backup:
     def said(self) -> str:
         """In a line."""
         left = "".join(f"\nnot in it: {one}" for one in self.contents.left_out)
-        return f"{self.file}: {self.bytes / 1e6:.1f} MB, {self.contents.said}{left}"
+        return f"{self.file}: {size(self.bytes)}, {self.contents.said}{left}"
 
     def as_dict(self) -> dict[str, Any]:
         """For scripts."""

@@ -36,14 +36,6 @@ def thousands(value: float) -> str:
     return f"{value:.0f}"
 
 
-def size(count: int) -> str:
-    """``count`` bytes in decimal units, as disks are sold: 66 MB."""
-    for limit, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if count >= limit:
-            return f"{count / limit:.1f} {unit}" if count < 10 * limit else f"{count / limit:.0f} {unit}"
-    return f"{count} B"
-
-
 def duration(seconds: float | None) -> str:
     """``seconds`` in the two largest units that matter: 42 s, 9m 55s, 1h 04m; "-" for None."""
     if seconds is None or not isfinite(seconds):

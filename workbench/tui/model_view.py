@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from workbench.domain.counting import counted
+from workbench.domain.counting import counted, size
 from workbench.domain.models import Model, ModelKind
 from workbench.domain.serving import EngineState, EngineStatus
 from workbench.errors import NotFoundError, RunError, WorkbenchError
 from workbench.flows import compare, registry
 from workbench.flows import train as training
-from workbench.tui.figures import size, thousands
+from workbench.tui.figures import thousands
 from workbench.tui.run_view import held_out_gain
 from workbench.tui.safety import cell
 from workbench.tui.widgets.listing import Column, Row

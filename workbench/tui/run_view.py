@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from workbench.domain.counting import size
 from workbench.domain.runs import Metric, Run, RunState, TimeLeft, time_left
 from workbench.errors import RunError
 from workbench.flows import train as flow
 from workbench.jobs.run_directory import RunDirectory, step_of
-from workbench.tui.figures import duration, instant, meter, number, seconds_between, size, sparkline, thousands
+from workbench.tui.figures import duration, instant, meter, number, seconds_between, sparkline, thousands
 from workbench.tui.safety import cell, clean
 from workbench.tui.widgets.listing import Column, Row
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from workbench.domain.counting import size
 from workbench.errors import WorkbenchError
 from workbench.tui.safety import safe
 from workbench.tui.widgets.dialogs import ConfirmDialog, TextDialog
@@ -82,7 +83,7 @@ class Safekeeping:
             if found:
                 self._app.say(f"the database is damaged: {found[0]} (Ctrl+P, Restore a backup)", "error")
             elif made is not None:
-                self._app.say(f"today's backup: {made.file.name}, {made.bytes / 1e6:.1f} MB")
+                self._app.say(f"today's backup: {made.file.name}, {size(made.bytes)}")
 
         self._run(look, done)
 

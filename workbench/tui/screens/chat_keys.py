@@ -29,7 +29,7 @@ KEYS = [
             id=f"chat.several_{n}",
             show=n == 4,
             key_display="2-9",
-            tooltip=f"{n} other answers at once",
+            tooltip="So many other answers at once",
         )
         for n in range(2, 10)
     ),

@@ -207,15 +207,18 @@ class CuratePane(Pane):
         """Whether single keys are the rest of a paste at this moment, and not meant."""
         return self.guard.is_on()
 
-    def _decide(self, act: Callable[[Sequence[int]], flow.Done], *, go_on: bool = True) -> None:
-        """One gesture on the marked rows or the current one: moves on at once, commits in the order of the keys."""
+    def _decide(self, question: str, act: Callable[[Sequence[int]], flow.Done], *, go_on: bool = True) -> None:
+        """One gesture on the marked rows or the current one: moves on at once, commits in the order of the keys.
+
+        Many rows are asked about first, by ``question``, in which ``{}`` stands for them.
+        """
         if self.is_guarded():
             return
         targets = self._targets()
         if targets is None:
             return
         if len(targets) > flow.ASK_ABOVE:
-            self._ask_first(targets, act)
+            self._ask_first(question.format(f"{len(targets):,} marked rows"), targets, act)
             return
         if go_on and len(targets) == 1 and not self.rows.marked_count:
             self.rows.action_move(1)
@@ -233,12 +236,11 @@ class CuratePane(Pane):
 
         self.decide(commit, done)
 
-    def _ask_first(self, targets: Sequence[int], act: Callable[[Sequence[int]], flow.Done]) -> None:
+    def _ask_first(self, question: str, targets: Sequence[int], act: Callable[[Sequence[int]], flow.Done]) -> None:
         def answered(yes: bool | None) -> None:
             if yes:
                 self.decide_on(targets, act)
 
-        question = f"Do this to {len(targets):,} marked rows?"
         self.app.push_screen(ConfirmDialog(question, text="It is one gesture: one undo takes it back."), answered)
 
     def _targets(self) -> Sequence[int] | None:
@@ -261,23 +263,23 @@ class CuratePane(Pane):
 
     def action_accept(self) -> None:
         """``a``"""
-        self._decide(lambda ids: flow.accept(self.bench, ids))
+        self._decide("Accept {}?", lambda ids: flow.accept(self.bench, ids))
 
     def action_reject(self) -> None:
         """``x``"""
-        self._decide(lambda ids: flow.reject(self.bench, ids))
+        self._decide("Reject {}?", lambda ids: flow.reject(self.bench, ids))
 
     def action_skip(self) -> None:
         """Space"""
-        self._decide(lambda ids: flow.skip(self.bench, ids))
+        self._decide("Skip {}?", lambda ids: flow.skip(self.bench, ids))
 
     def action_rate(self, rating: int) -> None:
         """``1`` to ``5``; stays on the row, because a rating is often followed by a decision."""
-        self._decide(lambda ids: flow.rate(self.bench, ids, rating), go_on=False)
+        self._decide(f"Give {{}} the rating {rating}?", lambda ids: flow.rate(self.bench, ids, rating), go_on=False)
 
     def action_swap(self) -> None:
         """``w``"""
-        self._decide(lambda ids: flow.swap(self.bench, ids), go_on=False)
+        self._decide("Exchange chosen and rejected in {}?", lambda ids: flow.swap(self.bench, ids), go_on=False)
 
     def action_thumb(self, up: bool) -> None:
         """``+`` and ``-``: the verdict on an answer that has no rival."""
@@ -287,7 +289,7 @@ class CuratePane(Pane):
             except DataError as error:  # told before the cursor has gone on
                 self.workbench.report(error)
                 return
-        self._decide(lambda ids: flow.thumb(self.bench, ids, up=up))
+        self._decide("Judge {} good?" if up else "Judge {} bad?", lambda ids: flow.thumb(self.bench, ids, up=up))
 
     def action_mark(self) -> None:
         """``m``"""

@@ -15,7 +15,7 @@ from pathlib import Path
 from textual.binding import Binding
 
 from workbench.domain.backups import Flaw
-from workbench.domain.counting import an
+from workbench.domain.counting import an, size
 from workbench.domain.models import Model, ModelKind
 from workbench.errors import RefusedError
 from workbench.flows import gguf_export, merging, model_card, verify
@@ -95,7 +95,7 @@ class ModelPapers(Pane):
         self.app.push_screen(TextDialog("Export as GGUF", value=str(place), text=text, path=True), given)
 
     def _exported(self, made: gguf_export.Exported) -> None:
-        self.notice(f"written: {made.file} ({made.bytes / 1e6:.1f} MB)")
+        self.notice(f"written: {made.file} ({size(made.bytes)})")
 
     def action_verify(self) -> None:
         """Read the model's weights and compare their hash."""

@@ -138,7 +138,7 @@ class SettingsPane(Pane):
         else:
             text = option(key).help if key else ""
             text += "  (from the next start on)" if key in NEXT_START else ""
-        self.query_one("#settings-help", Static).update(Text(cell(text), no_wrap=True, overflow="ellipsis"))
+        self.query_one("#settings-help", Static).update(safe_cell(text))
 
     def _facts(self) -> Text:
         text = Text()

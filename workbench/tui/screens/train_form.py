@@ -142,7 +142,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     TrainForm .form--row > Input:focus {
         background: $block-cursor-background; color: $block-cursor-foreground;
     }
-    TrainForm #form-summary { height: auto; max-height: 2; color: $text-muted; }
+    TrainForm #form-summary { height: auto; max-height: 4; color: $text-muted; }
     TrainForm #form-knobs { height: 1fr; scrollbar-size-vertical: 1; border-top: solid $border-blurred; }
     TrainForm .form--group { height: 1; color: $accent; text-style: bold; }
     TrainForm #form-plan.-wrong { color: $error; }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
 from workbench.domain.methods import Knob
 from workbench.errors import UsageError
-from workbench.tui.safety import cell, safe_cell
+from workbench.tui.safety import safe_cell
 from workbench.tui.widgets.picker import Picker
 
 
@@ -23,7 +22,9 @@ class KnobLine(Horizontal):
     KnobLine > Input { width: 20; height: 1; background: $panel; }
     KnobLine > Input:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
     KnobLine > Picker { width: 20; }
-    KnobLine > .knob--help { width: 1fr; height: 1; color: $text-muted; padding: 0 0 0 1; }
+    KnobLine > .knob--help {
+        width: 1fr; height: 1; color: $text-muted; padding: 0 0 0 1; text-wrap: nowrap; text-overflow: ellipsis;
+    }
     KnobLine.-wrong > .knob--help { color: $error; text-style: bold; }
     """
 
@@ -96,4 +97,4 @@ class KnobLine(Horizontal):
         self.set_class(bool(self.problem), "-wrong")
         self.set_class(self.is_edited, "-edited")
         shown = f"✗ {self.problem}" if self.problem else self.knob.help
-        self.query_one(".knob--help", Static).update(Text(cell(shown), no_wrap=True, overflow="ellipsis"))
+        self.query_one(".knob--help", Static).update(safe_cell(shown))

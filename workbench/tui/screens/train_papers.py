@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 
+from workbench.domain.counting import size
 from workbench.domain.run_findings import Level
 from workbench.domain.runs import Run
 from workbench.flows import bundles, preflight, rerun, run_diff, run_papers
@@ -88,7 +89,7 @@ class RunPapers(Refusable):
         self.notice(f"packing {run.name} …")
 
         def done(made: bundles.Bundle) -> None:
-            self.notice(f"packed {made.files} files, {made.bytes / 1e6:.1f} MB: {made.file}")
+            self.notice(f"packed {made.files} files, {size(made.bytes)}: {made.file}")
 
         self.run_flow(partial(bundles.bundle, run, to), done, group="papers")
 

@@ -39,6 +39,14 @@ _KEY_SIGNS = {
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "tab": "Tab",
+    "shift+tab": "⇧Tab",
+    "home": "Home",
+    "end": "End",
+    "delete": "Del",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
 }
 
 

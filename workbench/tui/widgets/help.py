@@ -19,6 +19,12 @@ from workbench.tui.panes import PANES
 from workbench.tui.widgets.frame import key_sign
 
 WORKBENCH = "workbench"
+# What Textual's own keys do, in words that say it.
+_IN_WORDS = {
+    "Focus Next": "To the next part of the screen",
+    "Focus Previous": "To the part before",
+    "Copy selected text": "Copy what the mouse has marked",
+}
 
 
 def help_rows(active: Mapping[str, ActiveBinding]) -> list[tuple[str, str, str]]:
@@ -26,13 +32,20 @@ def help_rows(active: Mapping[str, ActiveBinding]) -> list[tuple[str, str, str]]
     rows: dict[tuple[str, str], list[str]] = {}
     # what a text field itself binds (cursor keys and the like) is known to most, so it stands last
     for key, found in sorted(active.items(), key=lambda item: not item[1].binding.id):
-        if found.binding.description and not found.binding.system:
-            where = _place(found.node)
-            rows.setdefault((where, found.binding.tooltip or found.binding.description), []).append(key_sign(key))
+        if found.binding.description and not found.binding.system and not key.startswith("super+"):
+            what = found.binding.tooltip or found.binding.description
+            rows.setdefault((_place(found.node), _IN_WORDS.get(what, what)), []).append(key_sign(key))
     places = list(dict.fromkeys(where for where, _ in rows))
     # the app's own keys are the same on every screen, so they come after the screen's
     listed = sorted(rows.items(), key=lambda row: (row[0][0] == WORKBENCH, places.index(row[0][0])))
-    return [(where, "  ".join(keys), what) for (where, what), keys in listed]
+    return [(where, _joined(keys), what) for (where, what), keys in listed]
+
+
+def _joined(keys: list[str]) -> str:
+    """Keys side by side, a row of digits as its first and last one."""
+    if len(keys) > 2 and "".join(keys) in "0123456789":
+        return f"{keys[0]}-{keys[-1]}"
+    return "  ".join(keys)
 
 
 def _place(node: DOMNode) -> str:

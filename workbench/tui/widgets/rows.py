@@ -49,10 +49,11 @@ class Column(Generic[Row]):
     tone: Callable[[Row], str] | None = None
 
 
-class RowTable(ScrollView, Generic[Row], can_focus=True):
+class RowTable(ScrollView, Generic[Row], can_focus=True, inherit_bindings=False):  # nothing here scrolls sideways
     """Rows by id. Keys move the cursor and mark; the pane decides what to do with a row."""
 
     ALLOW_SELECT: ClassVar[bool] = False
+    title = "List"  # in the help
     BINDINGS = [
         Binding("j,down", "move(1)", "Next row", show=False, id="list.down"),
         Binding("k,up", "move(-1)", "Previous row", show=False, id="list.up"),

@@ -64,7 +64,7 @@ class _Live:
     tail: str = ""
 
 
-class Transcript(ScrollView, can_focus=True):
+class Transcript(ScrollView, can_focus=True, inherit_bindings=False):  # nothing here scrolls sideways
     """Entries from top to bottom; keys move over them. ``follow`` keeps the end in sight while it grows.
 
     ``bare`` gives the texts the whole width: no mark at the cursor, nothing indented.
