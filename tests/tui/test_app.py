@@ -325,4 +325,4 @@ async def test_help_calls_widgets_by_words_and_not_by_their_classes(bench: Bench
         await until(pilot, lambda: type(app.focused).__name__ == "RowTable")
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(app.screen, HelpDialog))
-        assert "Row table" in text_of(app) and "RowTable" not in text_of(app)
+        assert "List" in text_of(app) and "RowTable" not in text_of(app)

@@ -35,3 +35,14 @@ async def test_the_knob_with_the_focus_is_explained_whole_and_others_show_where_
         whole = knobs["adapter"].knob.help
         words = " ".join(whole.split())
         await until(pilot, lambda: words in screen_text(app).replace("\u2502 \u2502 ", ""), words)
+
+
+async def test_the_corner_is_said_whole_or_not_at_all(bench: Bench) -> None:
+    app = app_at(bench, "chat")
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "Nothing said yet")
+        app.set_corner("1 running")
+        await pilot.pause()
+        assert screen_lines(app)[0].rstrip().endswith("(s)ettings")
+        await pilot.resize_terminal(90, 24)
+        await until_shown(pilot, "1 running")

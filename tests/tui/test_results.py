@@ -41,6 +41,14 @@ def voted(bench: Bench) -> Bench:
     return bench
 
 
+async def test_equal_answers_are_not_counted_as_votes(voted: Bench) -> None:
+    same = candidate("pip", "the very same"), candidate("tuned", "the very same")
+    voted.store.comparisons.add(user("a question that both answer alike"), *same, draw_seed=1)
+    app = app_at(voted, "results")
+    async with app.run_test(size=(100, 50)) as pilot:
+        await until_shown(pilot, "13 votes 1 equal without a vote all raters", "ties 2 both bad 1")
+
+
 def count(bench: Bench, dataset: str) -> int:
     return bench.store.examples.count(parse_query(""), dataset)
 

@@ -41,7 +41,7 @@ async def test_a_backup_is_written_from_the_palette(bench: Bench, tmp_path: Path
     app = app_at(bench, "chat")
     async with app.run_test(size=(160, 24)) as pilot:
         await name_file(pilot, app, "Back up the workspace", tmp_path / "b.zip")
-        await until_shown(pilot, "b.zip: 0.")
+        await until_shown(pilot, "b.zip: 1", " kB", "1 dataset, 2 examples, 1 model")
     assert backups.examine(tmp_path / "b.zip").counts["examples"] == 2
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from workbench.domain.counting import counted
 from workbench.errors import DataError
 
 VERSION = 1
@@ -61,7 +62,7 @@ class Contents:
         """In a line."""
         if not self.created_utc:
             return "a workspace that a restore put aside"
-        rows = ", ".join(f"{number:,} {name}" for name, number in self.counts.items() if number) or "no rows"
+        rows = ", ".join(counted(number, name) for name, number in self.counts.items() if number) or "no rows"
         folders = len(self.units) - 1
         beside = f"; {folders} folder{'s' if folders != 1 else ''} of runs and models" if folders else ""
         made = self.created_utc[:16].replace("T", " ")
@@ -128,7 +129,7 @@ class Verified:
     @property
     def said(self) -> str:
         """For reading: each flaw in three lines, then the verdict."""
-        looked = ", ".join(f"{number:,} {name}" for name, number in self.looked_at.items() if number)
+        looked = ", ".join(counted(number, name) for name, number in self.looked_at.items() if number)
         parts = [f"{flaw.level.value}: {flaw.what}\n    {flaw.where}\n    {flaw.hint}".rstrip() for flaw in self.flaws]
         verdict = "everything is as it was written" if self.ok else "not everything is as it was written"
         return "\n".join([*parts, f"{verdict}{f': {looked}' if looked else ''}"])

@@ -406,10 +406,10 @@ def _to_fix(bench: Bench) -> tuple[list[fixes.ToFix], int]:
 
 
 def _counted(report: flow.Report) -> str:
-    """``40 votes``, or ``40 votes on 25 pairs`` when some are on the same two answers."""
-    return counted(report.votes, "votes") + (
-        f" on {counted(report.comparisons, 'pairs')}" if report.comparisons < report.votes else ""
-    )
+    """``40 votes``, or ``40 votes on 25 pairs`` when some are on the same two answers; equal answers are apart."""
+    on = f" on {counted(report.comparisons - report.equal, 'pairs')}" if report.comparisons < report.votes else ""
+    equal = f"  {report.equal:,} equal without a vote" if report.equal else ""
+    return counted(report.votes - report.equal, "votes") + on + equal
 
 
 def _hidden(which: VoteFilter) -> str:

@@ -76,7 +76,7 @@ class JumpStrip(Widget):
     corner: reactive[str] = reactive("")
 
     def render(self) -> RenderResult:
-        """The strip in one line, with ``corner`` at the right when there is room."""
+        """The strip in one line, with ``corner`` at the right when there is room for all of it."""
         text = Text(" ", no_wrap=True, overflow="crop")
         for entry in PANES:
             if entry.name == self.current:
@@ -86,7 +86,9 @@ class JumpStrip(Widget):
                 at = len(text) - len(entry.label) + entry.label.index("(") + 1
                 text.stylize(self.get_component_rich_style("strip--letter", partial=True), at, at + 1)
             text.append(" ")
-        corner = cell(self.corner, max(0, self.size.width - text.cell_len - 1))
+        corner = cell(self.corner)
+        if cell_len(corner) > self.size.width - text.cell_len - 1:
+            corner = ""
         text.append(" " * max(0, self.size.width - text.cell_len - cell_len(corner) - 1) + corner)
         return text
 
