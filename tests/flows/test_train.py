@@ -216,12 +216,13 @@ def test_ending_early_without_anything_to_end_by_is_refused_with_what_to_set(ben
     add(bench, asked(20))
     plan = partial(train.plan, bench, method="sft", dataset="chats")
     patience = {"early_stopping_patience": "3"}
-    unseen = {**patience, "eval_steps": "10", "eval_share": "0"}
-    for given, said in ((patience, "nothing is measured before the end"), (unseen, "no row is held out")):
-        with pytest.raises(RefusedError, match=said) as refused:
-            plan(overrides=given)
-        ways = [way.knobs for way in refused.value.remedies]
-        assert ways and all(plan(overrides={**given, **knobs}) for knobs in ways)
+    unseen = {"eval_steps": "10", "eval_share": "0"}
+    for wish in (patience, {"lr_scheduler_type": "reduce_lr_on_plateau"}):
+        for given, said in ((wish, "nothing is measured before the end"), ({**wish, **unseen}, "no row is held out")):
+            with pytest.raises(RefusedError, match=said) as refused:
+                plan(overrides=given)
+            ways = [way.knobs for way in refused.value.remedies]
+            assert ways and all(plan(overrides={**given, **knobs}) for knobs in ways)
     assert plan(overrides={**patience, "eval_steps": "10"}).spec.knobs["early_stopping_patience"] == 3
 
 

@@ -111,3 +111,12 @@ def test_a_status_that_a_full_disk_does_not_take_is_shown_and_written_later(stor
         assert other.runs.get("first").state is RunState.PAUSED
     finally:
         other.close()
+
+
+def test_what_was_kept_of_steps_that_a_resume_undid_goes_with_the_first_of_the_new(store: Store) -> None:
+    run, other = store.runs.add(spec(), "/a"), store.runs.add(spec("other"), "/b")
+    for one in (run, other):
+        store.runs.record(one.id, [Metric(step, "loss", 2.0) for step in (4, 7, 9)], offset=10)
+    store.runs.record(run.id, [Metric(8, "loss", 1.0)], offset=20, after=4)
+    assert [m.step for m in store.runs.metrics(run.id, "loss")] == [4, 8]
+    assert [m.step for m in store.runs.metrics(other.id, "loss")] == [4, 7, 9]

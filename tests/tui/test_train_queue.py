@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from samples import IMPORTED, demo
 from workbench.domain.examples import Status
 from workbench.domain.queues import Gpu
 from workbench.domain.recipes import parse_recipe
-from workbench.domain.runs import Metric, Run, RunState, RunStatus
+from workbench.domain.runs import Run, RunState, RunStatus
 from workbench.errors import Remedy
 from workbench.flows import preflight, recipes, run_news, sweeps
 from workbench.flows import train as flow
@@ -302,16 +302,20 @@ async def test_while_nothing_happens_a_tick_reads_no_curve_and_draws_nothing_and
     told(run, *losses(2.0, 1.5), state=RunState.STOPPED)
     done: list[str] = []
     ticks: list[tuple[bool, int]] = []
-    look, read, draw = train.survey_if_new, Runs.metrics, train.TrainPane._draw
+    look, draw = train.survey_if_new, train.TrainPane._draw
+    readers = {name: getattr(Runs, name) for name in ("metrics", "newest_metric")}
 
     def looked(bench: Bench, wanted: train.Wanted, last: train.Survey) -> train.Survey | None:
         found = look(bench, wanted, last)
         ticks.append((found is None, len(done)))
         return found
 
-    def read_one(self: Runs, run_id: int, name: str) -> list[Metric]:
-        done.append(name)
-        return read(self, run_id, name)
+    def watched(reader: str) -> Callable[..., object]:
+        def read_one(self: Runs, run_id: int, name: str, **rest: object) -> object:
+            done.append(name)
+            return readers[reader](self, run_id, name, **rest)
+
+        return read_one
 
     def drawn(self: train.TrainPane) -> None:
         done.append("drawn")
@@ -319,7 +323,8 @@ async def test_while_nothing_happens_a_tick_reads_no_curve_and_draws_nothing_and
 
     monkeypatch.setattr(train, "TICK_S", 0.1)
     monkeypatch.setattr(train, "survey_if_new", looked)
-    monkeypatch.setattr(Runs, "metrics", read_one)
+    for reader in readers:
+        monkeypatch.setattr(Runs, reader, watched(reader))
     monkeypatch.setattr(train.TrainPane, "_draw", drawn)
     async with app_at(data, "train").run_test(size=(120, 30)) as pilot:
         await until_shown(pilot, "stopped at step 4")

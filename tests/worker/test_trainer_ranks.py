@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 
 from tiny_llama import make_run
 from workbench.domain.runs import RunState
-from workbench.jobs import ranks as launching
 from workbench.jobs.processes import child_environment, module_argv
 from workbench.jobs.run_directory import STOP, RunDirectory, step_of
 from workbench.worker.trainer import ranks
@@ -211,15 +209,3 @@ def test_without_a_gpu_nothing_is_shared_out_whatever_the_launcher_was_told(
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     assert ranks.strategy() == shared_out
-
-
-@pytest.mark.slow
-def test_accelerate_shares_a_lora_model_out_by_the_configuration_and_gathers_it_whole(tmp_path: Path) -> None:
-    """FSDP2 on two processes of a CPU, where accelerate is told that it may."""
-
-    file = tmp_path / "accelerate.yaml"
-    file.write_text(launching.text_of(launching.configuration("fsdp", {}, processes=2)))
-    script = Path(__file__).with_name("shared_out.py")
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file), str(script)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=170)
-    assert "fsdp 2: DTensor (16, 4) of (32, 4), gathered the same: True" in told.stdout, told.stderr[-2000:]

@@ -24,6 +24,7 @@ def register(verbs: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--ssh", action="store_true", help="with --hosts: also start it on them")
     one.add_argument("--port", type=positive, default=29500, metavar="N", help="with --hosts: where the first listens")
     one.add_argument("--slurm", action="store_true", help="as a job of this cluster, through submitit")
+    one.add_argument("--local", action="store_true", help="with --slurm: as a job of this machine, to try it out")
     one.add_argument("--skypilot", metavar="GPU", help="write a task file for sky launch, on this kind of GPU")
     one.add_argument("--machines", type=positive, default=1, metavar="N")
     one.add_argument("--per-machine", type=positive, default=1, metavar="N", help="processes, and GPUs, of each")
@@ -39,6 +40,10 @@ def send(session: Session, args: argparse.Namespace) -> None:
 
     if sum(map(bool, (args.hosts, args.slurm, args.skypilot))) != 1:
         raise UsageError("where to?", hint="one of --hosts FILE, --slurm, --skypilot GPU")
+    if args.local and not args.slurm:
+        raise UsageError("--local goes with --slurm", hint="`workbench runs resume` trains it in this machine's queue")
+    if args.local and args.machines > 1:
+        raise UsageError("this machine is one machine", hint="--local without --machines, --per-machine N")
     # No runner for the queue: it could start the very run that is to go elsewhere.
     flow.sync(session.bench, start_runner=lambda runs: None)
     run = session.bench.store.runs.get(args.run_name)
@@ -61,6 +66,7 @@ def _sent(session: Session, run: Run, args: argparse.Namespace) -> Sent:
             per_machine=args.per_machine,
             minutes=args.minutes,
             parameters=dict(_pair(text) for text in args.sbatch),
+            cluster="local" if args.local else "slurm",
         )
     return sending.to_skypilot(
         session.bench,

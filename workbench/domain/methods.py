@@ -15,6 +15,8 @@ from workbench.domain.examples import Kind
 from workbench.errors import UsageError
 
 KnobValue = int | float | bool | str
+SCHEDULE, PLATEAU = "lr_scheduler_type", "reduce_lr_on_plateau"
+"""The knob of the learning rate's schedule, and the schedule that goes by measurements on held-out rows."""
 
 
 class Task(StrEnum):

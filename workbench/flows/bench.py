@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from workbench.config import Settings, load_settings
 from workbench.domain.chats import Generation, Role, StopReason
+from workbench.flows.curves import Curves
 from workbench.flows.registry import ensure_embedded
 from workbench.paths import Workspace
 from workbench.store.store import Store
@@ -25,6 +26,7 @@ class Bench:
 
     def __init__(self, store: Store, *, engine: Engine, settings: Settings, rater: str) -> None:
         self.store = store
+        self.curves = Curves(store.runs)
         self.engine = engine
         self.settings = settings
         self.rater = rater

@@ -20,7 +20,7 @@ from workbench.domain.runs import GAINS, Metric, Run, RunSpec, RunState, RunStat
 from workbench.errors import NotFoundError, StoreError, is_disk_full
 from workbench.flows import run_scores
 from workbench.jobs.launch import runner_is_running
-from workbench.jobs.run_directory import Event, RunDirectory
+from workbench.jobs.run_directory import Event, RunDirectory, went_on_from, without_undone
 from workbench.jobs.run_facts import weights_hash
 from workbench.jobs.settling import is_at_work, recover, settle
 
@@ -37,8 +37,9 @@ def take_over(bench: Bench, run: Run) -> Run:
     events, upto = directory.events(offset)
     if upto > offset:
         numbers = metrics_of(events)
+        undone = min((step for event in events if (step := went_on_from(event)) is not None), default=None)
         with _later_on_a_full_disk():
-            store.record(run.id, numbers, offset=upto)
+            store.record(run.id, numbers, offset=upto, after=undone)
         if numbers and status.state.is_active:
             # The events were read after the state, and may be ahead of it.
             status = replace(status, step=last_step(numbers, status.step))
@@ -79,7 +80,7 @@ def _later_on_a_full_disk() -> Iterator[None]:
 
 def metrics_of(events: Sequence[Event]) -> list[Metric]:
     """The numbers in a run's events, by the names under which curves are asked for."""
-    return [metric for event in events for metric in _numbers(event)]
+    return [metric for event in without_undone(events) for metric in _numbers(event)]
 
 
 def _status_now(bench: Bench, run: Run, directory: RunDirectory) -> RunStatus:

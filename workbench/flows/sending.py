@@ -5,7 +5,8 @@ Its directory stays what the bench knows of it: events and results are taken ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,10 +38,13 @@ def to_hosts(bench: Bench, run: Run, hosts: Sequence[Host], *, ssh: bool = False
     """Write the script that each machine has to run; with ``ssh`` also start them.
 
     Raises ``RunError`` when the run is at work, or a machine cannot be reached, and ``RefusedError`` when a step's rows
-    cannot be shared out.
+    cannot be shared out; the run is then as it was.
     """
-    directory = _taken(bench, run, sum(host.slots for host in hosts))
-    scripts = machines_list.prepare(directory, hosts, port=port)
+    names = ", ".join(host.name for host in hosts)
+    with _taken(bench, run, sum(host.slots for host in hosts), to=f"to {names}") as directory:
+        scripts = machines_list.prepare(directory, hosts, port=port)
+        if ssh:
+            machines_list.reach(hosts, scripts)
     if ssh:
         machines_list.start(hosts, scripts)
         return Sent(tuple(scripts), f"{run.name} was started on {len(hosts)} machines")
@@ -58,46 +62,56 @@ def to_slurm(
     parameters: Mapping[str, str] | None = None,
     cluster: str = "slurm",
 ) -> Sent:
-    """Hand the run to Slurm; raises as ``jobs.slurm.submit`` and ``to_hosts`` do."""
-    directory = _taken(bench, run, machines * per_machine)
-    job = slurm.submit(
-        directory,
-        machines=machines,
-        per_machine=per_machine,
-        minutes=minutes,
-        cluster=cluster,
-        parameters=parameters,
-    )
-    return Sent((directory.root / slurm.FOLDER,), f"{run.name} is Slurm's job {job}", job)
+    """Hand the run to Slurm; raises as ``jobs.slurm.submit`` and ``to_hosts`` do. ``cluster`` as there."""
+    with _taken(bench, run, machines * per_machine, to="to Slurm") as directory:
+        job = slurm.submit(
+            directory,
+            machines=machines,
+            per_machine=per_machine,
+            minutes=minutes,
+            cluster=cluster,
+            parameters=parameters,
+        )
+    place = "Slurm's job" if cluster == slurm.SLURM else "the process"
+    said = f"{run.name} is {place} {job}; `workbench runs stop {run.name}` takes it back, `runs logs` shows its log"
+    return Sent((directory.root / slurm.FOLDER,), said, job)
 
 
 def to_skypilot(
     bench: Bench, run: Run, *, machines: int, per_machine: int, accelerator: str, bucket: str = "", install: str = ""
 ) -> Sent:
     """Write the task file that ``sky launch`` takes; raises as ``jobs.skypilot.write`` and ``to_hosts`` do."""
-    directory = _taken(bench, run, machines * per_machine)
-    file = skypilot.write(
-        directory,
-        machines=machines,
-        per_machine=per_machine,
-        accelerator=accelerator,
-        bucket=bucket,
-        install=install,
-    )
+    with _taken(bench, run, machines * per_machine, to="to SkyPilot") as directory:
+        file = skypilot.write(
+            directory,
+            machines=machines,
+            per_machine=per_machine,
+            accelerator=accelerator,
+            bucket=bucket,
+            install=install,
+        )
     name = skypilot.cluster(directory)
     return Sent((file,), f"sky launch -c {name} {file}\nthen: rsync -a {name}:run/ {directory.root}/")
 
 
-def _taken(bench: Bench, run: Run, processes: int) -> RunDirectory:
-    """The directory of a run that nobody works on, out of this machine's queue."""
+@contextmanager
+def _taken(bench: Bench, run: Run, processes: int, *, to: str) -> Iterator[RunDirectory]:
+    """The directory of a run that nobody works on, out of this machine's queue; back in it when the block fails."""
     directory = RunDirectory(Path(run.directory))
     told = train.spec(run)
     shared(methods.get(told.method), told.knobs, processes)
-    status = directory.status() or RunStatus(RunState.CANCELLED)
+    before, adjusted = directory.status(), directory.adjusted()
+    status = before or RunStatus(RunState.CANCELLED)
     if status.state.is_active or status.state is RunState.FINISHED:
         raise RunError(f"{run.name} is {status.state.value}: it cannot be sent", hint="stop it, or make a new run")
     directory.clear_stop()
-    hint = "sent elsewhere: what happens there is shown once its trainer has begun"
+    hint = f"sent {to}: what happens there is shown once its trainer has begun"
     directory.write_status(replace(status, state=RunState.CANCELLED, ended_utc=now_utc(), error="", hint=hint))
-    train.sync(bench)
-    return directory
+    try:
+        yield directory
+    except BaseException:
+        directory.write_adjusted(adjusted)
+        directory.write_status(status)
+        raise
+    finally:
+        train.sync(bench)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import methods as training_methods
-from workbench.domain.methods import KnobValue, Method
+from workbench.domain.methods import PLATEAU, SCHEDULE, KnobValue, Method
 from workbench.domain.models import check_name
 from workbench.domain.placement import PROCESSES, shared
 from workbench.domain.queues import AUTO as ANY_GPU
@@ -37,7 +37,7 @@ from workbench.flows.run_news import take_over
 from workbench.flows.run_rows import rows_of
 from workbench.flows.start import PROMISED, knobs_from, promised, start_of
 from workbench.flows.teachers import teacher_of
-from workbench.jobs import processes
+from workbench.jobs import processes, ranks, slurm
 from workbench.jobs.launch import ensure_runner, runner_is_running
 from workbench.jobs.processes import ProcessIdentity
 from workbench.jobs.queue import children_of, parent_of
@@ -199,18 +199,21 @@ def plan(
 
 
 def _refuse_stop_unseen(knobs: Mapping[str, KnobValue], *, is_measured: bool) -> None:
-    """Nothing ends early by measurements that nobody makes."""
-    if not knobs["early_stopping_patience"] or (knobs["eval_steps"] and is_measured):
+    """Nothing ends early, and no rate falls, by measurements that nobody makes."""
+    ways = []
+    if knobs["early_stopping_patience"]:
+        ways.append(("early_stopping_patience", Remedy("it goes to the last step", {"early_stopping_patience": "0"})))
+    if knobs[SCHEDULE] == PLATEAU:
+        ways.append((SCHEDULE, Remedy("the rate falls by a cosine", {SCHEDULE: "cosine"})))
+    if not ways or (knobs["eval_steps"] and is_measured):
         return
-    patience = f"early_stopping_patience={knobs['early_stopping_patience']}"
-    ways = [Remedy("it goes to the last step", {"early_stopping_patience": "0"})]
-    if knobs["eval_steps"]:
-        if not knobs.get("eval_share"):
-            ways.insert(0, Remedy("a tenth of the rows is held out", {"eval_share": "0.1"}))
-        said = f"{patience}: no row is held out to measure it by"
-        raise RefusedError(said, hint="--set eval_share=0.1", remedies=ways)
-    said = f"{patience}: nothing is measured before the end"
-    raise RefusedError(said, hint="--set eval_steps=N, every N steps", remedies=ways)
+    name, other = ways[0]
+    if not knobs["eval_steps"]:
+        said = f"{name}={knobs[name]}: nothing is measured before the end"
+        raise RefusedError(said, hint="--set eval_steps=N, every N steps", remedies=[other])
+    own = [] if knobs.get("eval_share") else [Remedy("a tenth of the rows is held out", {"eval_share": "0.1"})]
+    said = f"{name}={knobs[name]}: no row is held out to measure it by"
+    raise RefusedError(said, hint="--set eval_share=0.1", remedies=[*own, other])
 
 
 def launch(bench: Bench, planned: RunPlan, *, start_runner: StartRunner = ensure_runner) -> Run:
@@ -297,8 +300,14 @@ def sync(bench: Bench, *, start_runner: StartRunner = ensure_runner) -> list[Run
 
 
 def stop(bench: Bench, run: Run) -> Run:
-    """Ask the run to finish its step, save a checkpoint and end; a queued one is cancelled. Returns at once."""
+    """Ask the run to finish its step, save a checkpoint and end; a queued one is cancelled, also one that waits in
+    Slurm's queue. Returns at once.
+    """
     directory, status = _present(run)
+    if slurm.waiting_job(directory):
+        slurm.take_back(directory)
+        directory.write_status(replace(status, hint="taken back from Slurm: resume queues it here"))
+        return take_over(bench, run)
     if not status.state.is_active and status.state is not RunState.QUEUED:
         raise RunError(f"{run.name} is {status.state.value}: there is nothing to stop")
     directory.request(STOP)
@@ -329,7 +338,8 @@ def resume(bench: Bench, run: Run, *, processes: int = 0, start_runner: StartRun
     """Queue the run again; it goes on from its last complete checkpoint, or from the beginning without one.
 
     Runs that were cancelled because they start from its result are queued again with it. ``processes`` is the number to
-    go on with (0: as before). Raises ``RefusedError`` when a step's rows cannot be shared out between them.
+    go on with (0: as before). Raises ``RefusedError`` when a step's rows cannot be shared out between them, or they
+    cannot go on from its checkpoint.
     """
     directory = RunDirectory(Path(run.directory))
     told = spec(run)
@@ -344,10 +354,14 @@ def resume(bench: Bench, run: Run, *, processes: int = 0, start_runner: StartRun
     if status is not None and not status.state.can_resume:
         again = "runs rerun makes the same once more" if status.state is RunState.FINISHED else ""
         raise RunError(f"{run.name} is {status.state.value}: there is nothing to resume", hint=again)
+    if job := slurm.waiting_job(directory):
+        raise RunError(f"{run.name} waits as Slurm's job {job}", hint="stop takes it back; then resume it")
     if status is not None and is_at_work(directory):
         raise RunError(f"the trainer of {run.name} is still at work", hint="wait until it has ended")
     if processes:
         shared(training_methods.get(told.method), told.knobs, processes)
+        for checkpoint in directory.complete_checkpoints()[-1:]:
+            ranks.refuse_other_number(checkpoint, processes)
         directory.adjust({PROCESSES: processes})
     directory.enqueue()
     _enqueue_children(directory)

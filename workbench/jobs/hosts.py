@@ -29,14 +29,17 @@ def prepare(directory: RunDirectory, hosts: Sequence[Host], *, port: int = ranks
     return [_script(directory, hosts, rank, total, port) for rank in range(len(hosts))]
 
 
-def start(hosts: Sequence[Host], scripts: Sequence[Path]) -> None:
-    """Start every machine's script over ssh; they go on without us.
+def reach(hosts: Sequence[Host], scripts: Sequence[Path]) -> None:
+    """Ask every machine over ssh whether it sees its script, so that none is started and waits for one that is away.
 
-    All machines are asked first, so that none waits for one that cannot be reached: raises ``RunError`` with what ssh
-    said of it.
+    Raises ``RunError`` with what ssh said.
     """
     for host, script in zip(hosts, scripts, strict=True):
         _over_ssh(host, f"test -r {shlex.quote(str(script))}", "cannot be reached, or does not see the run's folder")
+
+
+def start(hosts: Sequence[Host], scripts: Sequence[Path]) -> None:
+    """Start every machine's script over ssh; they go on without us. Raises ``RunError`` with what ssh said."""
     for rank, (host, script) in enumerate(zip(hosts, scripts, strict=True)):
         log = script.with_name("log.txt" if rank == 0 else f"log-{rank}.txt")
         quoted = shlex.quote(str(script)), shlex.quote(str(log))
@@ -70,8 +73,12 @@ def _exports() -> list[str]:
 def _over_ssh(host: Host, command: str, failing: str) -> None:
     try:
         done = subprocess.run([*SSH, host.name, command], capture_output=True, timeout=SECONDS, check=False, text=True)
+    except FileNotFoundError:
+        raise RunError(
+            "there is no ssh on this machine", hint="without --ssh: run each machine's script there"
+        ) from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise RunError(f"{host.name} {failing}: {error}", hint="is ssh installed, and the machine up?") from error
+        raise RunError(f"{host.name} {failing}: {error}", hint="is the machine up?") from error
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["ssh said nothing"])[-1]
         raise RunError(f"{host.name} {failing}: {said}", hint="the machines need the run's folder under the same path")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.domain.placement import PROCESSES, STRATEGY
-from workbench.errors import RunError, UsageError
+from workbench.errors import RefusedError, RunError, UsageError
 from workbench.jobs.processes import module_argv
 from workbench.jobs.run_directory import RunDirectory
 
@@ -147,6 +147,26 @@ def missing(strategy: str) -> str:
     if not strategy.startswith("zero") or find_spec("deepspeed") is not None:
         return ""
     return f"strategy={strategy} needs DeepSpeed, which is not installed"
+
+
+def shared_in(checkpoint: Path) -> tuple[str, int]:
+    """How a checkpoint was shared out: ``zero`` and between how many processes, ``fsdp`` (any number but one can go on
+    from it), or "" for one that is whole.
+    """
+    if parts := len(list(checkpoint.glob("global_step*/*zero_pp_rank_*_optim_states.pt"))):
+        return "zero", parts
+    return ("fsdp", 0) if (checkpoint / "pytorch_model_fsdp.bin").is_file() else ("", 0)
+
+
+def refuse_other_number(checkpoint: Path, processes: int) -> None:
+    """Raise ``RefusedError`` when so many processes cannot go on from a checkpoint."""
+    sharing, parts = shared_in(checkpoint)
+    if sharing == "zero" and processes != parts:
+        said = f"{checkpoint.name} was saved by {parts} processes with ZeRO: no other number can go on from it"
+        raise RefusedError(said, hint=f"workbench runs resume RUN --processes {parts}")
+    if sharing == "fsdp" and processes == 1:
+        said = f"{checkpoint.name} was saved by processes that share the model (fsdp): one alone cannot go on from it"
+        raise RefusedError(said, hint="workbench runs resume RUN --processes 2, or more")
 
 
 def _knobs(directory: RunDirectory) -> dict[str, Any]:

@@ -32,6 +32,7 @@ KILL = "kill"
 
 Event = dict[str, Any]
 _NEVER = RunStatus(RunState.QUEUED)
+_OF_A_STEP = {"metrics", "device", "eval", "sample", "checkpoint"}
 _TOLD_IN = ("spec.json", "state.json", "events.jsonl", "log.txt", "checkpoints")
 
 
@@ -245,7 +246,11 @@ class RunDirectory:
 
     def adjust(self, knobs: Mapping[str, Any]) -> None:
         """Note changed knobs for this and every later start of the run; ``spec.json`` stays as a person made it."""
-        _write_whole(self.root / "adjusted.json", self.adjusted() | dict(knobs))
+        self.write_adjusted(self.adjusted() | dict(knobs))
+
+    def write_adjusted(self, knobs: Mapping[str, Any]) -> None:
+        """Replace what ``adjusted`` gives."""
+        _write_whole(self.root / "adjusted.json", dict(knobs))
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """The object in a file of this run; empty when there is none."""
@@ -398,6 +403,25 @@ def is_complete(checkpoint: Path) -> bool:
         return bool(sizes) and all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def went_on_from(event: Event) -> int | None:
+    """The step from which a trainer goes on, of the event that says so: what was told of later steps is undone."""
+    step = event.get("step")
+    return step if event["event"] == "state" and event.get("state") == "running" and isinstance(step, int) else None
+
+
+def without_undone(events: Iterable[Event]) -> list[Event]:
+    """The events without those of steps that a killed trainer had made and the next one made again.
+
+    The figures of several quick steps stand in one line, so the two need not tell of the same steps.
+    """
+    kept: list[Event] = []
+    for event in events:
+        if (step := went_on_from(event)) is not None:
+            kept = [one for one in kept if one["event"] not in _OF_A_STEP or int(one.get("step") or 0) <= step]
+        kept.append(event)
+    return kept
 
 
 def spec_as_dict(spec: RunSpec) -> dict[str, Any]:

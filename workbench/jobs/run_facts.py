@@ -12,7 +12,7 @@ from typing import Any
 
 from workbench.domain.run_findings import LIMITS, Canary, Point, Retention, RunFinding, RunNumbers, findings
 from workbench.domain.runs import GAINS, ExampleScore, RunSpec, RunState, RunStatus, example_scores, judged_by
-from workbench.jobs.run_directory import Event, RunDirectory
+from workbench.jobs.run_directory import Event, RunDirectory, without_undone
 
 WHOLE_WEIGHTS, ADAPTER_WEIGHTS = "*.safetensors", "adapter_model*.safetensors"
 _ANSWER_LENGTH = "completions/mean_length"
@@ -20,7 +20,7 @@ _ANSWER_LENGTH = "completions/mean_length"
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """A run as its folder tells it. ``curves`` are by name, a step that was repeated after a resume once.
+    """A run as its folder tells it. ``curves`` are by name, without what a resume undid.
 
     ``evals`` are the measurements on held-out rows, in order, with ``which`` one of base, during, tuned.
     """
@@ -92,7 +92,7 @@ def read_facts(directory: RunDirectory) -> RunFacts:
     """Read a run's folder; raises ``RunError`` when it is none."""
     told = directory.spec()
     spec = replace(told, knobs={**told.knobs, **directory.adjusted()})
-    events, _ = directory.events()
+    events = without_undone(directory.events()[0])
     origin = directory.read_json(directory.origin_file)
     return RunFacts(
         directory,

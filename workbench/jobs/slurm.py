@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from workbench.domain.placement import PROCESSES
+from workbench.domain.runs import RunState
 from workbench.errors import RunError, UsageError
 from workbench.jobs import ranks
 from workbench.jobs.processes import child_environment
 from workbench.jobs.run_directory import STOP, RunDirectory
 
 FOLDER = "slurm"
+JOB = "job"
+SLURM, HERE = "slurm", "local"
 SAVING_SECONDS = 80.0
+CANCEL_SECONDS = 30.0
 _POLL_SECONDS = 0.2
 
 
@@ -91,13 +95,13 @@ def submit(
     machines: int,
     per_machine: int,
     minutes: int,
-    cluster: str = "slurm",
+    cluster: str = SLURM,
     parameters: Mapping[str, str] | None = None,
 ) -> str:
     """Hand the run to the scheduler; gives back the job's id.
 
     ``per_machine`` is the processes, and so the GPUs, of each machine; ``parameters`` are sbatch's own (partition,
-    account, ...). ``cluster`` "local" runs the job on this machine at once. Raises ``UsageError`` without submitit or
+    account, ...). ``cluster`` ``HERE`` runs the job on this machine at once. Raises ``UsageError`` without submitit or
     Slurm, ``RunError`` when the scheduler refuses.
     """
     submitit = _submitit(cluster)
@@ -107,16 +111,42 @@ def submit(
         ranks.write_config(directory, processes=total, machines=machines)
     executor = submitit.AutoExecutor(folder=directory.root / FOLDER, cluster=cluster)
     executor.update_parameters(name=directory.root.name, nodes=machines, tasks_per_node=1, timeout_min=minutes)
-    if cluster == "slurm":
+    if cluster == SLURM:
         executor.update_parameters(
             slurm_gpus_per_node=per_machine,
             slurm_additional_parameters=dict(parameters or {}),
             slurm_signal_delay_s=120,
         )
     try:
-        return str(executor.submit(Training(str(directory.root), machines, total)).job_id)
+        job = str(executor.submit(Training(str(directory.root), machines, total)).job_id)
     except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:
         raise RunError(f"Slurm did not take the job: {error}") from error
+    if cluster == SLURM:
+        directory.write_text(directory.root / FOLDER / JOB, job)
+    return job
+
+
+def waiting_job(directory: RunDirectory) -> str:
+    """The job of a run that was handed to Slurm and has not begun there; "" for any other."""
+    status = directory.status()
+    if status is None or status.state is not RunState.CANCELLED:
+        return ""
+    try:
+        return (directory.root / FOLDER / JOB).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def take_back(directory: RunDirectory) -> None:
+    """Take a run that has not begun out of Slurm's queue; raises ``RunError`` with what Slurm says to it."""
+    command = ["scancel", job := waiting_job(directory)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CANCEL_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RunError(f"scancel {job} did not work: {error}", hint="run it on a login node of the cluster") from error
+    if done.returncode:
+        raise RunError(f"Slurm keeps job {job}: {done.stderr.strip()}", hint=f"squeue --job {job} shows it")
+    (directory.root / FOLDER / JOB).unlink(missing_ok=True)
 
 
 def _submitit(cluster: str) -> Any:
@@ -124,7 +154,7 @@ def _submitit(cluster: str) -> Any:
         import submitit  # 0.2 s
     except ImportError:
         raise UsageError("Slurm is reached through submitit, which is not installed", hint=_EXTRA) from None
-    if cluster == "slurm" and shutil.which("sbatch") is None:
+    if cluster == SLURM and shutil.which("sbatch") is None:
         raise UsageError("there is no sbatch on this machine", hint="run this on a login node of the cluster")
     return submitit
 

@@ -4,7 +4,7 @@ transformers' own; what a knob does not say here, their documentation says.
 
 from __future__ import annotations
 
-from workbench.domain.methods import Knob, KnobGroup, KnobValue, Preset, Sized
+from workbench.domain.methods import PLATEAU, SCHEDULE, Knob, KnobGroup, KnobValue, Preset, Sized
 from workbench.methods import adapters
 
 STRATEGIES = ("ddp", "fsdp", "zero1", "zero2", "zero3")
@@ -57,18 +57,22 @@ def optimiser(learning_rate: float, *, smallest_batch: int = 1) -> tuple[Knob, .
         ),
         Knob("warmup_steps", 0.05, "steps of rising rate; below 1 a share of all steps", group, minimum=0.0),
         Knob(
-            "lr_scheduler_type",
+            SCHEDULE,
             "cosine",
-            "how the learning rate falls",
+            "how the learning rate falls: warmup_stable_decay over the last fifth, reduce_lr_on_plateau when held-out "
+            "measurements get no better; lr_scheduler_kwargs has their numbers",
             group,
             choices=(
                 "cosine",
                 "cosine_with_restarts",
+                "cosine_with_min_lr",
                 "linear",
                 "polynomial",
                 "inverse_sqrt",
                 "constant",
                 "constant_with_warmup",
+                "warmup_stable_decay",
+                PLATEAU,
             ),
         ),
         Knob("weight_decay", 0.0, "pull of the weights towards zero", group, minimum=0.0, maximum=1.0),

@@ -105,15 +105,17 @@ class Runs:
                 ],
             )
 
-    def record(self, run_id: int, metrics: Sequence[Metric], *, offset: int) -> bool:
+    def record(self, run_id: int, metrics: Sequence[Metric], *, offset: int, after: int | None = None) -> bool:
         """Keep what was read of ``events.jsonl`` up to byte ``offset``; False when that much was kept before.
 
-        Reading the same part twice, or two benches reading it at once, changes nothing. A step that is repeated after
-        a resume replaces the one before.
+        Reading the same part twice, or two benches reading it at once, changes nothing. A step that is repeated
+        replaces the one before. Of a run that was resumed all that was kept of the steps ``after`` this one goes first.
         """
         with self._store.write() as db:
             if offset <= self.offset(run_id):
                 return False
+            if after is not None:
+                db.execute("DELETE FROM metrics WHERE run_id = ? AND step > ?", [run_id, after])
             db.conn.executemany(
                 "INSERT OR REPLACE INTO metrics (run_id, name, step, value, at_utc) VALUES (?, ?, ?, ?, ?)",
                 ((run_id, m.name, m.step, _stored(m.value), m.at_utc) for m in metrics),
@@ -132,11 +134,18 @@ class Runs:
             raise _no_run(run_id)
         return int(row["events_offset"])
 
-    def metrics(self, run_id: int, name: str) -> builtins.list[Metric]:
-        """One curve, by step; a value that was no number is NaN."""
-        sql = "SELECT step, value, at_utc FROM metrics WHERE run_id = ? AND name = ? ORDER BY step"
-        rows = self._store.read().execute(sql, [run_id, name])
-        return [Metric(r["step"], name, math.nan if r["value"] is None else r["value"], r["at_utc"]) for r in rows]
+    def metrics(self, run_id: int, name: str, *, since: int | None = None) -> builtins.list[Metric]:
+        """One curve, by step, all of it or from step ``since`` on; a value that was no number is NaN."""
+        where = "run_id = ? AND name = ?" if since is None else "run_id = ? AND name = ? AND step >= ?"
+        sql = f"SELECT step, value, at_utc FROM metrics WHERE {where} ORDER BY step"
+        rows = self._store.read().execute(sql, [run_id, name] if since is None else [run_id, name, since])
+        return [_metric(name, row) for row in rows]
+
+    def newest_metric(self, run_id: int, name: str) -> Metric | None:
+        """The last point of a curve; None where the run has no such curve."""
+        sql = "SELECT step, value, at_utc FROM metrics WHERE run_id = ? AND name = ? ORDER BY step DESC LIMIT 1"
+        row = self._store.read().execute(sql, [run_id, name]).fetchone()
+        return _metric(name, row) if row else None
 
     def set_result(self, run_id: int, *, adapter: str) -> Run:
         """The model that the run made, by its name in the registry."""
@@ -165,6 +174,10 @@ class Runs:
             return run
         told = {name: getattr(status, name) for name in _STATUS}
         return replace(run, **told)
+
+
+def _metric(name: str, row: sqlite3.Row) -> Metric:
+    return Metric(row["step"], name, math.nan if row["value"] is None else row["value"], row["at_utc"])
 
 
 def _no_run(run_id: int) -> NotFoundError:

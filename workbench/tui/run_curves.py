@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from workbench.domain.runs import Metric, Run
-from workbench.flows import train as flow
+from workbench.domain.runs import Run
 from workbench.tui.widgets.plot import MOST, Series
 
 if TYPE_CHECKING:
@@ -53,30 +52,26 @@ def curves(bench: Bench, run: Run, others: Sequence[Run], figure: str, weight: f
     metric = dict(FIGURES)[figure]
     if not others:
         found = [_series(bench, run, "train" if figure == LOSS else figure, metric, weight)]
-        if figure == LOSS and (held_out := flow_held_out(bench, run)):
-            found.append(Series("held-out", _points(held_out), dots=True))
+        if figure == LOSS and (held_out := held_out_points(bench, run)):
+            found.append(Series("held-out", held_out, dots=True))
         return found
     return [_series(bench, one, one.name, metric, weight) for one in (run, *others)[:MOST]]
 
 
 def figures_of(bench: Bench, run: Run) -> list[str]:
     """The figures that this run has points of."""
-    return [name for name, metric in FIGURES if flow.metrics(bench, run, metric)] or [LOSS]
+    return [name for name, metric in FIGURES if bench.store.runs.newest_metric(run.id, metric)] or [LOSS]
 
 
-def flow_held_out(bench: Bench, run: Run) -> tuple[Metric, ...]:
-    """The held-out loss, from before the first step on."""
-    before = flow.metrics(bench, run, "base_eval_loss")
-    during = flow.metrics(bench, run, "eval_loss")
-    return (*before, *(m for m in during if not before or m.step > before[-1].step))
+def held_out_points(bench: Bench, run: Run) -> list[tuple[float, float]]:
+    """The held-out loss by step, from before the first one on."""
+    before = bench.curves.of(run.id, "base_eval_loss").points
+    during = bench.curves.of(run.id, "eval_loss").points
+    return [*before, *((step, value) for step, value in during if not before or step > before[-1][0])]
 
 
 def _series(bench: Bench, run: Run, name: str, metric: str, weight: float) -> Series:
-    is_sparse = metric == "eval_loss"
-    found = flow_held_out(bench, run) if is_sparse else flow.metrics(bench, run, metric)
-    shown = f"{name} ~{weight:g}" if weight and not is_sparse else name
-    return Series(shown, smoothed(_points(found), 0.0 if is_sparse else weight), dots=is_sparse)
-
-
-def _points(found: Sequence[Metric]) -> list[tuple[float, float]]:
-    return [(m.step, m.value) for m in found]
+    if metric == "eval_loss":
+        return Series(name, held_out_points(bench, run), dots=True)
+    points = bench.curves.of(run.id, metric).points
+    return Series(f"{name} ~{weight:g}" if weight else name, smoothed(points, weight))

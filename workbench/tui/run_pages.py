@@ -20,7 +20,7 @@ from workbench.domain.runs import RECIPE, SWEEP, Run
 from workbench.errors import RunError
 from workbench.flows import queueing, recipes, sweeps
 from workbench.flows import train as flow
-from workbench.jobs.run_directory import RunDirectory
+from workbench.jobs.run_directory import RunDirectory, without_undone
 from workbench.tui.figures import number
 from workbench.tui.safety import cell, clean
 
@@ -49,7 +49,7 @@ Lines = Iterator[tuple[str, str]]
 def samples(bench: Bench, run: Run, width: int) -> Lines:
     """Each prompt with its answers at every measurement, an answer that did not change only once."""
     events, _ = RunDirectory(Path(run.directory)).events()
-    told = [event for event in events if event["event"] == "sample"]
+    told = [event for event in without_undone(events) if event["event"] == "sample"]
     if not told:
         yield "no samples yet: they come with every measurement (sample_prompts, eval_steps)", ""
         return

@@ -71,43 +71,43 @@ class RunLook:
 
     run: Run
     loss: tuple[Metric, ...] = ()
-    curves: Mapping[str, tuple[Metric, ...]] = field(default_factory=dict)
+    """The newest points."""
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
     device: Mapping[str, float] = field(default_factory=dict)
     log: tuple[str, ...] = ()
     spec: RunSpec | None = None
     checkpoint_step: int | None = None
+    first_bad_step: int | None = None
+    """The first step whose loss is not a number."""
 
     @property
     def time_left(self) -> TimeLeft | None:
         """How long it still needs; None unless it is running."""
         if self.run.state is not RunState.RUNNING:
             return None
-        moments = [(m.step, instant(m.at_utc)) for m in self.loss[-200:]]
+        moments = [(m.step, instant(m.at_utc)) for m in self.loss]
         return time_left([(step, at.timestamp()) for step, at in moments if at], self.run.total_steps)
-
-    @property
-    def first_bad_step(self) -> int | None:
-        """The first step whose loss is not a number."""
-        return next((m.step for m in self.loss if not isfinite(m.value)), None)
 
 
 def look(bench: Bench, run: Run, *, log_lines: int, spec: RunSpec | None = None) -> RunLook:
     """Read all that is shown of a run; for a thread. ``spec`` spares reading it again."""
-    curves = {name: tuple(flow.metrics(bench, run, name)) for name, _ in STRIPS}
+    loss = bench.curves.of(run.id, "loss")
+    curves = {name: bench.curves.of(run.id, name).values for name, _ in STRIPS}
     return RunLook(
         run,
-        loss=tuple(flow.metrics(bench, run, "loss")),
-        curves={name: points for name, points in curves.items() if points},
+        loss=loss.newest,
+        curves={name: values for name, values in curves.items() if values},
         device=_device(bench, run),
         log=tuple(flow.log_tail(bench, run, lines=log_lines)),
         spec=spec or _spec(run),
         checkpoint_step=checkpoint_step(run) if run.state.can_resume else None,
+        first_bad_step=loss.first_bad_step,
     )
 
 
 def _device(bench: Bench, run: Run) -> dict[str, float]:
-    last = {name: flow.metrics(bench, run, name)[-1:] for name in DEVICE}
-    return {name: points[0].value for name, points in last.items() if points}
+    last = {name: bench.store.runs.newest_metric(run.id, name) for name in DEVICE}
+    return {name: point.value for name, point in last.items() if point}
 
 
 def checkpoint_step(run: Run) -> int | None:
@@ -223,7 +223,7 @@ def _strips(seen: RunLook, width: int, *, ascii_only: bool) -> list[str]:
     bars = 6 if width < 100 else 12
     strips = []
     for name, label in STRIPS:
-        if values := [m.value for m in seen.curves.get(name, ())]:
+        if values := seen.curves.get(name, ()):
             shown = thousands(values[-1]) if name == "tokens_per_second" else number(values[-1])
             strips.append(f"{label} {shown} {sparkline(values, bars, ascii_only=ascii_only)}")
     lines, line = [], ""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import methods
 from workbench.domain.examples import Kind
-from workbench.domain.methods import Measure, Method, Task
+from workbench.domain.methods import PLATEAU, SCHEDULE, Measure, Method, Task
 from workbench.domain.runs import RunSpec
 from workbench.errors import RefusedError
 from workbench.jobs.run_directory import RunDirectory, mark_complete
-from workbench.worker.trainer import adapters, loading, pairs, ranks, rewards, rows, teachers
+from workbench.worker.trainer import adapters, loading, pairs, ranks, rewards, rows, schedules, teachers
 from workbench.worker.trainer.adapters import import_class
 from workbench.worker.trainer.failures import TrainingFailed
 
@@ -66,8 +66,12 @@ def config_values(method: Method, spec: RunSpec, directory: RunDirectory) -> dic
 
 def build_config(method: Method, spec: RunSpec, directory: RunDirectory, train: Any, **changed: Any) -> Any:
     """The method's config object for these rows, with the values of ``changed`` in the place of the run's own."""
-    values = _with_masks(config_values(method, spec, directory), train)
-    return import_class(method.config)(**(values | changed))
+    values = _with_masks(config_values(method, spec, directory), train) | changed
+    if (schedule := values[SCHEDULE]) != PLATEAU:
+        return import_class(method.config)(**values)
+    config = import_class(method.config)(**(values | {SCHEDULE: "constant"}))
+    schedules.follow(config, schedule)
+    return config
 
 
 def watched(trainer_class: type) -> type:
@@ -121,6 +125,11 @@ def watched(trainer_class: type) -> type:
             lengths = [len(ids) for ids in dataset["input_ids"]]
             batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
             return EpochSeeded(lengths, batch, self._epoch_seed)
+
+        def create_scheduler(self, num_training_steps: int, *args: Any, **kwargs: Any) -> Any:
+            given, name = self.args.lr_scheduler_kwargs, str(self.args.lr_scheduler_type.value)
+            self.args.lr_scheduler_kwargs = schedules.details(name, given, steps=num_training_steps)
+            return super().create_scheduler(num_training_steps, *args, **kwargs)
 
         def _epoch_seed(self) -> int:
             return int(self.args.seed) + int(self.state.epoch or 0)

@@ -33,9 +33,11 @@ class Best:
         self._keeps = keeps
         self._save = save
         self._values = _measured(directory)
+        self._newest: tuple[int, Mapping[str, Any]] | None = None
 
     def note(self, step: int, scores: Mapping[str, Any], model: Any) -> None:
         """Take a measurement in, and keep the weights when it is the best so far."""
+        self._newest = step, scores
         if (value := _rank(scores)) is not None:
             self._values[step] = value
         rank = math.inf if value is None else value  # with nothing to judge by it is never the best
@@ -57,6 +59,10 @@ class Best:
             f"stopped early at step {step}: {self._patience} measurements on held-out rows in a row were no better "
             f"than the one at step {best} (early_stopping_patience)"
         )
+
+    def scores_at(self, step: int) -> Mapping[str, Any] | None:
+        """What was measured at this step, when that was the last measurement of this start."""
+        return self._newest[1] if self._newest is not None and self._newest[0] == step else None
 
     def is_better_than(self, scores: Mapping[str, Any]) -> bool:
         """True when the kept weights were better than a model with these figures is."""

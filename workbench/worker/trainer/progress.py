@@ -19,9 +19,14 @@ SAY_SECONDS = 10.0
 _MEASURED = {"epoch", "num_tokens", "total_flos"}
 
 
+class NothingLeft(Exception):
+    """Raised where training would begin, of a run that has made all its steps: the model is in place, and loaded."""
+
+
 class Progress(TrainerCallback):
     """Reports a run's steps. ``measure_held_out`` is called every ``eval_steps`` optimiser steps (0: never), and
-    ``is_over`` after it: the run ends early when it says so.
+    ``is_over`` after it: the run ends early when it says so. ``measure_start`` is called where training begins, and
+    with ``has_all_steps`` no step is made.
     """
 
     def __init__(
@@ -36,6 +41,8 @@ class Progress(TrainerCallback):
         self._eval_steps = eval_steps
         self._measure_held_out = measure_held_out
         self._is_over = is_over
+        self.measure_start: Callable[[], None] | None = None
+        self.has_all_steps = False
         self._pending: list[dict[str, float]] = []
         self._losses: list[tuple[int, float]] = []
         self._next_at = 0.0
@@ -53,6 +60,10 @@ class Progress(TrainerCallback):
         self._total_steps = state.max_steps
         self._reporter.progress(state.global_step, state.max_steps)
         self._reporter.state(RunState.RUNNING)
+        if self.has_all_steps:
+            raise NothingLeft
+        if self.measure_start is not None:
+            self.measure_start()
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -75,6 +75,18 @@ def agreed(wish: bool) -> bool:
     return bool(flag.item())
 
 
+def told_by_first(value: float) -> float:
+    """The first process's value, in all; all have to ask at the same place."""
+    if world_size() == 1:
+        return value
+    import torch
+    from accelerate import PartialState
+
+    told = torch.tensor([value if is_first() else 0.0], dtype=torch.float64, device=PartialState().device)
+    torch.distributed.broadcast(told, src=0)
+    return float(told.item())
+
+
 def meet() -> None:
     """Wait until every process is here."""
     agreed(False)
@@ -94,6 +106,11 @@ def strategy() -> str:
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
         return "fsdp"
     return "zero" if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true" else "ddp"
+
+
+def shares_model_out() -> bool:
+    """True when no process holds the whole model, which is put where it trains only when training begins."""
+    return strategy() in {"fsdp", "zero"}
 
 
 def leave_word(directory: RunDirectory, word: Word) -> None:

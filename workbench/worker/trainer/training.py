@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -19,9 +19,10 @@ from workbench import methods
 from workbench.domain.placement import BATCH, PASSES, STRATEGY, shared
 from workbench.domain.runs import RunSpec, RunState
 from workbench.errors import BusyError, RefusedError, RunError, WorkbenchError
+from workbench.jobs import ranks as launching
 from workbench.jobs.run_directory import RunDirectory, step_of
 from workbench.jobs.run_facts import note_start
-from workbench.worker.trainer import environment, ranks
+from workbench.worker.trainer import environment, ranks, schedules
 from workbench.worker.trainer.failures import FolderGone, Stopped, explain, is_out_of_memory
 from workbench.worker.trainer.ranks import Word
 from workbench.worker.trainer.reporting import Reporter, say
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from workbench.worker.trainer.keeping import Best
     from workbench.worker.trainer.progress import Progress
     from workbench.worker.trainer.samples import Samples
+
+
+_SHARES = {"": "shares nothing out", "fsdp": "shares it out by FSDP", "zero": "shares it out by ZeRO"}
 
 
 def train(root: Path) -> int:
@@ -145,24 +149,29 @@ def _walk(reporter: Reporter, spec: RunSpec) -> RunState:
         note_start(directory, spec)
     if ranks.is_first() and (torn := directory.remove_torn_checkpoints()):
         reporter.note(f"removed unfinished checkpoints: {', '.join(p.name for p in torn)}")
+    checkpoints = directory.complete_checkpoints()
+    _refuse_other_sharing(checkpoints[-1:])
     _check_stop(reporter)
     spec = _share(reporter, spec)
     built, held_out, samples, progress, best = _build(reporter, spec)
     examiner = _examiner(reporter, built, spec)
     if ranks.agreed(ranks.is_first() and not _has_base_measurement(directory)):
-        _measure(reporter, held_out, samples, "base", 0)
+        measure_start = partial(_measure, reporter, held_out, samples, "base", 0)
+        if ranks.shares_model_out():
+            progress.measure_start = measure_start  # until then it lies in main memory, whole
+        else:
+            measure_start()
     if examiner is not None:
         # Of several processes the others wait below, where all stop together.
         with suppress(Stopped) if ranks.world_size() > 1 else nullcontext():
             save_when_there_is_room(reporter, examiner.measure_start)
-    checkpoints = directory.complete_checkpoints()
     if checkpoints:
         reporter.note(f"resumed from step {step_of(checkpoints[-1])}")
     _check_stop(reporter)
     built.trainer.saving = partial(save_when_there_is_room if ranks.world_size() == 1 else save_together, reporter)
     built.trainer.add_callback(Rehearsal(built.trainer, reporter))
     try:
-        _train(built, checkpoints[-1] if checkpoints else None, best)
+        _train(built, checkpoints[-1] if checkpoints else None, best, progress)
     except (Stopped, FolderGone):
         raise
     except Exception:
@@ -188,7 +197,7 @@ def _examiner(reporter: Reporter, built: Built, spec: RunSpec) -> Examiner | Non
     """What looks at single rows, in one process: None in the others, and where none of them has the whole model."""
     from workbench.worker.trainer.examining import Examiner  # torch
 
-    if ranks.strategy() in {"fsdp", "zero"}:
+    if ranks.shares_model_out():
         reporter.note("single rows and general text are not measured on a model that is shared out")
         return None
     examiner = Examiner(built, spec, reporter.directory, check=lambda: _check_own_stop(reporter))
@@ -208,6 +217,17 @@ def _examine(reporter: Reporter, examiner: Examiner) -> None:
     reporter.event("retention", step=reporter.step, **summary.get("general", {}))
     counts = f"{summary['held_out_rows']} held-out and {summary['train_rows']} training rows"
     reporter.note(f"measured one by one, before and after: {counts}")
+
+
+def _refuse_other_sharing(last: Sequence[Path]) -> None:
+    """The libraries would go on from a checkpoint that was shared out otherwise with the optimiser forgotten."""
+    now = ranks.strategy() if ranks.shares_model_out() else ""
+    for checkpoint in last:
+        launching.refuse_other_number(checkpoint, ranks.world_size())
+        if (before := launching.shared_in(checkpoint)[0]) != now:
+            said = {"": "holds the model whole", "fsdp": "was shared out by FSDP", "zero": "was shared out by ZeRO"}
+            hint = "go on with as many processes as before on the same kind of machine, or make a new run"
+            raise RefusedError(f"{checkpoint.name} {said[before]}, and this run {_SHARES[now]}", hint=hint)
 
 
 def _share(reporter: Reporter, spec: RunSpec) -> RunSpec:
@@ -241,7 +261,7 @@ def _build(reporter: Reporter, spec: RunSpec) -> tuple[Built, HeldOut, Samples, 
     # A run that was made before there was such a choice ends as it would have then.
     keeps = bool(spec.knobs.get("load_best_model_at_end", False)) and bool(spec.knobs["eval_steps"])
     # What is shared out is whole in no process, to be kept or put back.
-    is_whole = ranks.strategy() not in {"fsdp", "zero"}
+    is_whole = not ranks.shares_model_out()
     if keeps and not is_whole:
         reporter.note("the result is the last step's: of a model that is shared out the best weights are not kept")
     best = Best(
@@ -283,19 +303,19 @@ def _tell_counts(reporter: Reporter, built: Built, spec: RunSpec) -> None:
         reporter.note(f"going on from {spec.adapter}: rank, alpha and target modules are those it was made with")
 
 
-def _train(built: Built, checkpoint: Path | None, best: Best) -> None:
+def _train(built: Built, checkpoint: Path | None, best: Best, progress: Progress) -> None:
     if checkpoint is None:
         built.trainer.train()
         return
     from transformers import TrainerState
 
+    from workbench.worker.trainer.progress import NothingLeft
+
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    if state.global_step < state.max_steps and not best.is_over(state.global_step):
+    # Killed between its last step and its end: the training loop would make one step more than there are.
+    progress.has_all_steps = state.global_step >= state.max_steps or best.is_over(state.global_step)
+    with suppress(NothingLeft):
         built.trainer.train(resume_from_checkpoint=str(checkpoint))
-        return
-    # Killed between its last step and its end. The training loop would make one step more than there are.
-    built.trainer._load_from_checkpoint(str(checkpoint))
-    built.trainer.state = state
 
 
 def _measure(reporter: Reporter, held_out: HeldOut, samples: Samples, which: str, step: int) -> None:
@@ -315,16 +335,20 @@ def _measure_on_the_way(
 ) -> None:
     scores = held_out.measure()
     _tell(reporter, samples, "during", step, scores)
+    schedules.measured(built.trainer, scores)
     best.note(step, scores, _model(built))
 
 
 def _measure_end(reporter: Reporter, built: Built, held_out: HeldOut, samples: Samples, best: Best) -> None:
     """The model as it will be saved: as it is now, or with the weights of a better measurement put back."""
-    step, scores = built.trainer.state.global_step, held_out.measure()
+    step = built.trainer.state.global_step
+    known = best.scores_at(step)  # of a run that ended early
+    scores = held_out.measure() if known is None else known
     if not best.is_better_than(scores):
         _tell(reporter, samples, "tuned", step, scores)
         return
-    _tell(reporter, samples, "during", step, scores)
+    if known is None:
+        _tell(reporter, samples, "during", step, scores)
     kept = best.restore(_model(built))
     reporter.note(f"the weights of step {kept} are kept: they did best on held-out rows (load_best_model_at_end)")
     _measure(reporter, held_out, samples, "tuned", kept)
@@ -352,7 +376,7 @@ def _check_own_stop(reporter: Reporter) -> None:
 
 def _gathered(built: Built) -> dict[str, Any] | None:
     """The weights that are shared out between processes, whole; None where every process has them all."""
-    if ranks.strategy() not in {"fsdp", "zero"}:
+    if not ranks.shares_model_out():
         return None
     return built.trainer.accelerator.get_state_dict(built.trainer.model_wrapped)
 
