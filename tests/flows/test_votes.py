@@ -12,7 +12,7 @@ from voting import pair, vote
 from workbench.domain.comparisons import RaterKind, Strength, Verdict, VoteDetails
 from workbench.domain.examples import Kind, SourceKind, Split, Status
 from workbench.domain.queries import parse_query
-from workbench.errors import DataError, NotFoundError, RefusedError
+from workbench.errors import DataError, NotFoundError, RefusedError, WorkbenchError
 from workbench.flows import chat, compare, curate, fixes, prompts, unseen, votes
 from workbench.flows.bench import Bench
 from workbench.flows.gate import gate
@@ -123,7 +123,7 @@ def test_without_votes_there_is_nothing_to_make_or_write(bench: Bench, tmp_path:
 
 def test_battles_have_what_fastchats_scripts_read(voted: Bench, tmp_path: Path) -> None:
     file = tmp_path / "sub" / "battles.json"
-    assert votes.export_battles(voted, file) == votes.Written(file, 4, waiting=0)
+    assert votes.export_battles(voted, file) == votes.Written(file, 4, waiting=0, differing=0)
     battles = json.loads(file.read_text())
     assert [b["winner"] for b in battles[2:]] == ["tie (bothbad)", "tie"]
     for battle, comparison_id in zip(battles, range(1, 5), strict=True):
@@ -137,6 +137,19 @@ def test_battles_have_what_fastchats_scripts_read(voted: Bench, tmp_path: Path) 
     assert find()["fastchat"].score(battles[0]) == 100, "and our own import knows them"
 
 
+def test_battles_replace_no_file_that_is_not_meant_and_say_why_they_cannot_be_written(
+    voted: Bench, tmp_path: Path
+) -> None:
+    file = tmp_path / "b.json"
+    file.write_text("mine")
+    with pytest.raises(RefusedError, match="exists already"):
+        votes.export_battles(voted, file)
+    assert file.read_text() == "mine" and list(tmp_path.glob(".b*")) == []
+    assert votes.export_battles(voted, file, replace=lambda path: path == file).battles == 4
+    with pytest.raises(WorkbenchError, match="cannot be written"):
+        votes.export_battles(voted, file / "below.json")
+
+
 def test_battles_are_the_votes_that_a_rate_may_rest_on(voted: Bench, tmp_path: Path) -> None:
     vote(voted, pair(voted, 1), "tuned")  # the same two answers, whose names are known by now
     vote(voted, pair(voted, 2), "pip", rater="bob")
@@ -144,6 +157,8 @@ def test_battles_are_the_votes_that_a_rate_may_rest_on(voted: Bench, tmp_path: P
     voted.store.comparisons.rate(6, Verdict.SKIP, rater=voted.rater)
     told = [(battle["question_id"], battle["judge"]) for battle in votes.battles(voted)]
     assert told == [("1", "rater"), ("2", "rater"), ("3", "rater"), ("4", "rater"), ("6", "bob")]
+    said = votes.export_battles(voted, tmp_path / "b.json").said
+    assert said.endswith("; 1 vote where models differ most left out")
 
 
 def test_what_lost_or_was_bad_is_to_be_fixed_until_it_is(voted: Bench) -> None:

@@ -236,6 +236,16 @@ async def test_battles_are_written_where_it_is_said(voted: Bench, tmp_path: Path
         await pilot.press("enter")
         await until_shown(pilot, "13 battles are in")
         assert len(json.loads((tmp_path / "b.json").read_text())) == 13
+        (tmp_path / "b.json").write_text("mine")
+        for answer in "ny":
+            await pilot.press("x")
+            await until_shown(pilot, "Write the battles")
+            app.screen.query_one(Input).value = str(tmp_path / "b.json")
+            await pilot.press("enter")
+            await until_shown(pilot, "b.json exists: replace it?")
+            assert (tmp_path / "b.json").read_text() == "mine"
+            await pilot.press(answer)
+        await until(pilot, lambda: (tmp_path / "b.json").read_text() != "mine")
 
 
 async def test_a_judge_works_in_the_background_and_is_silent_while_little_is_known(

@@ -97,8 +97,11 @@ def export(session: Session, args: argparse.Namespace) -> None:
     from workbench.flows import votes
 
     path = Path(args.to).expanduser()
-    made = votes.export_battles(session.bench, path)
-    session.out.data({"file": str(path), "battles": made.battles, "left_out": made.waiting}, made.said)
+    made = votes.export_battles(
+        session.bench, path, replace=lambda there: session.confirm(f"{there} exists; replace it?")
+    )
+    document = {"file": str(path), "battles": made.battles, "left_out": made.waiting, "differing": made.differing}
+    session.out.data(document, made.said)
 
 
 def _fix_row(one: ToFix) -> dict[str, object]:

@@ -66,7 +66,8 @@ def check_lines(report: Report) -> Iterator[str]:
 def agreement_lines(agreement: Agreement) -> Iterator[str]:
     """How far raters agree: alpha over all, kappa of each two."""
     alpha = "-" if agreement.alpha is None else f"{agreement.alpha:.2f}"
-    yield f"  raters        Krippendorff's alpha {alpha} ({words(agreement.alpha)}) on {agreement.units} shared pairs"
+    shared = f"{agreement.units} shared pair{'s' * (agreement.units != 1)}"
+    yield f"  raters        Krippendorff's alpha {alpha} ({words(agreement.alpha)}) on {shared}"
     yield "                a shared pair counts once, by majority; split votes are a tie"
     for pair in agreement.pairs:
         kappa = "-" if pair.kappa is None else f"{pair.kappa:.2f}"

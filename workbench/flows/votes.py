@@ -6,6 +6,8 @@ Where several people voted on a comparison the majority decides; a draw between 
 from __future__ import annotations
 
 import json
+import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from workbench.domain.examples import (
     preference,
 )
 from workbench.domain.results import counted, first_votes, of_comparisons, of_random_prompts
-from workbench.errors import DataError, NotFoundError, RefusedError
+from workbench.errors import DataError, NotFoundError, RefusedError, WorkbenchError
 from workbench.flows import unseen
 from workbench.flows.held_out import split_of
 
@@ -65,8 +67,8 @@ class Collected:
     @property
     def said(self) -> str:
         """One sentence."""
-        known = f", {self.known:,} were there already" if self.known else ""
-        none = f"; {self.none:,} comparisons make none" if self.none else ""
+        known = f", {self.known:,} {'was' if self.known == 1 else 'were'} there already" if self.known else ""
+        none = f"; {counted_of(self.none, 'comparisons')} make{'s' * (self.none == 1)} none" if self.none else ""
         waiting = f"; {self.waiting:,} left out until you vote on them" if self.waiting else ""
         return f"{self.made:,} row{'s' * (self.made != 1)} in {self.dataset}{known}{none}{waiting}"
 
@@ -176,32 +178,50 @@ def _said(comparison: Comparison, candidate: Candidate) -> list[dict[str, object
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Battles in a file. ``waiting`` counts votes that are left out: their pairs wait for a vote of who exports."""
+    """Battles in a file. ``waiting`` counts votes that are left out: their pairs wait for a vote of who exports.
+
+    ``differing`` counts those on prompts that were asked because the models differ there.
+    """
 
     file: Path
     battles: int
     waiting: int
+    differing: int
 
     @property
     def said(self) -> str:
         """One sentence."""
-        be, left = "is" if self.battles == 1 else "are", unseen.left_out(self.waiting)
-        return f"{counted_of(self.battles, 'battles')} {be} in {self.file}" + (f"; {left}" if left else "")
+        said = [f"{counted_of(self.battles, 'battles')} {'is' if self.battles == 1 else 'are'} in {self.file}"]
+        said += [unseen.left_out(self.waiting)] if self.waiting else []
+        said += [f"{counted_of(self.differing, 'votes')} where models differ most left out"] if self.differing else []
+        return "; ".join(said)
 
 
-def export_battles(bench: Bench, to: Path) -> Written:
+def export_battles(bench: Bench, to: Path, *, replace: bool | Callable[[Path], bool] = False) -> Written:
     """Write all battles as the JSON array that FastChat's ``elo_analysis.py --clean-battle-file`` reads.
 
-    Raises ``NotFoundError`` without votes, ``RefusedError`` when all of them are left out.
+    A file that is there is replaced when ``replace`` says so. Raises ``NotFoundError`` without votes, ``RefusedError``
+    when all of them are left out or the file stays, ``WorkbenchError`` when it cannot be written.
     Source: https://github.com/lm-sys/FastChat/blob/main/fastchat/serve/monitor/elo_analysis.py
     """
     rows, waiting = list(battles(bench)), len(unseen.told(bench, _resting(bench))[1])
     if not rows and waiting:
         raise RefusedError("every pair that was voted on waits for your vote", hint=unseen.HINT)
+    every = [vote for vote in first_votes(counted(bench.store.comparisons.votes())) if vote.rater]
+    differing = len(every) - len(of_random_prompts(every))
     if not rows:
-        raise NotFoundError("there are no votes to write", hint="workbench rate, or the Arena")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    part = to.with_name(to.name + ".part")
-    part.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
-    part.replace(to)
-    return Written(to, len(rows), waiting)
+        why = "all votes are on prompts that were asked because the models differ there" if differing else ""
+        raise NotFoundError("there are no votes to write", hint=why or "workbench rate, or the Arena")
+    if os.path.lexists(to) and not (replace(to) if callable(replace) else replace):
+        raise RefusedError(f"{to.name} exists already", hint="--yes replaces it; or give another name", where=str(to))
+    part = to.with_name(f".{to.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+        part.replace(to)
+    except OSError as error:
+        raise WorkbenchError(f"the file cannot be written: {error.strerror}", where=str(to)) from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return Written(to, len(rows), waiting, differing)

@@ -269,7 +269,8 @@ class ArenaPane(RoundPane):
         self.query_one(Answers).set_titles(reveal.left_model, reveal.right_model, winner=winner)
         keep = "   S keeps it as a pair" if verdict.is_decided else ""
         fix = "   e writes a better one" if verdict.is_decided or verdict is Verdict.BOTH_BAD else ""
-        text = Text(f"{_SIGNS[verdict]}: {cell(reveal.outcome + reveal.remark)}", "bold")
+        outcome = f": {reveal.outcome}" if verdict.is_decided else ""
+        text = Text(f"{_SIGNS[verdict]}{cell(outcome + reveal.remark)}", "bold")
         text.append(f"\nEnter goes on{keep}{fix}   u takes it back", "not bold")
         self._say_below(text)
         self.notice("saved")

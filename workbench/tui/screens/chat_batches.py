@@ -162,8 +162,7 @@ class ChatBatches:
                 self._watched[batch.id] = left - 1  # its process is beginning
             else:
                 self._watched.pop(batch.id, None)
-                why = f": {batch.error}" if batch.error else ""
-                pane.notice(f"{_title(batch)}: {batch.said}{why}", "warning" if batch.error else "information")
+                pane.notice(_ended(batch), "warning" if batch.error else "information")
                 pane.list.reload()
                 pane.tell(ComparisonsChanged())
         running = [batch for batch in found if batch.id in self._watched]
@@ -185,6 +184,14 @@ def _begun(bench: Bench, asked: Asked, sampling: Sampling) -> Batch:
 
 def _title(batch: Batch) -> str:
     return f"batch {batch.id} ({Path(batch.source).name}, {' and '.join(batch.models)})"
+
+
+def _ended(batch: Batch) -> str:
+    """What came of it, the news first: of two models it is where to vote."""
+    if batch.error:
+        return f"{_title(batch)}: {batch.said}: {batch.error}"
+    where = "; its pairs wait in the Arena (F6)" if len(batch.models) > 1 and batch.done else ""
+    return f"batch {batch.id}: {batch.said}{where}"
 
 
 def _verb(batch: Batch) -> str:

@@ -33,7 +33,7 @@ from workbench.tui.pane import Pane
 from workbench.tui.safety import cell, safe, safe_cell
 from workbench.tui.screens.fixing import write_better
 from workbench.tui.screens.results_text import METRICS, results_text
-from workbench.tui.widgets.dialogs import Choice, ChooseDialog, TextDialog
+from workbench.tui.widgets.dialogs import Choice, ChooseDialog, ConfirmDialog, TextDialog
 from workbench.tui.widgets.reading import ReadingDialog
 from workbench.tui.work import begin
 
@@ -314,10 +314,16 @@ class ResultsPane(Pane):
     def action_export(self) -> None:
         """Ask for a file."""
 
+        def write(path: Path, is_meant: bool | None) -> None:
+            if is_meant:
+                self.run_flow(partial(votes.export_battles, self.bench, path, replace=True), self._exported)
+
         def chosen(name: str | None) -> None:
-            if name and name.strip():
-                path = Path(name.strip()).expanduser()
-                self.run_flow(partial(votes.export_battles, self.bench, path), self._exported)
+            path = Path((name or "").strip()).expanduser()
+            if name and name.strip() and path.is_file():
+                self.app.push_screen(ConfirmDialog(f"{path.name} exists: replace it?"), partial(write, path))
+            elif name and name.strip():
+                write(path, True)
 
         text = "One JSON array, as FastChat's elo_analysis.py reads it."
         self.app.push_screen(TextDialog("Write the battles to which file?", value="battles.json", text=text), chosen)
