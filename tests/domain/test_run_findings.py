@@ -58,7 +58,10 @@ def test_no_overfitting_is_told_of_other_curves(held_out: list[tuple[int, float]
 def test_better_and_worse_are_told_by_the_held_out_loss_before_and_after() -> None:
     assert names(held_out_result([(0, 2.0), (10, 1.5)])) == ["better"]
     assert names(held_out_result([(0, 2.0), (10, 2.1)])) == ["worse"]
-    assert names(held_out_result([(0, 2.0), (10, 2.0)])) == []
+    assert names(held_out_result([(0, 2.0), (10, 2.0)])) == ["same"]
+    # What rounds to no change is neither: a learning rate that is far too low looks so.
+    assert names(held_out_result([(0, 1.1713), (10, 1.17118)])) == ["same"]
+    assert names(held_out_result([(0, 1.17), (10, 1.17 * 1.006)])) == ["worse"]
     assert names(held_out_result([(0, 2.0)])) == []
 
 

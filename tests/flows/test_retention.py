@@ -34,7 +34,9 @@ def test_the_model_that_comes_with_the_program_is_measured_on_what_comes_with_it
 
 def test_another_model_is_measured_on_nothing_until_something_is_named(bench: Bench, tmp_path: Path) -> None:
     other = bench.store.models.add("other", ModelKind.BASE, "org/other")
-    assert retention.aside_of(bench, other) == retention.Aside()
+    nothing = retention.aside_of(bench, other)
+    assert (nothing.source, nothing.files) == ("", {})
+    assert "what it forgets will not be measured" in nothing.findings[0]
     text, prompts = tmp_path / "mine.txt", tmp_path / "prompts.txt"
     text.write_text("One paragraph.\n\nAnother one.\n")
     prompts.write_text("Who are you?\n")

@@ -13,7 +13,7 @@ from finished_run import add_rows, finish, launched, nobody
 from pilots import app_at, screen_text, until, until_shown
 from workbench.domain.decisions import Action
 from workbench.domain.examples import Split
-from workbench.flows import merging, train
+from workbench.flows import merging, run_papers, train
 from workbench.flows.bench import Bench
 from workbench.flows.merging import Merged
 from workbench.tui.widgets.dialogs import ChooseDialog, ConfirmDialog, TextDialog
@@ -48,6 +48,19 @@ async def test_i_says_what_the_numbers_say_and_shows_the_canaries_as_text(runs: 
         await pilot.press("i")
         await until_shown(pilot, "It forgot: loss on general text 1 → 1.3", "? Who?", "[@click=app.quit]x[/] ␛]52")
         assert isinstance(app.screen, ReadingDialog)
+
+
+async def test_what_a_finished_run_is_warned_of_stands_before_how_it_ended(runs: Bench) -> None:
+    finish(runs, launched(runs, name="third"), general=(1.0, 1.05))
+    train.sync(runs)
+    for run in runs.store.runs.list():
+        run_papers.report(run)
+    app = app_at(runs, "train")
+    async with app.run_test(size=TALL) as pilot:
+        await until_shown(pilot, "third", "finished in 1m")
+        assert "forgot" not in screen_text(app)
+        await pilot.press("down")
+        await until_shown(pilot, "⚠ forgot (i) · finished in 1m")
 
 
 async def test_x_writes_the_page_packs_the_run_and_queues_it_again(runs: Bench) -> None:

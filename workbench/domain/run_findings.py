@@ -28,7 +28,7 @@ class Limit:
 
 LIMITS = {
     "overfit_rise": Limit(0.02, "held-out loss at the end, this share above its lowest point: it overfits"),
-    "worse": Limit(0.0, "held-out loss at the end, this share above the one before training: it did not help"),
+    "same": Limit(0.005, "held-out figure at the end, no further than this share from the one before: nothing changed"),
     "fading": Limit(0.10, "loss of the better answers of pairs, this share above the one before: they fade as well"),
     "plateau_blocks": Limit(8, "a curve is looked at in so many equal parts"),
     "plateau_points": Limit(24, "and only when it has so many points"),
@@ -152,10 +152,12 @@ def held_out_result(
     before, after = points[0][1], _at(points, kept_step)
     rise = before - after if measure in MORE_IS_BETTER else after - before
     figures = f"{MEASURES[measure]} {before:.3g} → {after:.3g} ({_percent(before, after)})"
-    if rise > LIMITS["worse"].value * abs(before):
+    if abs(rise) <= LIMITS["same"].value * abs(before):
+        yield RunFinding("same", Level.NOTE, f"It is as good as before on rows it was not trained on: {figures}.")
+    elif rise > 0:
         said = f"It got worse on rows it was not trained on: {figures}."
         yield RunFinding("worse", Level.WARNING, f"{said} A lower learning_rate or fewer epochs lose less.")
-    elif rise < 0:
+    else:
         yield RunFinding("better", Level.GOOD, f"It got better on rows it was not trained on: {figures}.")
 
 

@@ -33,15 +33,20 @@ NONE = "none"
 MOST_GENERAL = 200
 MOST_CANARIES = 16
 _SHIPPED_GENERAL = 60
+_UNSEEN = (
+    "what it forgets will not be measured: --general FILE or DATASET (training.general in the settings) names text "
+    "that the model knows; none says that it is meant so"
+)
 _TAKEN = (Kind.DEMONSTRATION, Kind.PREFERENCE, Kind.TEXT)
 
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """Files to freeze beside the rows, by name, and where the general text came from ("" for none)."""
+    """Files to freeze beside the rows, by name, where the general text came from ("" for none), and what to know."""
 
     source: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
 
 
 def aside_of(bench: Bench, base: Model, *, general: str = "", canaries: str = "") -> Aside:
@@ -54,13 +59,14 @@ def aside_of(bench: Bench, base: Model, *, general: str = "", canaries: str = ""
     own = Path(base.path) == shipped("sample_data") / "model"
     source = general or settings.general or (str(shipped("sample_data") / "heldout.jsonl") if own else NONE)
     prompts = canaries or settings.canaries or (str(shipped("sample_data") / "canaries.jsonl") if own else NONE)
+    unasked = source == NONE and not general and not settings.general
     files: dict[str, str] = {}
     if source != NONE:
         most = MOST_GENERAL if general or settings.general else _SHIPPED_GENERAL
         files["general.jsonl"] = _lines(_general(bench, source, most))
     if prompts != NONE:
         files["canaries.jsonl"] = _lines(_canaries(bench, prompts))
-    return Aside("" if source == NONE else Path(source).name, files)
+    return Aside("" if source == NONE else Path(source).name, files, (_UNSEEN,) if unasked else ())
 
 
 def _general(bench: Bench, source: str, most: int) -> list[Row]:

@@ -186,7 +186,7 @@ def plan(
         spec,
         rows,
         held_out,
-        (*teacher.findings, *data.findings),
+        (*teacher.findings, *data.findings, *aside.findings),
         command,
         reward.source,
         beside,

@@ -123,6 +123,11 @@ class RunDirectory:
         return self.root / "retention.json"
 
     @property
+    def findings_file(self) -> Path:
+        """What the numbers say, written with the run's page."""
+        return self.root / "findings.json"
+
+    @property
     def best(self) -> Path:
         """What learns as it was at the best measurement so far; there until the run's result is saved."""
         return self.root / "best.safetensors"

@@ -32,7 +32,9 @@ _TONES = {Level.WARNING: "bad", Level.GOOD: "good", Level.NOTE: ""}
 
 def write_page(directory: RunDirectory) -> tuple[Path, Path]:
     """Write the page into the run's folder, in both forms; raises ``RunError`` or ``OSError``."""
-    page = run_page(read_facts(directory))
+    facts = read_facts(directory)
+    page = run_page(facts)
+    directory.write_json(directory.findings_file, {"findings": _findings(facts)})
     markdown, html = directory.root / MARKDOWN, directory.root / HTML
     directory.write_text(markdown, as_markdown(page))
     directory.write_text(html, as_html(page))
@@ -198,12 +200,16 @@ def summary(facts: RunFacts) -> dict[str, Any]:
             "source": kept.source,
             "canaries": [{"prompt": c.prompt, "base": c.base, "tuned": c.tuned} for c in kept.canaries],
         },
-        "findings": [{"name": f.name, "level": f.level.value, "said": f.said} for f in facts.findings],
+        "findings": _findings(facts),
         "scored_examples": len(facts.scores),
         "versions": dict(facts.spec.versions),
         "command": shlex.split(facts.spec.command) if facts.spec.command else [],
         "git": facts.origin.get("git", {}),
     }
+
+
+def _findings(facts: RunFacts) -> list[dict[str, str]]:
+    return [{"name": f.name, "level": f.level.value, "said": f.said} for f in facts.findings]
 
 
 def _lines(path: Path) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from workbench.domain.counting import size
+from workbench.domain.run_findings import Level
 from workbench.domain.runs import Metric, Run, RunState, TimeLeft, time_left
 from workbench.errors import RunError
 from workbench.flows import train as flow
@@ -67,7 +68,10 @@ LOUD = {RunState.FAILED, RunState.LOST, RunState.PAUSED}
 
 @dataclass(frozen=True, slots=True)
 class RunLook:
-    """One run with its curves, the last lines of its log, and the device's figures."""
+    """One run with its curves, the last lines of its log, and the device's figures.
+
+    ``warnings`` are the names of the findings that a finished run is warned of.
+    """
 
     run: Run
     loss: tuple[Metric, ...] = ()
@@ -79,6 +83,7 @@ class RunLook:
     checkpoint_step: int | None = None
     first_bad_step: int | None = None
     """The first step whose loss is not a number."""
+    warnings: tuple[str, ...] = ()
 
     @property
     def time_left(self) -> TimeLeft | None:
@@ -102,7 +107,16 @@ def look(bench: Bench, run: Run, *, log_lines: int, spec: RunSpec | None = None)
         spec=spec or _spec(run),
         checkpoint_step=checkpoint_step(run) if run.state.can_resume else None,
         first_bad_step=loss.first_bad_step,
+        warnings=_warnings(run) if run.state is RunState.FINISHED else (),
     )
+
+
+def _warnings(run: Run) -> tuple[str, ...]:
+    """What its numbers warn of, as it stands beside its page: to judge them anew takes reading all its events."""
+    directory = RunDirectory(Path(run.directory))
+    found = directory.read_json(directory.findings_file).get("findings")
+    told = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return tuple(str(one.get("name")) for one in told if one.get("level") == Level.WARNING)
 
 
 def _device(bench: Bench, run: Run) -> dict[str, float]:
@@ -154,7 +168,9 @@ def progress_line(seen: RunLook, width: int, *, ascii_only: bool = False) -> str
     """State, share, time, and as many figures of the device as fit; for a run that is over, how it ended."""
     run = seen.run
     if run.state.is_over:
-        return ending(run, seen.checkpoint_step)
+        sign = "!" if ascii_only else "⚠"
+        warned = f"{sign} {', '.join(seen.warnings)} (i) · " if seen.warnings else ""
+        return warned + ending(run, seen.checkpoint_step)
     if run.state is RunState.QUEUED:
         return "queued: it starts when the runs before it are over"
     share = run.step / run.total_steps if run.total_steps else 0.0
