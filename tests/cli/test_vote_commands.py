@@ -47,6 +47,12 @@ def compared(command: Command, tmp_path: Path) -> list[int]:
     return found
 
 
+def test_the_rubric_is_printed_as_the_file_that_holds_ones_own(command: Command, workspace: Workspace) -> None:
+    assert [one["name"] for one in command("rate", "--rubric")[1]["criteria"]] == ["correct", "helpful", "clear"]
+    (workspace.root / "rubric.toml").write_text('[[criterion]]\nname = "kind"\n')
+    assert command("rate", "--rubric")[1] == {"criteria": [{"name": "kind", "help": "", "low": "", "high": ""}]}
+
+
 def test_votes_with_strength_and_marks_go_into_results_lists_data_and_battles(command: Command, tmp_path: Path) -> None:
     ids = compared(command, tmp_path)
     told = ("--strength", "much", "--mark", "clear=5,2", "--comment", "because")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.domain.rubrics import STANDARD, Criterion, check_marks, rubric_from_toml, rubric_in
+from workbench.domain.rubrics import STANDARD, Criterion, check_marks, rubric_from_toml, rubric_in, rubric_to_toml
 from workbench.errors import DataError
 
 
@@ -41,3 +41,8 @@ def test_marks_outside_the_rubric_are_refused(marks: dict[str, tuple[int, int]])
     with pytest.raises(DataError):
         check_marks(marks, STANDARD)
     check_marks({"clear": (1, 5)}, STANDARD)
+
+
+@pytest.mark.parametrize("rubric", [STANDARD, (Criterion('a "quote" \\ \x7f', "two\nlines", "", "ünï"), Criterion("b"))])
+def test_a_written_rubric_reads_as_the_same(rubric: tuple[Criterion, ...]) -> None:
+    assert rubric_from_toml(rubric_to_toml(rubric)) == rubric

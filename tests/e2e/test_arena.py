@@ -22,9 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from tmux import Tmux
 
 from samples import user
-from workbench.domain.comparisons import Verdict
+from workbench.domain.comparisons import Comparison, Verdict
 from workbench.domain.examples import Content, Kind, Source, SourceKind, Status
 from workbench.domain.models import ModelKind
+from workbench.domain.queries import Query
 from workbench.flows.bench import Bench
 from workbench.paths import Workspace, shipped
 
@@ -35,7 +36,11 @@ pytestmark = [
 ]
 BASE, TUNED = "quokka-base", "zebra-tuned"
 FOODS = ("rice", "eggs", "peas", "beans", "corn", "kale", "bread", "soup", "lentils", "leeks", "fish", "oats", "ham")
-PROMPTS = [f"How long do I {verb} {food}?" for verb in ("boil", "roast", "keep", "dry") for food in FOODS][:40]
+VERBS = ("boil", "roast", "keep", "dry", "fry", "steam", "bake", "grill")
+ASKED = ("How long do I {} {}?", "May I {} {} twice?")
+PROMPTS = [asked.format(verb, food) for asked in ASKED for verb in VERBS for food in FOODS]
+FEW = 40
+"""So many prompts take the fake models longer than the votes before the kill; the real ones are asked all."""
 VOTES, KILLED_AFTER, SEEN_AHEAD = 30, 15, 2
 KEYS = {"h": Verdict.LEFT, "l": Verdict.RIGHT, "t": Verdict.TIE, "0": Verdict.BOTH_BAD}
 
@@ -65,7 +70,7 @@ def program(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Be
     bench.store.models.add(BASE, ModelKind.BASE, pip.path, sha256=pip.sha256)
     folder = adapter(tmp_path / "adapter") if request.param == "real" else Path("/nowhere/adapter")
     bench.store.models.add(TUNED, ModelKind.ADAPTER, str(folder), base=BASE, sha256="of the adapter")
-    for text in PROMPTS:
+    for text in PROMPTS if request.param == "real" else PROMPTS[:FEW]:
         content, source = Content(Kind.PROMPT, user(text), ()), Source(SourceKind.IMPORT)
         bench.store.examples.add("zoo", content, source=source, status=Status.ACCEPTED, rater="r", tags=("food",))
     script = str(Path(__file__).parent / "arena_app.py")
@@ -85,7 +90,7 @@ def _to_arena(start: Callable[..., None], tmux: Tmux, argv: list[str]) -> None:
     tmux.wait_for("[(A)RENA]")
 
 
-def _begin_round(tmux: Tmux) -> None:
+def _begin_round(tmux: Tmux, prompts: int) -> None:
     tmux.wait_for("No pair waits")
     tmux.keys("n")
     tmux.wait_for("Ask models the same")
@@ -95,7 +100,7 @@ def _begin_round(tmux: Tmux) -> None:
     tmux.keys("Tab", "Tab", "Tab", "z")
     tmux.wait_for("‹ zoo ›")
     tmux.keys("Tab")
-    _write(tmux, "limit", str(len(PROMPTS)))
+    _write(tmux, "limit", str(prompts))
     tmux.keys("Tab", "Tab")
     _write(tmux, "max_tokens", "16")
     tmux.keys("C-s")
@@ -109,9 +114,13 @@ def _write(tmux: Tmux, field: str, text: str) -> None:
     tmux.wait_for(lambda shown: bool(re.search(rf"{field} +{text} ", shown)))
 
 
+def _made(bench: Bench) -> list[Comparison]:
+    return bench.store.comparisons.list(limit=len(PROMPTS))
+
+
 def _standing(bench: Bench) -> list[Verdict]:
     """The standing votes, in the order in which they were given."""
-    found = [r for c in bench.store.comparisons.list() for r in bench.store.comparisons.ratings(c.id) if not r.undone]
+    found = [r for c in _made(bench) for r in bench.store.comparisons.ratings(c.id) if not r.undone]
     assert all(rating.blind for rating in found)
     return [rating.verdict for rating in sorted(found, key=lambda rating: rating.id)]
 
@@ -144,12 +153,13 @@ def test_thirty_blind_votes_outlive_a_kill_and_show_no_name_before(
 ) -> None:
     bench, argv = program
     made = bench.store.comparisons
+    asked = [example.prompt_text for example in bench.store.examples.list(Query(), dataset="zoo", limit=len(PROMPTS))]
     screens: list[str] = []
     wanted = [*itertools.islice(itertools.cycle(KEYS), VOTES)]
     ahead = 0
     with Tmux(tmp_path, columns=80, rows=24, env={"WORKBENCH_REPEATS": "0"}) as tmux:
         _to_arena(tmux.start, tmux, argv)
-        _begin_round(tmux)
+        _begin_round(tmux, len(asked))
         for given, key in enumerate(wanted[:KILLED_AFTER]):
             _until(lambda: made.waiting(bench.rater) > SEEN_AHEAD, "pairs made ahead", tmux)
             screens.append(_vote(tmux, bench, key, given))
@@ -160,21 +170,22 @@ def test_thirty_blind_votes_outlive_a_kill_and_show_no_name_before(
 
         kept = _standing(bench)
         assert kept in ([KEYS[key] for key in wanted[:KILLED_AFTER]], [KEYS[key] for key in wanted[: KILLED_AFTER + 1]])
-        assert len(made.list()) < len(PROMPTS), "it was killed in the middle of the round"
+        assert len(_made(bench)) < len(asked), "it was killed in the middle of the round"
         _to_arena(tmux.restart, tmux, argv)
         for given, key in enumerate(wanted[len(kept) :], start=len(kept)):
             _until(lambda: made.waiting(bench.rater) > 0, "a pair", tmux)
             screens.append(_vote(tmux, bench, key, given))
-        _until(lambda: len(made.list()) == len(PROMPTS), "the rest of the round", tmux)
+        _until(lambda: len(_made(bench)) == len(asked), "the rest of the round", tmux, seconds=300)
 
+    found = _made(bench)
     assert _standing(bench) == [KEYS[key] for key in wanted]
     assert ahead == KILLED_AFTER, "there always was a next pair at once"
     named = [shown for shown in screens if any(name in shown for name in (BASE, TUNED, "quokka", "zebra"))]
     assert named == [] and len(screens) >= VOTES - 1
-    assert sorted(c.prompt[-1].content for c in made.list()) == sorted(PROMPTS), "each prompt once, none lost"
-    assert {c.a.identity.sha256 for c in made.list()} | {c.b.identity.sha256 for c in made.list()} == {
+    assert sorted(c.prompt[-1].content for c in found) == sorted(asked), "each prompt once, none lost"
+    assert {c.a.identity.sha256 for c in found} | {c.b.identity.sha256 for c in found} == {
         bench.store.models.get(BASE).sha256,
         "of the adapter",
     }
-    assert {c.left_is_a for c in made.list()} == {True, False}
-    assert {c.tags for c in made.list()} == {("food",)}
+    assert {c.left_is_a for c in found} == {True, False}
+    assert {c.tags for c in found} == {("food",)}

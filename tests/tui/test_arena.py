@@ -343,7 +343,7 @@ async def test_strength_comment_and_marks_go_with_the_vote_and_are_fresh_for_the
         await pilot.press("c", *"because", "enter")
         await until_shown(pilot, "c comment: because")
         await pilot.press("r")
-        await until_shown(pilot, "Marks, 1 to 5", "correct left ▶· right ·")
+        await until_shown(pilot, "Marks, 1 to 5", "correct left ▶· right ·", "Criteria of your own: rubric.toml")
         await pilot.press("4", "2", "5", "enter")
         await until_shown(pilot, "helpful has only one mark")
         await pilot.press("3", "enter")

@@ -57,6 +57,11 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
         metavar="CRITERION=L,R",
         help="marks from 1 to 5, left and right, by the rubric",
     )
+    one.add_argument(
+        "--rubric",
+        action="store_true",
+        help="print the criteria for marks as TOML; rubric.toml in the workspace holds those that you write",
+    )
     one.add_argument("--rater", default=None, metavar="R", help="who votes (default: the system user)")
 
     one = add(
@@ -114,9 +119,16 @@ def _begin(session: Session, args: argparse.Namespace) -> Round:
 
 def rate(session: Session, args: argparse.Namespace) -> int:
     """Open the rating screen, or rate one pair."""
+    from dataclasses import asdict
+
     from workbench.domain.comparisons import Strength, Verdict, VoteDetails
+    from workbench.domain.rubrics import rubric_to_toml
     from workbench.flows import compare as flow
 
+    if args.rubric:
+        rubric = flow.rubric(session.bench)
+        session.out.data({"criteria": [asdict(one) for one in rubric]}, rubric_to_toml(rubric).rstrip("\n"))
+        return 0
     if args.next:
         view = flow.next_blind(session.bench, order=args.order)
         if view is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from workbench.errors import DataError
@@ -61,6 +62,20 @@ def _criterion(row: object, where: str) -> Criterion:
     if not all(isinstance(value, str) for value in row.values()):
         raise DataError("what a criterion says is text", where=where)
     return Criterion(**row)
+
+
+def rubric_to_toml(rubric: Sequence[Criterion]) -> str:
+    """A file with these criteria, for a person to change: what ``rubric_from_toml`` reads as the same."""
+    tables = [
+        "\n".join(["[[criterion]]", *(f"{name} = {_toml_text(value)}" for name, value in asdict(one).items() if value)])
+        for one in rubric
+    ]
+    return "\n\n".join(tables) + "\n"
+
+
+def _toml_text(text: str) -> str:
+    # a JSON text is a basic string of TOML, but for one character
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def rubric_in(*folders: Path) -> tuple[Criterion, ...]:

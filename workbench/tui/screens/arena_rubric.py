@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from workbench.domain.comparisons import Marks
-from workbench.domain.rubrics import HIGHEST, LOWEST, Criterion
+from workbench.domain.rubrics import FILE, HIGHEST, LOWEST, STANDARD, Criterion
 from workbench.tui.safety import safe_cell
 from workbench.tui.widgets.dialogs import Dialog
 
@@ -27,7 +27,9 @@ class RubricDialog(Dialog[Marks]):
     ]
 
     def __init__(self, rubric: Sequence[Criterion], given: Marks) -> None:
-        super().__init__("Marks, 1 to 5", keys="1-5 mark · ↑ ↓ move · 0 clears · Enter takes · Esc cancels")
+        own = f"Criteria of your own: {FILE} in the workspace; `workbench rate --rubric` prints one"
+        keys = "1-5 mark · ↑ ↓ move · 0 clears · Enter takes · Esc cancels"
+        super().__init__("Marks, 1 to 5", text=own if tuple(rubric) == STANDARD else "", keys=keys)
         self._rubric = tuple(rubric)
         self._marks = {(one.name, side): given.get(one.name, (0, 0))[side] for one in rubric for side in (0, 1)}
         self._at = 0
