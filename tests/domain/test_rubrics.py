@@ -43,6 +43,8 @@ def test_marks_outside_the_rubric_are_refused(marks: dict[str, tuple[int, int]])
     check_marks({"clear": (1, 5)}, STANDARD)
 
 
-@pytest.mark.parametrize("rubric", [STANDARD, (Criterion('a "quote" \\ \x7f', "two\nlines", "", "ünï"), Criterion("b"))])
+@pytest.mark.parametrize(
+    "rubric", [STANDARD, (Criterion('a "quote" \\ \x7f', "two\nlines", "", "ünï"), Criterion("b"))]
+)
 def test_a_written_rubric_reads_as_the_same(rubric: tuple[Criterion, ...]) -> None:
     assert rubric_from_toml(rubric_to_toml(rubric)) == rubric
