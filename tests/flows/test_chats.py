@@ -188,6 +188,17 @@ def test_rows_that_are_no_talk_are_counted_and_the_others_taken(bench: Bench, tm
     assert made.chats[0].system == "Be brief." and made.chats[0].title == "hi"
 
 
+def test_calls_of_tools_and_what_they_gave_are_parts_of_the_answer_that_a_screen_folds(bench: Bench) -> None:
+    made = chats.import_chats(bench, shipped("sample_data") / "formats" / "sharegpt.jsonl")
+    (chat,) = [one for one in made.chats if one.title.startswith("Are there inner tubes")]
+    question, answer = bench.store.chats.tree(chat.id).path()
+    assert (question.role, answer.role) == (Role.USER, Role.ASSISTANT)
+    assert answer.content == (
+        '<tool_call>\n{"name": "stock", "arguments": {"part": "inner tube 28"}}\n</tool_call>\n\n'
+        "<tool_response>\n12\n</tool_response>\n\nYes, twelve."
+    )
+
+
 def test_every_sample_of_the_formats_that_are_talk_can_be_taken_in(bench: Bench) -> None:
     taken = {}
     for path in sorted((shipped("sample_data") / "formats").iterdir()):

@@ -5,6 +5,7 @@ Owns what happens to a chat as a whole. Talking in one, and what is made of its 
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ ATTACHED_BYTES = 200_000
 LONGEST_TITLE = 200
 UNKNOWN = "unknown"
 """Who wrote the answers of a file that does not say so."""
-_TALK = (Role.USER.value, Role.ASSISTANT.value)
+_TALK = (Role.USER.value, Role.ASSISTANT.value, Role.TOOL.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +176,11 @@ def _import_row(bench: Bench, found: Format, line: Line, model: str) -> Chat:
     return _store_talks(bench, talks, title, model)
 
 
-Talk = tuple[str, tuple[tuple[Turn, str], ...]]
-"""A system prompt, and turns with the model that wrote the answers among them."""
+Said = tuple[str, str, str]
+"""Who speaks, what, and the model that wrote it if it is an answer."""
+
+Talk = tuple[str, tuple[Said, ...]]
+"""A system prompt, and what was said."""
 
 
 def _talks(reading: Reading) -> list[Talk]:
@@ -191,16 +195,44 @@ def _talks(reading: Reading) -> list[Talk]:
     for end, writer in ends:
         turns = (*((turn, author) for turn in content.prompt), *((turn, writer) for turn in end))
         system = next((turn.content for turn, _ in turns if turn.role == Role.SYSTEM.value), "")
-        said = tuple((turn, by) for turn, by in turns if turn.role in _TALK)
-        if any(turn.role == Role.USER.value for turn, _ in said):
+        said = _said(turns)
+        if any(role == Role.USER.value for role, _, _ in said):
             talks.append((system, said))
     return talks
+
+
+def _said(turns: Sequence[tuple[Turn, str]]) -> tuple[Said, ...]:
+    """Questions and answers. What a model called, what the tool gave and what it said then are one answer."""
+    said: list[Said] = []
+    for turn, author in turns:
+        text = _marked(turn)
+        role = Role.USER.value if turn.role == Role.USER.value else Role.ASSISTANT.value
+        if turn.role not in _TALK or not text.strip():
+            continue
+        if said and said[-1][0] == role == Role.ASSISTANT.value:
+            said[-1] = (role, f"{said[-1][1]}\n\n{text}", author)
+        else:
+            said.append((role, text, author))
+    return tuple(said)
+
+
+def _marked(turn: Turn) -> str:
+    """What a turn says, its thoughts, calls and results between the marks that models write, which screens fold."""
+    if turn.role == Role.TOOL.value:
+        return f"<tool_response>\n{turn.content}\n</tool_response>"
+    thought = json.loads(turn.extra).get("reasoning_content", "") if turn.extra else ""
+    parts = [f"<think>\n{thought}\n</think>"] if isinstance(thought, str) and thought.strip() else []
+    parts += [turn.content] if turn.content.strip() else []
+    for call in turn.tool_calls:
+        function = {name: call["function"].get(name) for name in ("name", "arguments")}
+        parts.append(f"<tool_call>\n{json.dumps(function, ensure_ascii=False)}\n</tool_call>")
+    return "\n\n".join(parts)
 
 
 def _store_talks(bench: Bench, talks: Sequence[Talk], title: str, model: str) -> Chat:
     """One chat of talks that may begin alike; all of it or nothing."""
     chats = bench.store.chats
-    first_said = next(turn.content for turn, _ in talks[0][1] if turn.role == Role.USER.value)
+    first_said = next(text for role, text, _ in talks[0][1] if role == Role.USER.value)
     with bench.store.write():
         chat = chats.create(
             title=title_from(title or first_said, LONGEST_TITLE if title else 48),
@@ -211,12 +243,12 @@ def _store_talks(bench: Bench, talks: Sequence[Talk], title: str, model: str) ->
         known: dict[tuple[int | None, str, str], int] = {}
         for _, said in talks:
             parent: int | None = None
-            for turn, author in said:
-                key = (parent, turn.role, turn.shown)
+            for role, text, author in said:
+                key = (parent, role, text)
                 if key not in known:
-                    made = _generation(author) if turn.role == Role.ASSISTANT.value else None
+                    made = _generation(author) if role == Role.ASSISTANT.value else None
                     known[key] = chats.add_message(
-                        chat.id, parent_id=parent, role=Role(turn.role), content=turn.shown, generation=made
+                        chat.id, parent_id=parent, role=Role(role), content=text, generation=made
                     ).id
                 parent = known[key]
         chats.set_tip(chat.id, parent)
