@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from showing import said, showing, text_of, until, until_text
 from textual import events
 
+import voting
 from workbench.domain.chats import Turn
 from workbench.domain.decisions import Action
 from workbench.domain.examples import (
@@ -29,6 +30,7 @@ from workbench.domain.examples import (
 )
 from workbench.domain.queries import parse_query
 from workbench.flows import curate as flow
+from workbench.flows import votes
 from workbench.flows.bench import Bench
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.paste_guard import PASTE_GUARD_S
@@ -553,3 +555,16 @@ async def test_a_gesture_on_many_rows_asks_first_and_is_one_undo(
         await until_text(pilot, "Undo accepting 7 examples?")
         await pilot.press("y")
         await until(pilot, lambda: {status(bench, row) for row in rows} == {Status.PENDING})
+
+
+async def test_a_filter_by_model_says_that_rows_wait_for_a_blind_vote(bench: Bench) -> None:
+    waiting = voting.pair(bench, 1)
+    voting.vote(bench, waiting, "pip", rater="ann")
+    mine, bench.rater = bench.rater, "ann"
+    votes.collect(bench, votes.Shape.LABELS)
+    bench.rater = mine
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 2)
+        await pilot.press("slash", *"model:tuned", "enter")
+        await until(pilot, lambda: "1 row on pairs that wait for you is left out" in said(app))
+        assert len(curate.rows.ids) == 0

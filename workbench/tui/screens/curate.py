@@ -467,6 +467,7 @@ class CuratePane(Pane):
             self.action_reload()
         if final:
             self._close_search()
+            self.list.tell_unfound()
 
     def _close_search(self) -> None:
         self.search.set_class(bool(self.search.value), "-open")

@@ -14,6 +14,7 @@ from textual.timer import Timer
 
 from workbench.domain.examples import Status
 from workbench.flows import curate as flow
+from workbench.flows import unseen
 
 if TYPE_CHECKING:
     from workbench.store.lists import Piece, Window
@@ -94,6 +95,20 @@ class CurateList:
                 pane.show_lines()
 
         pane.run_flow(lambda: flow.window(bench, text, dataset=dataset, order=order, around=keep), show, group="rows")
+
+    def tell_unfound(self) -> None:
+        """Say how many rows a filter by model does not find, because their names are not to be known yet."""
+        pane = self._pane
+        bench, text, dataset = pane.bench, pane.filter, pane.dataset or ""
+
+        def show(count: int) -> None:
+            if count and pane.filter == text:
+                pane.notice(unseen.left_out(count, "rows"))
+
+        def count() -> int:
+            return unseen.unfound(bench, unseen.asked(bench, text), dataset=dataset)
+
+        pane.run_flow(count, show, group="unfound", exclusive=True)
 
     # --- counting ----------------------------------------------------------------------------------------------
 
