@@ -40,6 +40,7 @@ def test_a_page_says_what_the_numbers_say_and_holds_what_made_them(bench: Bench)
         "training on 27 rows",
         bench.store.models.get("pip").sha256,
         "1 min 5 s",
+        " CPUs",
     ):
         assert part in re.sub(r"\\(.)", r"\1", text), part
         assert part in html, part
@@ -116,6 +117,20 @@ def test_the_scores_of_a_finished_run_are_in_the_store_and_go_with_it(bench: Ben
     assert run_scores.orders(bench)[0][0] == f"-loss@{run.id}"
     run_papers.delete(bench, run)
     assert run_scores.of_example(bench, ids[0]) == []
+
+
+def test_every_run_that_measured_rows_can_order_them_and_by_margins_only_where_it_has_some(bench: Bench) -> None:
+    ids = add_rows(bench)
+    for number in range(10):
+        run = launched(bench, name=f"run-{number}")
+        directory = finish(bench, run, scores={ids[0]: (3.0, 0.5)})
+        if number == 9:
+            row = {"split": "held_out", "row": 1, "example": ids[0], "tokens": 5}
+            directory.write_rows([row | {"base": {"loss": 1.0, "margin": 0.0}, "tuned": {"loss": 0.5, "margin": 2.0}}])
+        run_scores.take_over(bench, run, directory)
+    said = [text for _, text in run_scores.orders(bench)]
+    assert len([text for text in said if text.endswith("the highest first")]) == 10
+    assert [text for text in said if text.startswith("margin")] == ["margin after run-9, the lowest first"]
 
 
 def test_a_deleted_run_leaves_neither_folder_nor_curves(bench: Bench) -> None:

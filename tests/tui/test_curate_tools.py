@@ -13,9 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from showing import showing, until, until_text
 
+from finished_run import add_rows, finish, launched, nobody
+from pilots import screen_text
 from workbench.domain.chats import Turn, turn_from_dict
 from workbench.domain.examples import Source, SourceKind, Status, demonstration
 from workbench.flows import curate as flow
+from workbench.flows import train
 from workbench.flows.bench import Bench
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.curate import CuratePane
@@ -108,3 +111,26 @@ async def test_a_sorted_list_begins_at_its_first_row_and_says_so_while_it_is_sor
         waiting.set()
         await until_text(pilot, "7 rows  row 1  by -words")
         assert list(curate.rows.ids) == [rows[6], *rows[5::-1]] and curate.rows.cursor == 0
+
+
+async def test_rows_in_the_order_of_a_score_show_it_and_those_without_one_a_dash(bench: Bench) -> None:
+    ids = add_rows(bench, 12)
+    run = launched(bench, name="mine")
+    finish(bench, run, scores={ids[0]: (3.0, 0.25), ids[5]: (3.0, 1.75)})
+    train.sync(bench, start_runner=nobody)
+    async with showing(bench, "curate") as (app, pilot):
+        curate = await opened(app, pilot, 12)
+        assert "loss" not in screen_text(app).split("src")[0]
+        await pilot.press("o")
+        await until_text(pilot, "the longest answer first")
+        await pilot.press(*"-loss@", "enter")
+        await until(pilot, lambda: [*curate.rows.ids][:2] == [ids[5], ids[0]])
+        for line in (
+            "kind     loss prompt",
+            "demo     1.75 Question 5",
+            "demo     0.25 Question 0",
+            "demo        - Question",
+        ):
+            await until_text(pilot, line)
+        curate.show_order("id")
+        await until(pilot, lambda: "  loss" not in screen_text(app).split("src")[0])

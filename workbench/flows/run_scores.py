@@ -43,9 +43,23 @@ def orders(bench: Bench) -> list[tuple[str, str]]:
     """By which scores a list can be ordered, and what each means, the newest runs first."""
     return [
         (f"{sign}{name}@{run_id}", f"{name} after {run}, the {which} first")
-        for run_id, run in bench.store.scores.runs()
+        for run_id, run, has_margins in bench.store.scores.runs()
         for name, sign, which in (("loss", "-", "highest"), ("loss", "", "lowest"), ("margin", "", "lowest"))
+        if name == "loss" or has_margins
     ]
+
+
+def ordered_by(order: str) -> str:
+    """The score that an order goes by, ``loss`` or ``margin``; "" for another order."""
+    name = order.removeprefix("-").partition("@")[0]
+    return name if name in {"loss", "margin"} else ""
+
+
+def values(bench: Bench, ids: Sequence[int], *, order: str) -> dict[int, float]:
+    """The score that ``order`` goes by, for those of these examples that have one."""
+    name = ordered_by(order)
+    found = newest(bench, ids, order=order) if name else {}
+    return {i: value for i, score in found.items() if (value := getattr(score, name)) is not None}
 
 
 def named_order(bench: Bench, text: str) -> str:

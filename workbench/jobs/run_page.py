@@ -165,7 +165,7 @@ def _provenance(facts: RunFacts) -> Iterator[Block]:
         ("general text", spec.general),
         ("preset, seed", f"{spec.preset or 'none'}, {spec.seed}"),
         ("git of the working folder", commit),
-        ("machine", " · ".join(str(value) for value in machine.values())),
+        ("machine", " · ".join(f"{value} CPUs" if name == "cpus" else str(value) for name, value in machine.items())),
         ("made", _moment(spec.created_utc)),
         ("started, ended", f"{_moment(facts.status.started_utc)} – {_moment(facts.status.ended_utc)}"),
         ("taken over from", str(origin.get("imported_from", ""))),

@@ -63,13 +63,16 @@ class Scores:
         sql = f"{_READ} WHERE s.run_id = ? ORDER BY s.loss IS NULL, s.loss DESC, s.example_id"
         return [_score(row) for row in self._store.read().execute(sql, [run_id])]
 
-    def runs(self, limit: int = 8) -> list[tuple[int, str]]:
-        """The newest runs that measured single examples: id and name."""
+    def runs(self, limit: int = 100) -> list[tuple[int, str, bool]]:
+        """The newest runs that measured single examples: id, name, and whether they measured margins."""
         sql = (
-            "SELECT r.id, r.name FROM runs r WHERE EXISTS (SELECT 1 FROM example_scores s WHERE s.run_id = r.id) "
+            "SELECT r.id, r.name, EXISTS "
+            "(SELECT 1 FROM example_scores s WHERE s.run_id = r.id AND s.margin IS NOT NULL) AS has_margins "
+            "FROM runs r WHERE EXISTS (SELECT 1 FROM example_scores s WHERE s.run_id = r.id) "
             "ORDER BY r.id DESC LIMIT ?"
         )
-        return [(row["id"], row["name"]) for row in self._store.read().execute(sql, [limit])]
+        found = self._store.read().execute(sql, [limit])
+        return [(row["id"], row["name"], bool(row["has_margins"])) for row in found]
 
 
 def _score(row: sqlite3.Row) -> ExampleScore:

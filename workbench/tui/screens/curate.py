@@ -63,6 +63,7 @@ class CuratePane(Pane):
         self._clock = clock
         self.guard = PasteGuard(clock)
         self._last = ""
+        self._scores: dict[int, float] = {}
         self._stale = False
         self._asks, self._edit, self._looks = CurateAsks(self), CurateEdit(self), CurateLooks(self)
         self._checks, self.list = CurateChecks(self), CurateList(self)
@@ -121,13 +122,25 @@ class CuratePane(Pane):
 
     def on_resize(self) -> None:
         """More columns where there is room."""
-        self.rows.set_columns(columns(wide=self.size.width >= 120))
+        self.fit_columns()
         self.show_lines()
+
+    def fit_columns(self) -> None:
+        """The columns for this width and this order; a score that rows are ordered by is shown beside them."""
+        score = run_scores.ordered_by(self.order)
+        self.rows.set_columns(columns(wide=self.size.width >= 120, score=score, scores=self._scores))
 
     # --- rows --------------------------------------------------------------------------------------------------
 
     def _page(self, ids: Sequence[int]) -> Sequence[ExampleRow | None]:
+        if run_scores.ordered_by(self.order):
+            self._scores |= run_scores.values(self.bench, ids, order=self.order)
         return flow.page(self.bench, ids)
+
+    def forget_scores(self) -> None:
+        """Read the scores again with the rows: another order, or another run."""
+        self._scores.clear()
+        self.fit_columns()
 
     def action_reload(self, keep: int | None = None) -> None:
         """Read which rows the filter finds; the order stays from here on until the next reload."""

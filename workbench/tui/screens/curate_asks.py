@@ -110,7 +110,7 @@ class CurateAsks:
                 pane.show_order(order)
 
         def ask(scored: list[tuple[str, str]]) -> None:
-            choices = [Choice(name, name, _ORDERS.get(name.removeprefix("-"), "")) for name in flow.orders()]
+            choices = [Choice(name, name, _first(name)) for name in flow.orders()]
             choices += [Choice(name, name, said) for name, said in scored]
             pane.app.push_screen(ChooseDialog("Order", choices, current=pane.order), chosen)
 
@@ -156,10 +156,19 @@ def _view_text(view: View) -> str:
 # No name of a view begins so.
 _SAVE, _DELETE = "+", "-"
 _ORDERS = {
-    "id": "as they came in",
-    "updated": "when somebody last changed them",
-    "words": "words of prompt and answer",
-    "length": "letters of the answer",
-    "loss": "how badly the newest run's model knows the answer",
-    "margin": "how much likelier the newest run's model finds the better answer",
+    "id": ("the oldest first", "the newest first"),
+    "updated": ("long not changed first", "lately changed first"),
+    "prompt": ("prompts from A to Z", "prompts from Z to A"),
+    "answer": ("answers from A to Z", "answers from Z to A"),
+    "words": ("the fewest words of prompt and answer first", "the most words first"),
+    "length": ("the shortest answer first", "the longest answer first"),
+    "rating": ("the lowest rating first", "the highest rating first"),
+    "status": ("accepted, pending, rejected", "rejected, pending, accepted"),
+    "loss": ("the answer that the newest run's model knows best first", "the one that it knows least first"),
+    "margin": ("the pair that the newest run's model has most wrong first", "the pair that it has most right first"),
 }
+"""What comes first in an order, and in the same with a minus before it."""
+
+
+def _first(order: str) -> str:
+    return _ORDERS[order.removeprefix("-")][order.startswith("-")]

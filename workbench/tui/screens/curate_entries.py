@@ -15,6 +15,7 @@ from workbench.domain.examples import Example, ExampleRow, Kind, Source, Status
 from workbench.domain.runs import ExampleScore
 from workbench.flows import run_scores
 from workbench.flows.check import fix_said
+from workbench.tui.figures import number
 from workbench.tui.safety import has_controls
 from workbench.tui.widgets.rows import Column
 from workbench.tui.widgets.transcript import Entry
@@ -38,8 +39,12 @@ PACE_OVER = 20
 PAUSE_S = 60.0
 
 
-def columns(*, wide: bool) -> list[Column[ExampleRow]]:
-    """The columns of the row list; tags and split only where there is room."""
+def columns(*, wide: bool, score: str = "", scores: Mapping[int, float] | None = None) -> list[Column[ExampleRow]]:
+    """The columns of the row list; tags and split only where there is room.
+
+    ``score`` names what rows are ordered by; ``scores`` are its values by example, there once rows are read.
+    """
+    known = scores if scores is not None else {}
     shown = [
         Column[ExampleRow]("id", 7, lambda row: str(row.id), right=True),
         Column[ExampleRow]("st", 2, lambda row: _SIGNS[row.status], tone=lambda row: _TONES[row.status]),
@@ -48,6 +53,8 @@ def columns(*, wide: bool) -> list[Column[ExampleRow]]:
         Column[ExampleRow]("prompt", 0, lambda row: row.prompt),
         Column[ExampleRow]("answer", 0, lambda row: row.answer),
     ]
+    if score:
+        shown.insert(4, Column[ExampleRow](score, 7, lambda row: number(known.get(row.id)), right=True))
     if wide:
         shown.append(Column[ExampleRow]("tags", 10, lambda row: ",".join(row.tags), tone=lambda _: "quiet"))
     shown.append(Column[ExampleRow]("split", 5, lambda row: _SPLITS[row.split.value], tone=lambda _: "quiet"))

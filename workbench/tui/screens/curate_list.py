@@ -55,6 +55,7 @@ class CurateList:
         """
         pane = self._pane
         bench, text, dataset, order = pane.bench, pane.filter, pane.dataset, pane.order
+        pane.forget_scores()
         self._cancelled.set()
         self._cancelled = cancelled = threading.Event()
         self.is_reading, self.is_sorting = True, order not in flow.BY_NUMBER

@@ -139,7 +139,7 @@ class RunQueueing(Refusable):
             Field("space", "settings", "learning_rate=1e-4,2e-4", "knob=a,b knob=c,d; or knob=low..high"),
             Field("search", "search", GRID, ", ".join(SEARCHES)),
             Field("trials", "trials", "", "runs in all, for random and optuna"),
-            Field("rank_by", "rank by", "", "a held-out figure: loss, accuracy, margin; empty: the method's own"),
+            Field("rank_by", "rank by", "", "such as accuracy or loss; empty: the method's own"),
         ]
 
         def answered(sweep: sweeps.Sweep | None) -> None:
