@@ -18,8 +18,10 @@ from fakes import FakeEngine
 from workbench.domain.chats import Sampling, StopReason
 from workbench.domain.examples import Kind, SourceKind, Status
 from workbench.domain.models import ModelKind
+from workbench.errors import EngineError
 from workbench.flows import chat as chat_flow
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.screens.chat_stream import failure_text
 from workbench.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
@@ -196,7 +198,8 @@ async def test_when_the_engine_dies_the_part_stays_and_ctrl_r_asks_again(bench: 
         await pilot.press("enter")
         await until_text(pilot, "the engine died while it answered")
         shown = text_of(app)
-        assert "one two" in shown and "Ctrl+R asks again" in shown
+        assert "one two" in shown and "it starts afresh. Ctrl+R asks again" in shown
+        assert "broken off" in shown  # of an answer that came from a server elsewhere, too
         await pilot.press("ctrl+r")
         await until_text(pilot, "whole answer")
         assert "the engine died" not in text_of(app).replace(said(app), "")
@@ -323,3 +326,16 @@ async def test_what_is_typed_while_the_workspace_opens_stands_behind_the_draft_t
         await until(pilot, lambda: app.query_one(Composer).text == "an old thought\nnew")
         await until(pilot, lambda: bench.store.drafts.get("chat:new") == "an old thought\nnew")
         assert bench.store.chats.list() == []
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        ("", "Ctrl+R asks again."),
+        ("ask again", "Ctrl+R asks again."),
+        ("free some memory", "free some memory. Ctrl+R asks again."),
+        ("is there a server?", "is there a server? Ctrl+R asks again."),
+    ],
+)
+def test_what_to_do_after_a_failure_is_told_once_and_in_sentences(hint: str, told: str) -> None:
+    assert failure_text(EngineError("it failed", hint=hint)) == ("it failed", told)

@@ -383,8 +383,9 @@ class _Reading:
 
     def _say(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, EngineError):
-            self.waits_for = f"{self._keyless(error.message)}; asking again"
+        pause = state.next_action.sleep if state.next_action else 0.0
+        if isinstance(error, EngineError):  # what comes first is read on a narrow screen
+            self.waits_for = f"asking again in {pause:.0f} s: {self._keyless(error.message)}"
 
     async def _once(self, http: httpx.AsyncClient) -> None:
         import httpx

@@ -14,7 +14,7 @@ from workbench.tui.widgets.transcript import Entry
 _STOPS = {
     StopReason.LENGTH: "cut at max tokens",
     StopReason.CANCELLED: "stopped",
-    StopReason.ERROR: "engine died",
+    StopReason.ERROR: "broken off",
     StopReason.LOST: "cut off: workbench ended",
 }
 

@@ -158,5 +158,6 @@ def status_text(status: EngineStatus) -> str:
 
 def failure_text(error: WorkbenchError) -> tuple[str, str]:
     """A heading and a text for the notice in the transcript."""
-    hint = "" if error.hint in {"", "ask again"} else f"{error.hint}. "
-    return error.message, f"{hint}Ctrl+R asks again."
+    hint = "" if error.hint in {"", "ask again"} else error.hint
+    ends = hint.endswith((".", "?", "!"))
+    return error.message, f"{hint}{'' if ends else '.'} Ctrl+R asks again." if hint else "Ctrl+R asks again."
