@@ -13,6 +13,7 @@ import pytest
 
 from fakes import FakeEngine
 from workbench.cli.main import build_parser, main
+from workbench.domain.serving import EngineState, EngineStatus
 from workbench.errors import EXIT_CODES
 from workbench.flows.bench import Bench
 from workbench.paths import Workspace
@@ -309,3 +310,17 @@ def test_a_view_lists_what_it_was_saved_with(command: Command, tmp_path: Path) -
     assert code == 2 and "--after" in err
     assert command("views", "delete", "todo")[0] == 0
     assert command("examples", "list", "--view", "todo")[0] == 4
+
+
+def test_models_tell_in_which_numbers_one_is_held_and_unload_gives_it_back(
+    command: Command, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = EngineStatus(EngineState.READY, base="pip", device="cpu", dtype="4bit", note="pip was loaded in 4bit")
+    monkeypatch.setattr(engine, "status", lambda: held)
+    assert [one["loaded"] for one in _lines(command("models", "list", "--json"))] == ["cpu 4bit"]
+    assert _json(command("models", "show", "pip", "--json"))["loaded"] == "cpu 4bit"
+    assert "pip was loaded in 4bit" in command("chat", "Hello")[2]
+    assert _json(command("models", "unload", "--json")) == {"unloaded": ["pip"]}
+    monkeypatch.setattr(engine, "status", lambda: EngineStatus(EngineState.OFF))
+    assert [one["loaded"] for one in _lines(command("models", "list", "--json"))] == [""]
+    assert "no model" in command("models", "unload")[1]

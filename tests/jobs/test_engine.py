@@ -269,6 +269,38 @@ def test_the_status_is_the_engines_own(server: ScriptedServer, client: EngineCli
     assert (status.device, status.dtype, status.pid, status.memory_bytes) == ("cpu", "float32", 1, 5)
 
 
+def test_an_engine_that_loads_otherwise_than_wanted_says_so(
+    server: ScriptedServer, client: EngineClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HEALTH, "precision", "auto")
+    assert client.status().note == ""
+    monkeypatch.setitem(HEALTH, "precision", "4bit")
+    assert "runs with precision 4bit; unload it in Models (U) and ask again for auto" in client.status().note
+    client.ensure()  # with a base in memory it stays
+    assert client.status().state is EngineState.READY
+
+
+def test_an_engine_that_has_nothing_loaded_is_replaced_by_one_that_loads_as_wanted(
+    server: ScriptedServer, client: EngineClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"precision": "4bit", "state": "idle", "base": "", "adapters": []}.items():
+        monkeypatch.setitem(HEALTH, name, value)
+    asked: list[str] = []
+
+    def started_anew(self: EngineClient) -> ProcessIdentity:
+        asked.append("started")
+        return ProcessIdentity.own()
+
+    def ended(self: EngineClient) -> None:
+        asked.append("ended")
+        HEALTH["precision"] = "auto"  # what answers next is another one
+
+    monkeypatch.setattr(EngineClient, "shutdown", ended)
+    monkeypatch.setattr(EngineClient, "_spawn", started_anew)
+    client.ensure()
+    assert asked == ["ended"]
+
+
 def test_a_remembered_process_that_lives_is_starting(workspace: Workspace, client: EngineClient) -> None:
     remember(workspace, ProcessIdentity.own())
     assert client.status().state is EngineState.STARTING

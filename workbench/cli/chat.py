@@ -224,6 +224,9 @@ def _follow(session: Session, ask: Callable[..., Iterator[AnswerNews]]) -> None:
     if message is None or message.generation is None:
         raise UsageError("the answer ended without a message")
     _print_answer(session, message)
+    is_here = session.bench.store.models.get(message.generation.model).endpoint is None
+    if is_here and (note := session.bench.engine.status().note):
+        session.out.say(note)
 
 
 def _print_answer(session: Session, message: Message) -> None:

@@ -13,6 +13,7 @@ from workbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
+    from workbench.domain.serving import EngineStatus
 
 
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -32,6 +33,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     sub.add_argument("names", metavar="NAME", nargs="*", help="default: every model")
     sub = add(verbs, common, "remove", models_remove, "forget a model (its files stay)")
     sub.add_argument("name")
+    add(verbs, common, "unload", models_unload, "take the model out of the engine's memory")
     model_papers.register(verbs, common)
 
 
@@ -39,8 +41,12 @@ def models_list(session: Session, args: argparse.Namespace) -> None:
     """Every registered model."""
     from workbench.flows import registry
 
-    rows = [registry.describe(session.bench, m) for m in registry.list_models(session.bench)]
-    session.out.table(rows, ["name", "kind", "base", "run", "format", "path"])
+    status = session.bench.engine.status()
+    rows = [
+        registry.describe(session.bench, m) | {"loaded": _loaded(m.name, status)}
+        for m in registry.list_models(session.bench)
+    ]
+    session.out.table(rows, ["name", "kind", "base", "run", "format", "loaded", "path"])
 
 
 def models_add(session: Session, args: argparse.Namespace) -> None:
@@ -87,8 +93,27 @@ def models_show(session: Session, args: argparse.Namespace) -> None:
     """One model: where it is, its hash, and the run and rows that made it."""
     from workbench.flows import registry
 
-    shown = registry.describe(session.bench, session.bench.store.models.get(args.name))
+    model, status = session.bench.store.models.get(args.name), session.bench.engine.status()
+    shown = registry.describe(session.bench, model) | {"loaded": _loaded(model.name, status)}
+    if shown["loaded"] and status.note:
+        session.out.say(status.note)
     session.out.data(shown, "\n".join(f"{key}: {value}" for key, value in shown.items()))
+
+
+def _loaded(name: str, status: EngineStatus) -> str:
+    """On what and in which numbers the engine holds a model now; "" for one that it does not."""
+    return f"{status.device} {status.dtype}" if name in (status.base, *status.adapters) else ""
+
+
+def models_unload(session: Session, args: argparse.Namespace) -> None:
+    """Give the engine's memory back; the next question loads again, as the settings say by then."""
+    engine = session.bench.engine
+    was = engine.status()
+    engine.unload()
+    names = [name for name in (was.base, *was.adapters) if name]
+    session.out.data(
+        {"unloaded": names}, f"unloaded {', '.join(names)}" if names else "the engine has no model in memory"
+    )
 
 
 def models_verify(session: Session, args: argparse.Namespace) -> int:

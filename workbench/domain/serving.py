@@ -36,7 +36,8 @@ class EngineState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
     """The engine as seen from outside: ``detail`` is one plain sentence (progress, or what went wrong), ``note`` one
-    about how the base was loaded when that is not the usual way ("" when it is).
+    about how the base was loaded when that is not the usual way ("" when it is). ``precision`` is what the engine was
+    started with, ``dtype`` what its base is held in.
     """
 
     state: EngineState
@@ -49,6 +50,7 @@ class EngineStatus:
     active: int = 0
     memory_bytes: int = 0
     note: str = ""
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from workbench.domain.chats import StopReason
@@ -156,9 +157,12 @@ class EngineClient:
         child: ProcessIdentity | None = None
         attempts = 0
         deadline = time.monotonic() + START_LIMIT_SECONDS
-        while (health := self._health()) is None:
+        while (health := self._health()) is None or self._is_to_be_replaced(health):
             if cancelled.is_set():
                 return False
+            if health is not None:
+                self.shutdown()
+                continue
             if time.monotonic() > deadline:
                 raise self._no_start("it does not answer")
             other = self._remembered()
@@ -170,6 +174,10 @@ class EngineClient:
             time.sleep(0.05)
         tell(health)
         return True
+
+    def _is_to_be_replaced(self, status: EngineStatus) -> bool:
+        """True for an engine that would load the next base otherwise than wanted, and has none now."""
+        return self._is_otherwise(status) and status.state is EngineState.IDLE and not status.active
 
     def _spawn(self) -> ProcessIdentity:
         log = self._workspace.engine_log
@@ -195,9 +203,20 @@ class EngineClient:
         try:
             with self._http() as http:
                 answer = http.get("/health", timeout=HEALTH_LIMIT_SECONDS).raise_for_status().json()
-            return _status(answer)
+            return self._compared(_status(answer))
         except (httpx.HTTPError, ValueError, KeyError):
             return None
+
+    def _compared(self, status: EngineStatus) -> EngineStatus:
+        """The status, with a note when the engine that runs loads bases otherwise than this bench wants them."""
+        if not self._is_otherwise(status):
+            return status
+        runs = f"the engine runs with precision {status.precision}"
+        other = f"{runs}; unload it in Models (U) and ask again for {self._precision}"
+        return replace(status, note="; ".join(filter(None, [status.note, other])))
+
+    def _is_otherwise(self, status: EngineStatus) -> bool:
+        return status.precision not in {"", self._precision}
 
     def _remembered(self) -> ProcessIdentity | None:
         try:
@@ -332,6 +351,7 @@ def _status(health: dict[str, Any]) -> EngineStatus:
         active=health["active"],
         memory_bytes=health["memory_bytes"],
         note=health.get("note", ""),  # an engine from before an update may still be running
+        precision=health.get("precision", ""),
     )
 
 

@@ -194,7 +194,8 @@ def engine_text(status: EngineStatus) -> Text:
     parts.append(f"{status.active} answering" if status.active else "")
     for part in parts:
         text.append(f"   {cell(part)}" if part else "", "not bold")
-    return text.append(f"\n        {cell(status.detail)}" if status.detail else "", "not bold")
+    below = status.detail or status.note
+    return text.append(f"\n        {cell(below)}" if below else "", "not bold")
 
 
 def _text(facts: Mapping[str, object], name: str, default: str = "-") -> str:

@@ -101,6 +101,7 @@ class PublicState:
     adapters: tuple[str, ...] = ()
     device: str = ""
     dtype: str = ""
+    precision: str = ""
     active: int = 0
     waiting: int = 0
     remembered_bytes: int = 0

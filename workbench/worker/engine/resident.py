@@ -44,6 +44,7 @@ class Resident:
         self.pace = Pace(self.device, 0)
         self.memory = Memory(int(REMEMBERED_SHARE * loading.memory_of(self.device)))
         public.device = str(self.device)
+        public.precision = precision
         public.dtype = loading.natural(self.device) if precision == "auto" else precision
 
     # What can be served now
@@ -136,7 +137,7 @@ class Resident:
         """Give all memory back. Only when nothing is being answered."""
         self._drop_adapters()
         self._base = self._on = None
-        self._public.base = ""
+        self._public.base = self._public.note = ""
         self.free_memory()
 
     def free_memory(self) -> None:

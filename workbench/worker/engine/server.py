@@ -50,6 +50,7 @@ class Server:
                 "adapters": list(public.adapters),
                 "device": public.device,
                 "dtype": public.dtype,
+                "precision": public.precision,
                 "pid": os.getpid(),
                 "active": public.active,
                 "memory_bytes": memory_bytes(public.device),
