@@ -30,7 +30,7 @@ def prepare(root: Path) -> Workspace:
     workspace = Workspace(root)
     if not workspace.database.exists():
         demo.run_demo(root, fast=False, settings=Settings(), say=print)
-    bench = Bench.open(workspace)
+    bench = Bench.open(workspace, rater=demo.RATER)
     try:
         pairs = shipped("sample_data") / "polite-eval.jsonl"
         exchange.import_file(bench, pairs, dataset="to-label", status=Status.PENDING)
@@ -49,7 +49,7 @@ async def draw(workspace: Workspace) -> None:
     """Visit every pane and save its picture."""
     FOLDER.mkdir(exist_ok=True)
     os.environ["WORKBENCH_CONFIG"] = "~/.config/workbench/config.toml"  # shown in Settings
-    app = WorkbenchApp(workspace, Settings())
+    app = WorkbenchApp(lambda: Bench.open(workspace, rater=demo.RATER), Settings())  # whose votes there are
     async with app.run_test(size=SIZE) as pilot:
         for entry in PANES:
             await pilot.press(entry.key)
@@ -59,6 +59,8 @@ async def draw(workspace: Workspace) -> None:
                 await asyncio.sleep(1.0)
             await pilot.pause()
             picture = app.export_screenshot(title=f"workbench: {entry.name}")
+            # without it some viewers leave out the blanks that a text begins with
+            picture = picture.replace("<svg ", '<svg xml:space="preserve" ', 1)
             (FOLDER / f"{entry.name}.svg").write_text(picture, encoding="utf-8")
 
 

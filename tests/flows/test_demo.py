@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +53,19 @@ def test_a_slow_run_is_waited_for_and_told_of_and_one_that_stands_still_is_not(
     with pytest.raises(RunError, match="no step for 1200 s") as failed:
         demo._wait(bench, still, said.append)
     assert "runs watch still" in failed.value.hint
+
+
+@pytest.mark.parametrize(
+    ("found", "started", "typed"),
+    [
+        ("/usr/bin/workbench", ".venv/bin/workbench", "workbench"),
+        (None, ".venv/bin/workbench", ".venv/bin/workbench"),
+        (None, "/somewhere/__main__.py", f"{sys.executable} -m workbench"),
+    ],
+)
+def test_the_summary_ends_with_a_command_that_works_where_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, found: str | None, started: str, typed: str
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: found)
+    monkeypatch.setattr(sys, "argv", [started])
+    assert demo.DemoSummary(Path("/demo")).table().endswith(f"\n  {typed} --workspace /demo")

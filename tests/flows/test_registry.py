@@ -73,6 +73,18 @@ def test_a_workspace_with_models_is_left_as_it_is(bench: Bench, tmp_path: Path) 
     assert names(bench) == ["mine"]
 
 
+def test_the_model_that_is_shipped_is_found_again_where_the_program_is_installed_now(
+    bench: Bench, tmp_path: Path
+) -> None:
+    here = bench.store.models.default()
+    own = registry.add_model(bench, model_folder(tmp_path / "mine"))
+    shutil.rmtree(own.path)
+    bench.store.models.move(here.id, str(tmp_path / "an-earlier-installation" / "model"))
+    registry.ensure_embedded(bench.store)
+    assert bench.store.models.get("pip") == here
+    assert bench.store.models.get("mine") == own, "other weights that are gone stay where they were"
+
+
 def test_a_folder_is_registered_under_its_name_with_its_hash(bench: Bench, tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "my model (v1)")
     model = registry.add_model(bench, folder)

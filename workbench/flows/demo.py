@@ -8,6 +8,7 @@ only what a person would see before the vote, and prefers the answer that does n
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -98,7 +99,15 @@ class DemoSummary:
         ]
         width = max(len(name) for name, _ in lines)
         body = "\n".join(f"  {name.ljust(width)}  {value}" for name, value in lines)
-        return f"{body}\n\nLook at it yourself:\n  workbench --workspace {self.workspace}"
+        return f"{body}\n\nLook at it yourself:\n  {_program()} --workspace {self.workspace}"
+
+
+def _program() -> str:
+    """What starts this workbench when it is typed: its name where that is found, else the path it was started by."""
+    started = Path(sys.argv[0])
+    if shutil.which("workbench"):
+        return "workbench"
+    return str(started) if started.name == "workbench" else f"{sys.executable} -m workbench"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -159,8 +160,12 @@ def files_hash(model: Model) -> str:
 
 
 def ensure_embedded(store: Store) -> None:
-    """Register the model shipped with the program in a workspace that has no model yet."""
-    if store.models.list():
+    """Register the model shipped with the program in a workspace that has no model yet.
+
+    One that was registered where an earlier installation had it is found again by its weights.
+    """
+    if models := store.models.list():
+        _find_embedded_again(store, models)
         return
     folder = embedded_folder()
     if not folder.is_dir():
@@ -171,6 +176,21 @@ def ensure_embedded(store: Store) -> None:
             # in place of a removed one of other weights that was compared, it gets another name
             name = _free_name(store.models.taken_names(entry.path, entry.sha256), EMBEDDED)
             _insert(store, entry, name, note="the tiny model that comes with workbench")
+
+
+def _find_embedded_again(store: Store, models: Sequence[Model]) -> None:
+    bases = [model for model in models if model.kind is ModelKind.BASE and model.sha256]
+    lost = [model for model in bases if not is_hub_id(model.path) and not Path(model.path).is_dir()]
+    if not lost:
+        return
+    try:
+        folder = embedded_folder().resolve()
+    except NotFoundError:
+        return
+    here = weights_hash(tuple(sorted(folder.glob("*.safetensors"))))
+    for model in lost:
+        if model.sha256 == here:
+            store.models.move(model.id, str(folder))
 
 
 def is_hub_id(text: str) -> bool:

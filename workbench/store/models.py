@@ -86,6 +86,11 @@ class Models:
             )
             return model
 
+    def move(self, model_id: int, path: str) -> None:
+        """Have a model lie at another place."""
+        with self._store.write() as db:
+            db.execute("UPDATE models SET path = ? WHERE id = ?", [path, model_id])
+
     def taken_names(self, path: str, sha256: str) -> set[str]:
         """The names that this model cannot have: of registered ones, and of other ones on which people compared."""
         return {model.name for model in self.list()} | self._compared_as_another(path, sha256)
