@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -135,6 +136,57 @@ def test_without_slurm_it_is_said_where_to_go(bench: Bench, held: Run, monkeypat
     with pytest.raises(UsageError, match="no sbatch") as refused:
         sending.to_slurm(bench, held, machines=1, per_machine=1, minutes=5)
     assert "login node" in refused.value.hint
+
+
+def test_a_run_that_could_not_be_sent_is_in_the_queue_as_before(
+    bench: Bench, held: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(train.sync.__kwdefaults__, "start_runner", lambda runs: None)
+    directory = RunDirectory(Path(held.directory))
+    directory.enqueue()
+    directory.adjust({"gradient_accumulation_steps": 4})
+    (tmp_path / "ssh").write_text("#!/bin/sh\nexit 255\n")
+    (tmp_path / "ssh").chmod(0o700)
+    for path, said in ((tmp_path, "ssh said nothing"), (tmp_path / "nothing", "there is no ssh on this machine")):
+        monkeypatch.setenv("PATH", str(path))
+        with pytest.raises(RunError, match=said):
+            sending.to_hosts(bench, held, HOSTS, ssh=True)
+        with pytest.raises(UsageError, match="no sbatch"):
+            sending.to_slurm(bench, held, machines=1, per_machine=2, minutes=5)
+        assert bench.store.runs.get(held.id).state is RunState.QUEUED
+        assert directory.adjusted() == {"gradient_accumulation_steps": 4}
+
+
+def test_a_job_that_waits_for_slurm_is_taken_back_by_stop_and_by_nothing_else(
+    bench: Bench, held: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Executor:
+        def __init__(self, **given: object) -> None: ...
+
+        def update_parameters(self, **given: object) -> None: ...
+
+        def submit(self, work: object) -> SimpleNamespace:
+            return SimpleNamespace(job_id="77")
+
+    (tmp_path / "sbatch").touch(mode=0o700)
+    scancel = tmp_path / "scancel"
+    scancel.touch(mode=0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("submitit.AutoExecutor", Executor)
+    directory = RunDirectory(Path(held.directory))
+    (directory.root / "slurm").mkdir()
+    sent = sending.to_slurm(bench, held, machines=1, per_machine=2, minutes=5)
+    assert sent.job == "77" and "runs stop 1-run" in sent.said
+    with pytest.raises(RunError, match="waits as Slurm's job 77"):
+        train.resume(bench, held, start_runner=lambda runs: None)
+
+    scancel.write_text("#!/bin/sh\necho no such job >&2; exit 1\n")
+    with pytest.raises(RunError, match="keeps job 77: no such job"):
+        train.stop(bench, held)
+    scancel.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/cancelled\n')
+    assert "taken back" in train.stop(bench, held).hint
+    assert (tmp_path / "cancelled").read_text() == "77\n"
+    assert train.resume(bench, held, start_runner=lambda runs: None).state is RunState.QUEUED
 
 
 def test_a_run_that_waits_here_is_sent_before_a_runner_can_take_it(

@@ -160,7 +160,7 @@ async def test_a_lost_run_says_so_with_its_last_lines_and_the_way_back(data: Ben
     directory.write_status(RunStatus(RunState.RUNNING, 2, 40, 999_999_999, 1.0, started_utc=START.isoformat()))
     app = app_at(data, "train")
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_shown(pilot, "LOST at step 2", "r starts it again", "step 2 done")
+        await until_shown(pilot, "LOST at step 2: the trainer is gone", "r starts it again", "step 2 done")
 
 
 async def test_a_refusal_is_told_and_a_key_sets_what_mends_it(data: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

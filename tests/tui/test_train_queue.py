@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from textual.widgets import Input
+from textual.visual import VisualType
+from textual.widgets import Input, Static
 
 from pilots import app_at, screen_text, until, until_shown
 from samples import IMPORTED, demo
@@ -334,3 +335,28 @@ async def test_while_nothing_happens_a_tick_reads_no_curve_and_draws_nothing_and
         queued(data, "second")
         await until_shown(pilot, "second", "queued 1")
         assert run_news.standstill(data, flow.runs(data)) is None  # a trainer may end without a word
+
+
+async def test_a_tick_of_a_run_at_work_lays_the_screen_out_anew_only_for_more_lines(
+    data: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queued(data, "first")
+    told(run, *losses(2.0, 1.5), state=RunState.RUNNING)
+    updates: list[tuple[str | None, bool]] = []
+    update = Static.update
+
+    def updated(self: Static, content: VisualType = "", *, layout: bool = True) -> None:
+        updates.append((self.id, layout))
+        update(self, content, layout=layout)
+
+    async with app_at(data, "train").run_test(size=(120, 30)) as pilot:
+        await until_shown(pilot, "running", "1.5")
+        monkeypatch.setattr(Static, "update", updated)
+        told(run, *losses(2.0, 1.5, 0.25), state=RunState.RUNNING)
+        await until_shown(pilot, "0.25")
+        log = RunDirectory(Path(run.directory)).log_file
+        assert {name for name, _ in updates if name} <= {"train-figures"} and not any(laid for _, laid in updates)
+        log.write_text("one line more\n")
+        told(run, *losses(2.0, 1.5, 0.25, 0.75), state=RunState.RUNNING)
+        await until_shown(pilot, "one line more")
+        assert ("train-log", True) in updates

@@ -376,7 +376,7 @@ def test_an_older_checkpoint_makes_room_before_the_run_waits_for_a_person(
     assert train(directory) == 0
     assert "paused" not in states(directory)
     notes = [e["text"] for e in directory.events()[0] if e["event"] == "note"]
-    assert "the disk was full: checkpoint-2 made room for a newer checkpoint" in notes
+    assert "the disk was full: checkpoint-2 made room for what is saved now" in notes
 
 
 def test_what_a_full_disk_did_not_take_of_the_events_comes_when_there_is_room(

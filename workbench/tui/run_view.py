@@ -217,7 +217,8 @@ def ending(run: Run, checkpoint_step: int | None = None) -> str:
             made = f" · made {run.adapter}" if run.adapter else ""
             return f"finished in {duration(took)}" + (f" · {gain}" if gain else "") + made
         case RunState.LOST:
-            return f"LOST at step {run.step}: its process ended without a word; {resume}"
+            cause = (run.error.splitlines() or ["its process ended without a word"])[0]
+            return f"LOST at step {run.step}: {cause}; {resume}"
         case RunState.FAILED:
             return f"FAILED: {run.error or 'no reason was given'}" + (f" · {run.hint}" if run.hint else f" · {resume}")
         case RunState.PAUSED:

@@ -25,7 +25,7 @@ from workbench.flows import train as flow
 from workbench.tui import run_curves, run_pages, run_view
 from workbench.tui.messages import ModelsChanged, News, RunsChanged
 from workbench.tui.run_view import RunLook
-from workbench.tui.safety import safe_cell
+from workbench.tui.safety import cell, safe_cell
 from workbench.tui.screens.train_form import FormValues, TrainForm, load_form
 from workbench.tui.screens.train_keys import KEYS
 from workbench.tui.screens.train_papers import RunPapers
@@ -268,22 +268,22 @@ class TrainPane(RunQueueing, RunPapers):
             self.query_one(name).set_class(empty, "-empty")
         if seen is None:
             return
-        self.query_one("#train-title", Static).update(safe_cell(run_view.title(seen.run)))
+        _show(self.query_one("#train-title", Static), Text(cell(run_view.title(seen.run)), no_wrap=True))
         self.query_one(LinePlot).show(self._found_last.series)
         figures = self.query_one("#train-figures", Static)
-        figures.update(run_view.figure_lines(seen, max(20, figures.size.width), ascii_only=self._ascii))
+        _show(figures, run_view.figure_lines(seen, max(20, figures.size.width), ascii_only=self._ascii))
         figures.set_class(seen.run.state in run_view.LOUD, "-bad")
         self._draw_log(seen)
         if self._found_last.page is not None:
-            self.query_one("#train-page", Static).update(self._found_last.page)
-        self.query_one("#train-spec", Static).update(run_view.spec_text(seen))
+            _show(self.query_one("#train-page", Static), self._found_last.page)
+        _show(self.query_one("#train-spec", Static), run_view.spec_text(seen))
 
     def _draw_log(self, seen: RunLook) -> None:
         box = self.query_one("#train-log-box", VerticalScroll)
         follows = box.scroll_offset.y >= box.max_scroll_y - 1
-        text = run_view.log_text(seen.log, max(20, box.size.width - 1))
-        self.query_one("#train-log", Static).update(text)
-        if follows or self.view != "log":
+        log = self.query_one("#train-log", Static)
+        is_other = _show(log, run_view.log_text(seen.log, max(20, box.size.width - 1)))
+        if is_other and (follows or self.view != "log"):
             box.call_after_refresh(box.scroll_end, animate=False)
 
     def _tell_endings(self, runs: Sequence[Run]) -> None:
@@ -498,3 +498,19 @@ class TrainPane(RunQueueing, RunPapers):
         if found is None:
             self.notice("there is no run here yet; n sets one up", "warning")
         return found
+
+
+def _show(place: Static, text: Text) -> bool:
+    """Show a text where it is another than before; False when it is not.
+
+    The screen is laid out anew only for more or fewer lines: that costs as much as all else that a tick does.
+    """
+    before = place.content
+    is_as_high = False
+    if isinstance(before, Text):
+        if before == text:
+            return False
+        is_cut = bool(before.no_wrap and text.no_wrap)
+        is_as_high = is_cut and len(before.plain.splitlines()) == len(text.plain.splitlines())
+    place.update(text, layout=not is_as_high)
+    return True

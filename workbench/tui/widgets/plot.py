@@ -71,9 +71,13 @@ class _Frame:
     height: int
     log_y: bool
 
+    @property
+    def x_scale(self) -> float:
+        """Dots to a step."""
+        return (self.width * 2 - 1) / (self.x_high - self.x_low) if self.x_high > self.x_low else 0.0
+
     def x(self, step: float) -> int:
-        share = (step - self.x_low) / (self.x_high - self.x_low) if self.x_high > self.x_low else 0.0
-        return min(self.width * 2 - 1, max(0, round(share * (self.width * 2 - 1))))
+        return min(self.width * 2 - 1, max(0, round((step - self.x_low) * self.x_scale)))
 
     def y(self, value: float) -> int:
         share = (self.y_high - value) / (self.y_high - self.y_low)
@@ -179,23 +183,27 @@ def _strokes(
     """Line pieces in dots: one upright per dot column that has points, joined unless a bad step lies between."""
     breaks = iter([*sorted(bad), float("inf")])
     next_break = next(breaks)
-    column: tuple[int, int, int, int] | None = None  # x, highest dot, lowest dot, last dot
-    for step, value in good:
-        x, y = frame.x(step), frame.y(value)
+    first, scale, y = frame.x_low, frame.x_scale, frame.y
+    column, low, high, last = -1, 0.0, 0.0, 0.0
+    for step, value in good:  # every point of every curve, twice a second: only what must be done for each
+        x = round((step - first) * scale)
         broken = False
         while next_break < step:
             broken, next_break = True, next(breaks)
-        if column is None:
-            column = (x, y, y, y)
-        elif x == column[0]:
-            column = (x, min(y, column[1]), max(y, column[2]), y)
+        if x == column:
+            if value > high:
+                high = value
+            elif value < low:
+                low = value
         else:
-            yield column[0], column[1], column[0], column[2]
-            if not broken:
-                yield column[0], column[3], x, y
-            column = (x, y, y, y)
-    if column is not None:
-        yield column[0], column[1], column[0], column[2]
+            if column >= 0:
+                yield column, y(high), column, y(low)
+                if not broken:
+                    yield column, y(last), x, y(value)
+            column, low, high = x, value, value
+        last = value
+    if column >= 0:
+        yield column, y(high), column, y(low)
 
 
 def _line(canvas: _Canvas, x0: int, y0: int, x1: int, y1: int, part: str, *, dashed: bool) -> None:

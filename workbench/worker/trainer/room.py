@@ -129,7 +129,7 @@ def _made_room(reporter: Reporter) -> bool:
     for folder in older:
         shutil.rmtree(folder, ignore_errors=True)
     if older:
-        reporter.note(f"the disk was full: {', '.join(p.name for p in older)} made room for a newer checkpoint")
+        reporter.note(f"the disk was full: {', '.join(p.name for p in older)} made room for what is saved now")
     return bool(older)
 
 
