@@ -9,7 +9,7 @@ import pytest
 
 from tiny_llama import make_run
 from workbench.domain.runs import RunState, RunStatus
-from workbench.flows import train
+from workbench.flows import run_news, train
 from workbench.flows.bench import Bench
 from workbench.jobs.run_directory import RunDirectory
 from workbench.jobs.run_facts import read_facts
@@ -42,3 +42,12 @@ def test_a_resumed_run_has_no_point_of_the_steps_that_were_undone(bench: Bench, 
     assert [m.step for m in train.metrics(bench, run, "base_eval_loss")] == [0]
     assert train.metrics(bench, run, "memory_bytes") == []
     assert list(read_facts(RunDirectory(Path(run.directory))).curves["loss"]) == [(4, 2.5), (5, 2.5), (6, 2.3)]
+
+
+def test_a_run_that_is_seen_a_moment_before_it_is_queued_is_not_told_to_be_cancelled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = make_run(bench.workspace.runs / "1-run", bench.workspace.root)
+    run = bench.store.runs.add(directory.spec(), str(directory.root))
+    monkeypatch.setattr("workbench.flows.run_news.time.sleep", lambda seconds: directory.enqueue())
+    assert run_news.take_over(bench, run).state is RunState.QUEUED

@@ -6,6 +6,7 @@ Reading on from where it was, so that it can be repeated, and by two benches at 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -26,6 +27,9 @@ from workbench.jobs.settling import is_at_work, recover, settle
 
 if TYPE_CHECKING:
     from workbench.flows.bench import Bench
+
+QUEUEING_SECONDS = 0.3
+"""A run is in the store this much before it is queued, at most."""
 
 
 def take_over(bench: Bench, run: Run) -> Run:
@@ -88,6 +92,9 @@ def _status_now(bench: Bench, run: Run, directory: RunDirectory) -> RunStatus:
         gone = RunStatus(RunState.LOST, step=run.step, total_steps=run.total_steps, started_utc=run.started_utc)
         return replace(gone, ended_utc=run.ended_utc, error="the run's folder is gone", hint=str(directory.root))
     status = directory.status()
+    if status is None and run.state is RunState.QUEUED:
+        time.sleep(QUEUEING_SECONDS)  # another bench may be about to queue it
+        status = directory.status()
     if status is None:
         return RunStatus(RunState.CANCELLED, error="the bench ended before the run was queued", hint="resume queues it")
     if status.state is not run.state and not runner_is_running(bench.workspace.runs) and recover(directory):
