@@ -355,3 +355,13 @@ async def test_what_a_person_began_stays_a_draft_when_the_model_cannot_go_on(ben
         assert len(bench_tree(app)) == 2 and "What you began is kept" in text_of(app)
         await pilot.press("k", "e")
         await until_text(pilot, "wrong but then")
+
+
+async def test_an_answer_that_comes_again_is_said_to_be_the_same(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("one", "another", "one")
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "q")
+        for count, is_same in ((3, False), (4, True)):
+            await pilot.press("ctrl+r")
+            await until(pilot, lambda count=count: len(bench_tree(app)) == count and not chat_pane(app).live)
+            assert ("the same answer came again" in said(app)) == is_same

@@ -207,6 +207,8 @@ class ChatTalk:
             pane.notice(live.notice, "warning")
         elif live.done > 1:
             pane.notice(f"{live.done} answers: ← → walk them, r ranks them")
+        elif event.message is not None and self._was_said_before(event.message):
+            pane.notice("the same answer came again; ^t changes how it is drawn, by temperature and seed")
         if live.again is not None and event.error is None and not self._is_closing:
             self.ask(live.chat_id, live.parent_id, live.again)
             is_kept = event.message is not None and event.message.content
@@ -216,6 +218,14 @@ class ChatTalk:
         elif not self._sent_what_waited(live, event) and pane.shows(live.chat_id):
             pane.reload(cursor=event.message.id if event.message else None)
         pane.list.reload()
+
+    def _was_said_before(self, answer: Message) -> bool:
+        """True when the shown chat has another answer with the same text to the same question."""
+        tree = self._pane.chat_tree
+        if tree is None or not self._pane.shows(answer.chat_id):
+            return False
+        others = (one for one in tree.children(answer.parent_id) if one.id != answer.id)
+        return any(one.role is answer.role and one.content == answer.content for one in others)
 
     def _sent_what_waited(self, live: LiveAnswer, event: AnswerOver) -> bool:
         """Say what waited for this answer below it; after one that failed it goes back to where it was written.
