@@ -133,6 +133,12 @@ def test_a_sweep_of_what_scales_the_margins_is_compared_by_how_often_the_better_
     assert SweepTable("s", ("beta",), "accuracy", ()).order == "ranked by held-out accuracy, the highest first"
 
 
+def test_a_winner_that_forgot_what_it_could_do_is_told() -> None:
+    forgot = Outcome(1, "r1", {}, "finished", 0.1, True, warnings=("forgot", "length"))
+    assert "r1 forgot what it could do before" in table(forgot, outcome(2, 0.2)).advice
+    assert "forgot" not in table(outcome(3, 0.05), forgot).advice
+
+
 def test_what_a_table_is_worth_before_there_is_something_to_compare() -> None:
     assert table(outcome(1, None, "queued")).advice == "no run of it has finished yet"
     assert "nothing to compare" in table(outcome(1, 1.0), outcome(2, None, "queued")).advice

@@ -238,9 +238,10 @@ def test_a_test_row_of_another_dataset_is_refused_in_replayed_rows_too(data: Ben
     for number in range(5):
         data.store.examples.add("old", demo(number + 500), source=IMPORTED, status=Status.ACCEPTED, rater="rater")
     data.store.examples.add("exam", demo(503), source=IMPORTED, status=Status.ACCEPTED, rater="rater", split=Split.TEST)
-    with pytest.raises(RefusedError, match="must not be trained on"):
+    with pytest.raises(RefusedError, match="must not be trained on") as refused:
         overrides = {"replay_dataset": "old", "replay_share": "0.9", "eval_share": "0"}
         train.plan(data, method="sft", dataset="answers", overrides=overrides)
+    assert "check --dataset old --only leakage --fix" in refused.value.hint
 
 
 def test_a_dataset_with_nothing_to_replay_is_refused(data: Bench) -> None:

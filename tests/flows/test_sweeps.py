@@ -103,6 +103,15 @@ def test_the_table_of_pairs_is_ranked_by_their_loss_or_by_what_is_asked_for_and_
     assert "'accuracy'" in refused.value.hint
 
 
+def test_what_a_run_of_a_sweep_is_warned_of_stands_in_the_table(data: Bench) -> None:
+    sweep = Sweep("s", "sft", "answers", ("lora_r=4,8",))
+    runs = sweeps.launch(data, sweep, sweeps.plan(data, sweep), start_runner=nobody)
+    directory = RunDirectory(Path(runs[0].directory))
+    told = [{"name": "forgot", "level": "warning"}, {"name": "better", "level": "good"}, "odd"]
+    directory.write_json(directory.findings_file, {"findings": told})
+    assert [one.warnings for one in sweeps.table(data, "s").outcomes] == [("forgot",), ()]
+
+
 def test_optuna_looks_for_the_highest_of_what_is_better_when_it_is_higher(
     data: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

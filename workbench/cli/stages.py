@@ -223,13 +223,14 @@ def _say_table(session: Session, table: SweepTable) -> None:
                 if name in names
             },
             "status": one.state,
+            "warned": list(one.warnings),
             "best": one is best,
         }
         for one in table.outcomes
     ]
     if not session.out.as_json:
         rows = [row | {"best": "best" if row["best"] else ""} for row in rows]
-    session.out.table(rows, ["run", *table.varied, *columns.values(), "status", "best"])
+    session.out.table(rows, ["run", *table.varied, *columns.values(), "status", "warned", "best"])
     session.out.say(table.order)
     session.out.say(table.advice)
 

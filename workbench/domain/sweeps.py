@@ -18,6 +18,8 @@ from workbench.errors import UsageError
 GRID, RANDOM, OPTUNA = "grid", "random", "optuna"
 SEARCHES = (GRID, RANDOM, OPTUNA)
 MOST_RUNS = 200
+FORGOT = "forgot"
+"""The name of the finding that a run lost what its model could do before."""
 _DATA = {
     "seed": "runs with other seeds differ by chance, not by a setting",
     "data_seed": "runs with other seeds differ by chance, not by a setting",
@@ -150,6 +152,8 @@ class Outcome:
     value: float | None
     is_finished: bool
     others: Mapping[str, float | None] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    """What its numbers warn of, by name: ``forgot``, ``overfitting`` and so on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +201,8 @@ class SweepTable:
         if done < 2:
             return "one run has finished: there is nothing to compare it with yet"
         rows = "" if self.same_rows else "; the runs were not trained on the same rows"
+        if FORGOT in self.best.warnings:
+            rows += f"; and {self.best.name} forgot what it could do before, beyond the limit: see its page"
         return (
             f"picked as the best of {done} on the held-out rows, its {self.heading} there is too good to be true: "
             f"measure it on rows that chose nothing, a test split or a blind comparison{rows}"

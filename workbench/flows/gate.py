@@ -300,13 +300,17 @@ def _refusal(errors: dict[str, _Found], train: Sequence[Example]) -> RefusedErro
     ids = sorted({example_id for found in errors.values() for example_id in found.errors})
     firsts = {name: found.first_error for name, found in errors.items() if found.first_error is not None}
     told = "; ".join(f"{name}: example {f.example_id} {_clause(f)}" for name, f in firsts.items())
-    dataset, names = train[0].dataset, " ".join(f"--only {name}" for name in firsts)
+    # Some rows may be replayed from another dataset.
+    bad = set(ids)
+    datasets = sorted({example.dataset for example in train if example.id in bad})
+    where = f"--dataset {datasets[0]} " if len(datasets) == 1 else ""
+    names = " ".join(f"--only {name}" for name in firsts)
     allow = " ".join(f"--allow {name}" for name in firsts)
     some = " ".join(map(str, ids[:_LISTED])) + (" …" if len(ids) > _LISTED else "")
     return RefusedError(
         f"{len(ids):,} of {counted(len(train))} must not be trained on ({told})",
         hint=(
-            f"mend or reject them: workbench check --dataset {dataset} {names} --fix; or: workbench examples reject "
+            f"mend or reject them: workbench check {where}{names} --fix; or: workbench examples reject "
             f"{some}; if it is meant so: {allow}"
         ),
         where=str(ids[0]) if ids else "",

@@ -254,7 +254,9 @@ def _outcome(bench: Bench, run: Run, spec: RunSpec, figures: Sequence[str]) -> O
     # What was asked for: a trainer that ran out of memory may have changed a batch on its way.
     settings = {name: training_methods.setting_text(spec.knobs, name) for name in spec.varied}
     value = values.pop(figures[0])
-    return Outcome(run.id, run.name, settings, run.state.value, value, run.state is RunState.FINISHED, values)
+    warnings = RunDirectory(Path(run.directory)).warnings()
+    is_finished = run.state is RunState.FINISHED
+    return Outcome(run.id, run.name, settings, run.state.value, value, is_finished, values, warnings)
 
 
 def _last(bench: Bench, run: Run, figure: str) -> float | None:

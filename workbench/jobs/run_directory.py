@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.domain.queues import RunnerNote, Ticket
+from workbench.domain.run_findings import Level
 from workbench.domain.runs import RunSpec, RunState, RunStatus
 from workbench.errors import RunError, is_disk_full
 from workbench.jobs import reserve
@@ -126,6 +127,12 @@ class RunDirectory:
     def findings_file(self) -> Path:
         """What the numbers say, written with the run's page."""
         return self.root / "findings.json"
+
+    def warnings(self) -> tuple[str, ...]:
+        """The names of what its numbers warn of, as they stand beside its page; to judge anew takes all its events."""
+        found = self.read_json(self.findings_file).get("findings")
+        told = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        return tuple(str(one.get("name")) for one in told if one.get("level") == Level.WARNING)
 
     @property
     def best(self) -> Path:

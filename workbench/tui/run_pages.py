@@ -145,7 +145,9 @@ def _sweep(bench: Bench, run: Run, width: int) -> Lines:
             *(o.settings[name] for name in table.varied),
             number(o.value),
             *(number(o.others[name]) for name in table.others),
-            o.state + (" ◀ best" if o is best else ""),
+            " ".join(
+                [o.state, *(["◀ best"] if o is best else []), *([f"({', '.join(o.warnings)})"] if o.warnings else [])]
+            ),
         ]
         for o in table.outcomes
     ]

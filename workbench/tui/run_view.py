@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from workbench.domain.counting import size
-from workbench.domain.run_findings import Level
 from workbench.domain.runs import Metric, Run, RunState, TimeLeft, time_left
 from workbench.errors import RunError
 from workbench.flows import train as flow
@@ -107,16 +106,8 @@ def look(bench: Bench, run: Run, *, log_lines: int, spec: RunSpec | None = None)
         spec=spec or _spec(run),
         checkpoint_step=checkpoint_step(run) if run.state.can_resume else None,
         first_bad_step=loss.first_bad_step,
-        warnings=_warnings(run) if run.state is RunState.FINISHED else (),
+        warnings=RunDirectory(Path(run.directory)).warnings() if run.state is RunState.FINISHED else (),
     )
-
-
-def _warnings(run: Run) -> tuple[str, ...]:
-    """What its numbers warn of, as it stands beside its page: to judge them anew takes reading all its events."""
-    directory = RunDirectory(Path(run.directory))
-    found = directory.read_json(directory.findings_file).get("findings")
-    told = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-    return tuple(str(one.get("name")) for one in told if one.get("level") == Level.WARNING)
 
 
 def _device(bench: Bench, run: Run) -> dict[str, float]:
