@@ -125,10 +125,18 @@ def test_a_task_file_has_the_packages_of_its_strategy_installed_there(
 def test_several_machines_in_a_cloud_need_storage_that_all_see(bench: Bench, held: Run) -> None:
     with pytest.raises(UsageError, match="bucket"):
         sending.to_skypilot(bench, held, machines=2, per_machine=4, accelerator="H100")
-    sent = sending.to_skypilot(bench, held, machines=2, per_machine=4, accelerator="H100", bucket="s3://runs/1")
+    for bucket in ("s3://runs/1", "runs", "ftp://runs"):
+        with pytest.raises(UsageError, match="no bucket that can be made"):
+            sending.to_skypilot(bench, held, machines=2, per_machine=4, accelerator="H100", bucket=bucket)
+    sent = sending.to_skypilot(bench, held, machines=2, per_machine=4, accelerator="H100", bucket="gs://run-1")
     task = yaml.safe_load(sent.files[0].read_text())
     assert task["num_nodes"] == 2
-    assert task["file_mounts"]["~/run"] == {"source": "s3://runs/1", "mode": "MOUNT"}
+    assert task["file_mounts"]["~/run"] == {
+        "name": "run-1",
+        "source": held.directory,  # else the bucket would be empty
+        "store": "gcs",
+        "mode": "MOUNT_CACHED",  # the only one that takes lines appended to a file
+    }
 
 
 def test_without_slurm_it_is_said_where_to_go(bench: Bench, held: Run, monkeypatch: pytest.MonkeyPatch) -> None:

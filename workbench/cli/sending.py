@@ -30,7 +30,9 @@ def register(verbs: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--per-machine", type=positive, default=1, metavar="N", help="processes, and GPUs, of each")
     one.add_argument("--minutes", type=positive, default=24 * 60, metavar="N", help="Slurm: time of the job")
     one.add_argument("--sbatch", action="append", default=[], metavar="K=V", help="Slurm: partition=…, account=…")
-    one.add_argument("--bucket", default="", metavar="URL", help="SkyPilot: storage for several machines")
+    one.add_argument(
+        "--bucket", default="", metavar="URL", help="SkyPilot: s3://NAME, made to share the run among machines"
+    )
     one.add_argument("--install", default="", metavar="WHAT", help="SkyPilot: what pip installs there")
 
 

@@ -18,6 +18,7 @@ from workbench.jobs.run_directory import RunDirectory
 
 FILE = "sky.yaml"
 HOME = "~/run"
+STORES = {"s3": "s3", "gs": "gcs", "r2": "r2"}
 
 
 def write(
@@ -25,10 +26,11 @@ def write(
 ) -> Path:
     """Write the task file into the run directory; gives it back.
 
-    ``accelerator`` is SkyPilot's name of the GPU, ``bucket`` the storage that holds the run directory for several
-    machines, ``install`` what pip installs there (default: this version). Raises ``UsageError`` for several machines
-    without a bucket: they would not see each other's checkpoints.
+    ``accelerator`` is SkyPilot's name of the GPU, ``bucket`` the storage (``s3://NAME``) that SkyPilot makes, puts the
+    run directory into and shows to all machines, ``install`` what pip installs there (default: this version). Raises
+    ``UsageError`` for several machines without a bucket: they would not see each other's checkpoints.
     """
+    stored = _stored(directory, bucket) if bucket else {}
     if machines > 1 and not bucket:
         raise UsageError(
             "several machines need a bucket that all of them write the run into", hint="--bucket s3://NAME"
@@ -36,7 +38,7 @@ def write(
     total = machines * per_machine
     directory.adjust({PROCESSES: total})
     ranks.write_config(directory, processes=total, machines=machines, here=False)
-    text = _task(directory, machines, f"{accelerator}:{per_machine}", bucket, install or _package(directory))
+    text = _task(directory, machines, f"{accelerator}:{per_machine}", stored, install or _package(directory))
     path = directory.root / FILE
     path.write_text(text, encoding="utf-8")
     return path
@@ -52,8 +54,22 @@ def _package(directory: RunDirectory) -> str:
     return f"workbench{extra}=={__version__}"
 
 
-def _task(directory: RunDirectory, machines: int, accelerators: str, bucket: str, install: str) -> str:
-    mounts: dict[str, object] = {HOME: {"source": bucket, "mode": "MOUNT"} if bucket else str(directory.root)}
+def _stored(directory: RunDirectory, bucket: str) -> dict[str, str]:
+    """The mount of a bucket that SkyPilot fills from the run directory.
+
+    Cached, since events and log are appended to, which a bucket that is mounted as it is does not take:
+    https://github.com/skypilot-org/skypilot/blob/02c77f4731b7fc9a7482a65425fbf545a68bd806/docs/source/reference/storage.rst
+    """
+    scheme, _, name = bucket.partition("://")
+    name = name.rstrip("/")
+    if scheme not in STORES or not name or "/" in name:
+        known = ", ".join(f"{one}://NAME" for one in STORES)
+        raise UsageError(f"{bucket!r} is no bucket that can be made for this run", hint=f"one of {known}")
+    return {"name": name, "source": str(directory.root), "store": STORES[scheme], "mode": "MOUNT_CACHED"}
+
+
+def _task(directory: RunDirectory, machines: int, accelerators: str, stored: Mapping[str, str], install: str) -> str:
+    mounts: dict[str, object] = {HOME: dict(stored) or str(directory.root)}
     mounts |= _models(directory)
     values: Mapping[str, object] = {
         "name": cluster(directory),
