@@ -50,6 +50,15 @@ def test_a_servers_model_is_registered_under_its_own_name(bench: Bench, server: 
     assert (shown["url"], shown["remote"], shown["key"]) == (server.url, "tuned", "none")
 
 
+def test_adding_it_again_with_a_key_has_it_send_that_key(bench: Bench, server: FakeServer) -> None:
+    first, _ = registry.add_endpoint(bench, server.url, "tuned", name="far")
+    assert first.key_source == ""
+    again, _ = registry.add_endpoint(bench, server.url, "tuned", key_env="SECRET_KEY")
+    assert (again.id, again.endpoint and again.endpoint.variable) == (first.id, "SECRET_KEY")
+    kept, _ = registry.add_endpoint(bench, server.url, "tuned", name="far")
+    assert kept == again, "a key that is not named again stays"
+
+
 def test_adding_it_again_gives_what_is_there(bench: Bench, server: FakeServer) -> None:
     first, _ = registry.add_endpoint(bench, server.url, "tuned")
     again, _ = registry.add_endpoint(bench, server.url + "/", "tuned")

@@ -6,6 +6,7 @@ from pilots import app_at, screen_lines, screen_text, until, until_shown
 from samples import IMPORTED, demo
 from workbench.config import options
 from workbench.domain.examples import Status
+from workbench.domain.models import ModelKind
 from workbench.flows.bench import Bench
 from workbench.tui.screens.train_knobs import KnobLine
 
@@ -46,3 +47,13 @@ async def test_the_corner_is_said_whole_or_not_at_all(bench: Bench) -> None:
         assert screen_lines(app)[0].rstrip().endswith("(s)ettings")
         await pilot.resize_terminal(90, 24)
         await until_shown(pilot, "1 running")
+
+
+async def test_where_the_cursor_is_covers_no_title_of_a_list(bench: Bench) -> None:
+    for number in range(9):
+        bench.store.models.add(f"model-{number}", ModelKind.BASE, f"/nowhere/{number}")
+    app = app_at(bench, "models")
+    async with app.run_test(size=SIZE) as pilot:
+        await until_shown(pilot, "model-3")
+        head = next(line for line in screen_lines(app) if "kind" in line)
+        assert "1/10" in head and head.split()[-1] == "state"

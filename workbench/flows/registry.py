@@ -72,8 +72,9 @@ def add_endpoint(
     """Register a model on an OpenAI-compatible server, and a word of warning ("" when there is none).
 
     The workspace keeps the address and where the key is: ``key_env`` names an environment variable; with ``keyring``
-    it is in the system's keyring, where ``key``, if given, is put now. The server need not answer yet. Raises
-    ``DataError`` for what is no address, ``EngineError`` when the keyring cannot be used.
+    it is in the system's keyring, where ``key``, if given, is put now. One that is registered already takes its key
+    from there from now on. The server need not answer yet. Raises ``DataError`` for what is no address, ``EngineError``
+    when the keyring cannot be used.
     """
     from workbench.jobs.endpoint import EndpointClient, remember_key
 
@@ -82,6 +83,9 @@ def add_endpoint(
         remember_key(endpoint, key)
     entry = _Entry(ModelKind.ENDPOINT, endpoint.address, endpoint.model, key_source=endpoint.key_source)
     model = _insert(bench.store, entry, name)
+    if endpoint.key_source and endpoint.key_source != model.key_source:
+        model = bench.store.models.take_key_from(model.id, endpoint.key_source)
+    endpoint = model.endpoint or endpoint
     if endpoint.sends_key_openly:
         return model, f"the key travels to {endpoint.host} unencrypted: use https"
     try:

@@ -91,6 +91,12 @@ class Models:
         with self._store.write() as db:
             db.execute("UPDATE models SET path = ? WHERE id = ?", [path, model_id])
 
+    def take_key_from(self, model_id: int, key_source: str) -> Model:
+        """Have a model on a server send the key that is at another place; gives the model back."""
+        with self._store.write() as db:
+            db.execute("UPDATE models SET key_source = ? WHERE id = ?", [key_source, model_id])
+        return self.get(model_id)
+
     def taken_names(self, path: str, sha256: str) -> set[str]:
         """The names that this model cannot have: of registered ones, and of other ones on which people compared."""
         return {model.name for model in self.list()} | self._compared_as_another(path, sha256)

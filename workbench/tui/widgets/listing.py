@@ -214,10 +214,14 @@ class Listing(Widget, can_focus=True):
         return self._row(self.rows[place], place == self.cursor, width)
 
     def _heading(self, width: int) -> str:
-        line = "  " + "  ".join(_fit(c.title, w, c.right) for c, w in self._widths(width) if w)
+        titles = [(c.title, w, c.right) for c, w in self._widths(width) if w]
+        line = _titles(titles)
         if len(self.rows) <= self._visible:
             return line
         count = f" {self.cursor + 1}/{len(self.rows)}"
+        if titles and len(line.rstrip()) > width - len(count):  # no room behind the last title: behind the first one
+            (first, w, right), *others = titles
+            return _titles([(first + count, w, right), *others])
         return _fit(line, width - len(count), False) + count
 
     def _row(self, row: Row, is_cursor: bool, width: int) -> Strip:
@@ -257,6 +261,10 @@ class HomeListing(Listing, inherit_bindings=False):
     """A list in a pane that uses g for something else: Home goes to the first row."""
 
     BINDINGS = list_bindings(letters=True, g=False)
+
+
+def _titles(titles: Sequence[tuple[str, int, bool]]) -> str:
+    return "  " + "  ".join(_fit(title, width, right) for title, width, right in titles)
 
 
 def _fit(text: str, width: int, right: bool) -> str:
