@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,15 @@ from workbench.flows.exchange import Options
 ROWS = [{"prompt": f"question {n}", "completion": f"answer {n}"} for n in range(3)]
 TABLE = "prompt;completion\n" + "".join(f"question {n};answer {n}\n" for n in range(3))
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    """An archive, not made any smaller."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return made.getvalue()
 
 
 def stored(bench: Bench) -> list[Example]:
@@ -58,6 +69,8 @@ def refused(bench: Bench, path: Path, **how: object) -> DataError:
         ),
         ("rows.json.zst", zstandard.compress(json.dumps(ROWS).encode())),
         ("rows.jsonl", zstandard.compress(LINES.encode())),
+        ("rows.zip", zipped({"in/rows.json": json.dumps(ROWS)})),
+        ("rows.zip", zipped({"conversations.json": json.dumps(ROWS), "users.json": "[]", "a/": ""})),
         (
             "rows.csv",
             "\ufeffprompt,completion\r\nquestion 0,answer 0\r\nquestion 1,answer 1\r\n\r\nquestion 2,answer 2",
@@ -104,6 +117,21 @@ def test_a_row_of_a_table_has_the_line_on_which_it_begins(bench: Bench, tmp_path
     exchange.import_file(bench, put(tmp_path / "a.csv", 'prompt,completion\n"a\nb",c\nd,"e\n\nf"\ng,h\n'))
     assert [e.source.line for e in stored(bench)] == [2, 4, 7]
     assert stored(bench)[1].answer_text == "e\n\nf"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (zipped({"a.json": "[]", "b.json": "[]"}), "there are 2 files in it"),
+        (zipped({"[Content_Types].xml": "", "word/document.xml": ""}), "an Office document"),
+        (zipped({"rows.jsonl": LINES})[:-30], "cannot be read"),
+        (zipped({"rows.jsonl": LINES}).replace(b"question 1", b"question X"), "cannot be read"),
+    ],
+)
+def test_an_archive_that_holds_not_just_rows_is_refused_with_the_reason(
+    bench: Bench, tmp_path: Path, data: bytes, reason: str
+) -> None:
+    assert re.search(reason, refused(bench, put(tmp_path / "rows.zip", data)).message)
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])

@@ -1,7 +1,8 @@
 """Whatever holds rows, opened: files by their first bytes and, where those do not tell, by the end of their name.
 
-JSON Lines, JSON arrays, CSV and TSV, text files, each also packed by gzip or zstd and from standard input; Parquet
-files; folders of ``datasets`` saved to disk, of Parquet files, of Kiln's records; and datasets of the hub by their ids.
+JSON Lines, JSON arrays, CSV and TSV, text files, each also packed by gzip or zstd and from standard input, or in a zip
+archive, as account exports are; Parquet files; folders of ``datasets`` saved to disk, of Parquet files, of Kiln's
+records; and datasets of the hub by their ids.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import shutil
 import tempfile
 import threading
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -41,9 +43,11 @@ _BY_SUFFIX = {
     ".md": "text",
     ".parquet": "parquet",
 }
-_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
 _PACKED_SUFFIXES = (".gz", ".gzip", ".zst", ".zstd")
-_NOT_TEXT = {b"PK\x03\x04": "zip", b"ARROW1": "Arrow"}
+_NOT_TEXT = {b"ARROW1": "Arrow"}
+_CHATS = "conversations.json"
+"""What the account exports of chat programs have their chats in, among other files of a zip archive."""
 # UTF-32 first: its mark in one order begins with that of UTF-16.
 _MARKED = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
 _MARKED |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -142,7 +146,9 @@ def _file(
     suffixes = [suffix.lower() for suffix in source.suffixes] if isinstance(source, Path) else []
     with _refusing_broken(name, lambda: 0):
         packing = next((packing for mark, packing in _PACKED.items() if peek(file).startswith(mark)), "")
-        if packing:
+        if packing == "zip":
+            file, suffixes = _member(file, name, stack)
+        elif packing:
             file = _unpacked(file, packing)
             suffixes = suffixes[:-1] if suffixes[-1:] and suffixes[-1] in _PACKED_SUFFIXES else suffixes
         if encoding := _encoding(file, options):
@@ -224,6 +230,22 @@ def _size(file: BufferedIOBase) -> int:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     return size
+
+
+def _member(file: BufferedIOBase, name: str, stack: contextlib.ExitStack) -> tuple[BufferedIOBase, list[str]]:
+    """The chats in a zip archive, or the only file in it; and the ending of its name."""
+    archive = stack.enter_context(zipfile.ZipFile(cast(BinaryIO, file)))
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if any(member.filename == "[Content_Types].xml" for member in members):
+        raise DataError("this is an Office document, not text", hint="save it as CSV", where=name)
+    chats = [member for member in members if Path(member.filename).name == _CHATS]
+    found = chats or members
+    if len(found) != 1:
+        raise DataError(f"there are {len(found)} files in it", hint="unpack it, and name those to import", where=name)
+    if found[0].flag_bits & 1:
+        raise DataError("the archive is locked by a password", hint="unpack it first", where=name)
+    raw = stack.enter_context(archive.open(found[0]))
+    return io.BufferedReader(cast(io.RawIOBase, raw), buffer_size=PEEKED), [Path(found[0].filename).suffix.lower()]
 
 
 def _unpacked(file: BufferedIOBase, packing: str) -> BufferedIOBase:
@@ -324,6 +346,9 @@ def _refusing_broken(name: str, before: Callable[[], int]) -> Iterator[None]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         where = f"{name}:{before() + 1}" if before() else name
         raise DataError(f"the gzip data is broken: {error}", where=where) from None
+    except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: a way of packing that Python lacks
+        where = f"{name}:{before() + 1}" if before() else name
+        raise DataError(f"the zip data cannot be read: {error}", where=where) from None
     except OSError as error:
         where = f"{name}:{before() + 1}" if before() else name
         raise DataError(f"the file cannot be read: {error.strerror or error}", where=where) from None
