@@ -139,9 +139,10 @@ def run_row(run: Run, *, place: int | None = None, over: bool = False) -> Row:
     return Row(str(run.id), (name, run.method, run.base, run.dataset, steps, *figures, state), tone)
 
 
-def title(run: Run) -> str:
-    """The run in a line above its curve."""
-    return f"{run.name}  {run.method}  {run.base} ← {run.dataset}"
+def title(seen: RunLook) -> str:
+    """The run in a line above its curve, with the adapter that it went on from, if any."""
+    run, start = seen.run, seen.spec.adapter if seen.spec else ""
+    return f"{run.name}  {run.method}  {f'{start} on ' if start else ''}{run.base} ← {run.dataset}"
 
 
 def figure_lines(seen: RunLook, width: int, *, ascii_only: bool = False) -> Text:

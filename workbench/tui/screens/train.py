@@ -268,7 +268,7 @@ class TrainPane(RunQueueing, RunPapers):
             self.query_one(name).set_class(empty, "-empty")
         if seen is None:
             return
-        _show(self.query_one("#train-title", Static), Text(cell(run_view.title(seen.run)), no_wrap=True))
+        _show(self.query_one("#train-title", Static), Text(cell(run_view.title(seen)), no_wrap=True))
         self.query_one(LinePlot).show(self._found_last.series)
         figures = self.query_one("#train-figures", Static)
         _show(figures, run_view.figure_lines(seen, max(20, figures.size.width), ascii_only=self._ascii))
