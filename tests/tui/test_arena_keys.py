@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from textual.messages import Layout
+from textual.widgets import Input
 
 from pilots import app_at, until_shown
 from samples import candidate, user
+from workbench.domain.chats import Sampling
+from workbench.domain.models import ModelKind
 from workbench.flows.bench import Bench
 from workbench.tui.screens.arena import ArenaPane
+from workbench.tui.screens.arena_form import TYPED, Plan
+from workbench.tui.widgets.editor import Editor
+from workbench.tui.widgets.picker import Picker
 
 
 async def test_the_screen_is_laid_out_and_styled_again_only_where_a_key_needs_it(bench: Bench) -> None:
@@ -34,3 +40,28 @@ async def test_the_screen_is_laid_out_and_styled_again_only_where_a_key_needs_it
         await pilot.press("enter")
         await until_shown(pilot, "← h left")
         assert styled == []
+
+
+async def test_the_form_is_as_it_was_left_unless_other_models_are_meant_or_one_is_gone(bench: Bench) -> None:
+    for name in ("tuned", "third"):
+        bench.store.models.add(name, ModelKind.ADAPTER, f"/nowhere/{name}", base="pip")
+    app = app_at(bench, "arena")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        pane = app.query_one(ArenaPane)
+        pane.plan = Plan(("tuned", "third", "pip"), Sampling(temperature=0.0), source=TYPED, typed="one", limit=3)
+        await pilot.press("n")
+        await until_shown(pilot, "Ask models the same", "one model", "tuned", "a third", "pip")
+        form = app.screen
+        assert [form.query_one(f"#round-{side}", Picker).value for side in "abc"] == ["tuned", "third", "pip"]
+        assert form.query_one(Editor).text == "one" and form.query_one(Editor).display
+        assert form.query_one("#round-limit", Input).value == "3"
+        await pilot.press("escape")
+        pane.offer("pip", "third")
+        await until_shown(pilot, "Ask models the same")
+        assert [app.screen.query_one(f"#round-{side}", Picker).value for side in "abc"] == ["pip", "third", "-"]
+        await pilot.press("escape")
+        bench.store.models.remove("third")
+        await pilot.press("n")
+        await until_shown(pilot, "Ask models the same")
+        assert [app.screen.query_one(f"#round-{side}", Picker).value for side in "ab"] == ["pip", "tuned"]

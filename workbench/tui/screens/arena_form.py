@@ -87,8 +87,11 @@ class Plan:
         return rounds.begin(bench, self.models, rows, sampling=self.sampling, seed=self.seed)
 
 
-def load_round(bench: Bench, models: Sequence[str] = ()) -> ArenaForm:
-    """The form for this workspace; raises ``NotFoundError`` when there are not two models. For a thread."""
+def load_round(bench: Bench, models: Sequence[str] = (), before: Plan | None = None) -> ArenaForm:
+    """The form for this workspace, as it was left ``before`` if no models are named and those are still there.
+
+    Raises ``NotFoundError`` when there are not two models. For a thread.
+    """
     known = list(bench.store.models.speakers())
     if len(known) < 2:
         raise NotFoundError("there is only one model here", hint="train one (F5), or add one (F8)")
@@ -96,6 +99,9 @@ def load_round(bench: Bench, models: Sequence[str] = ()) -> ArenaForm:
     chosen = tuple(given[: max(2, len(models))])
     datasets = [dataset.name for dataset in shown(bench)]
     plan = Plan(chosen, bench.settings.chat.sampling, seed=secrets.randbelow(2**31))
+    if before is not None and not models and {*before.models} <= {model.name for model in known}:
+        source = before.source if before.source in {*_SOURCES, TYPED, *datasets} else SAMPLES
+        plan = replace(before, seed=plan.seed, source=source)
     return ArenaForm(plan, models=[model.name for model in known], datasets=datasets)
 
 
@@ -175,10 +181,17 @@ class ArenaForm(Dialog[Plan]):
                 yield Label(safe_cell(labels[number]))
                 yield Picker(choices, chosen, title=labels[number].capitalize(), id=f"round-{'abcd'[number]}")
 
+    def on_mount(self) -> None:
+        """What belongs to the source that is given."""
+        self._show_fields_of(self._given.source)
+
+    def _show_fields_of(self, source: str) -> None:
+        self.set_class(source == TYPED, "-typed")
+        self.set_class(source in self._datasets, "-dataset")
+
     @on(Picker.Changed, "#round-source")
     def _source_chosen(self, event: Picker.Changed) -> None:
-        self.set_class(event.value == TYPED, "-typed")
-        self.set_class(event.value in self._datasets, "-dataset")
+        self._show_fields_of(event.value)
         if event.value == TYPED:
             self.query_one(Editor).focus()
 

@@ -113,7 +113,7 @@ class RoundPane(Pane):
         return (partial(self._idle.wait, CLOSING_S),)
 
     def offer(self, *models: str) -> None:
-        """Open the form with these models; none means the base and its newest adapter."""
+        """Open the form with these models; none means those of the last round, else the base and newest adapter."""
         if self.making is not None:
             self.notice("answers are being made already; Ctrl+C stops that", "warning")
             return
@@ -123,7 +123,7 @@ class RoundPane(Pane):
         def opened(form: ArenaForm) -> None:
             self.app.push_screen(form, self._begin)
 
-        self.run_flow(partial(load_round, self.bench, models), opened, group="form")
+        self.run_flow(partial(load_round, self.bench, models, self.plan), opened, group="form")
 
     def _begin(self, plan: Plan | None) -> None:
         if plan is not None:
