@@ -79,6 +79,7 @@ def _chat(tmux: Tmux, bench: Bench) -> None:
     before = answers()
     tmux.keys("C-r")
     _until(lambda: answers() == before + 1, "another answer", tmux)
+    tmux.wait_for("3/3")  # it is stored before it is shown as one that can be picked
     _gesture(tmux, bench, SourceKind.CHAT_PICK, "p")
     _gesture(tmux, bench, SourceKind.CHAT_THUMB, "-")
     tmux.keys("g", "j")

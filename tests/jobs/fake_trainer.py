@@ -11,7 +11,7 @@ from pathlib import Path
 
 from workbench.domain.runs import RunState, RunStatus
 from workbench.jobs.processes import ProcessIdentity
-from workbench.jobs.run_directory import RunDirectory
+from workbench.jobs.run_directory import STOP, RunDirectory
 
 
 def main(mode: str, root: str) -> int:
@@ -29,8 +29,8 @@ def main(mode: str, root: str) -> int:
     if mode == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if mode == "wait":
-        while not directory.requested() and not (directory.root / "go").exists():
-            time.sleep(0.02)
+        while directory.requested() != STOP and not (directory.root / "go").exists():
+            time.sleep(0.02)  # who asks to kill it does so itself
         if directory.requested():
             directory.write_status(RunStatus(RunState.STOPPED, step=1, total_steps=2))
             return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,13 @@ async def test_ctrl_q_leaves_and_closes_the_bench(bench: Bench) -> None:
         await until(pilot, lambda: not app.is_running or app._exit)
     assert app.return_code == 0
     assert held.closed == 1  # type: ignore[attr-defined]
+
+
+async def test_what_comes_while_the_screens_are_taken_down_finds_no_line_to_stand_on(bench: Bench) -> None:
+    async with showing(bench) as (app, _):
+        pass
+    for tell in (app.say, app.set_corner, partial(app.set_fact, "engine")):
+        tell("too late")
 
 
 async def test_an_unexpected_failure_of_a_flow_is_logged_without_locals(bench: Bench) -> None:

@@ -267,3 +267,17 @@ async def test_going_up_to_read_does_not_stop_the_answer(bench: Bench, engine: F
         assert chat_pane(app).can_stop() and not chat_pane(app).talk.here.cancelled.is_set()
         engine.release()
         await until(pilot, lambda: len(spoken(bench)) == 2 and not chat_pane(app).live)
+
+
+async def test_a_gesture_on_an_answer_that_is_coming_says_so(bench: Bench, engine: FakeEngine) -> None:
+    engine.enqueue("an answer")
+    async with showing(bench) as (app, pilot):
+        await hold_answer_to(pilot, app, engine, "one", after=1)
+        await pilot.press("shift+tab")
+        await until(pilot, lambda: chat_pane(app).transcript.has_focus)
+        await pilot.press("p")
+        await until(pilot, lambda: "still on its way: again when it is there" in said(app))
+        engine.release()
+        await until(pilot, lambda: not chat_pane(app).live and len(chat_pane(app).transcript.entries) == 2)
+        await pilot.press("s")
+        await until(pilot, lambda: len(examples(bench)) == 1)

@@ -39,7 +39,7 @@ async def name_file(pilot: Pilot[int], app: WorkbenchApp, asked: str, file: Path
 async def test_a_backup_is_written_from_the_palette(bench: Bench, tmp_path: Path) -> None:
     add_rows(bench, 2)
     app = app_at(bench, "chat")
-    async with app.run_test(size=(160, 24)) as pilot:
+    async with app.run_test(size=(200, 24)) as pilot:  # the folder's name may be long
         await name_file(pilot, app, "Back up the workspace", tmp_path / "b.zip")
         await until_shown(pilot, "b.zip: 1", " kB", "1 dataset, 2 examples, 1 model")
     assert backups.examine(tmp_path / "b.zip").counts["examples"] == 2

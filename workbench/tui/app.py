@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import RenderableType
 from textual import on
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from workbench.flows.bench import Bench
 
 TERMINAL_CHECK_S = 5.0
+
+Framed = TypeVar("Framed", bound=Widget)
 
 
 class WorkbenchApp(TerminalApp):
@@ -222,9 +224,7 @@ class WorkbenchApp(TerminalApp):
 
     def say(self, text: str, severity: Severity = "information") -> None:
         """Show a sentence on the status line; an error over a dialog as a toast. Foreign text is welcome."""
-        try:
-            line = self.screen_stack[0].query_one(StatusLine)
-        except (NoMatches, IndexError):
+        if (line := self._framed(StatusLine)) is None:
             return
         line.severity, line.said = severity, text
         if severity == "error" and len(self.screen_stack) > 1:  # a dialog covers the line
@@ -237,11 +237,20 @@ class WorkbenchApp(TerminalApp):
     def set_fact(self, name: str, text: str) -> None:
         """Set or clear ("") one standing fact of the status line, such as the engine's state."""
         self._facts[name] = text
-        self.screen_stack[0].query_one(StatusLine).facts = tuple(self._facts.values())
+        if (line := self._framed(StatusLine)) is not None:
+            line.facts = tuple(self._facts.values())
 
     def set_corner(self, text: str) -> None:
         """What stands at the right end of the jump strip."""
-        self.screen_stack[0].query_one(JumpStrip).corner = text
+        if (strip := self._framed(JumpStrip)) is not None:
+            strip.corner = text
+
+    def _framed(self, kind: type[Framed]) -> Framed | None:
+        """A widget around the panes; None before it is there, and while the app takes its screens down."""
+        try:
+            return self.screen_stack[0].query_one(kind)
+        except (NoMatches, IndexError):
+            return None
 
     def report(self, error: BaseException) -> None:
         """Say what failed. Our own errors carry plain words; anything else leaves a crash log and goes on."""

@@ -18,10 +18,14 @@ from workbench.flows import several
 from workbench.tui.messages import ExamplesChanged
 from workbench.tui.screens.chat_dialogs import CorrectionDialog, RankDialog, TreeDialog
 from workbench.tui.screens.chat_entries import last_answer
+from workbench.tui.screens.chat_talk import LIVE_KEY
 from workbench.tui.widgets.editor import externally_edited
 
 if TYPE_CHECKING:
     from workbench.tui.screens.chat import ChatPane
+
+_NOWHERE = "move to a message first (j, k)"
+_COMING = "this answer is still on its way: again when it is there"
 
 
 class ChatGestures:
@@ -50,7 +54,8 @@ class ChatGestures:
                 return
             self._undo(flow.undo if name == "undo" else flow.redo, "undone" if name == "undo" else "done again")
         elif message is None:
-            pane.notice("move to a message first (j, k)")
+            is_coming = pane.transcript.current_key == LIVE_KEY
+            pane.notice(_COMING if is_coming else _NOWHERE)
         elif name == "edit":
             await self._edit(message)
         elif name == "go_on":
