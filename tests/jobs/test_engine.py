@@ -275,7 +275,7 @@ def test_an_engine_that_loads_otherwise_than_wanted_says_so(
     monkeypatch.setitem(HEALTH, "precision", "auto")
     assert client.status().note == ""
     monkeypatch.setitem(HEALTH, "precision", "4bit")
-    assert "runs with precision 4bit; unload it in Models (U) and ask again for auto" in client.status().note
+    assert "precision 4bit until the model is unloaded, then auto" in client.status().note
     client.ensure()  # with a base in memory it stays
     assert client.status().state is EngineState.READY
 

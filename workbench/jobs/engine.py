@@ -211,8 +211,7 @@ class EngineClient:
         """The status, with a note when the engine that runs loads bases otherwise than this bench wants them."""
         if not self._is_otherwise(status):
             return status
-        runs = f"the engine runs with precision {status.precision}"
-        other = f"{runs}; unload it in Models (U) and ask again for {self._precision}"
+        other = f"precision {status.precision} until the model is unloaded, then {self._precision}"
         return replace(status, note="; ".join(filter(None, [status.note, other])))
 
     def _is_otherwise(self, status: EngineStatus) -> bool:
