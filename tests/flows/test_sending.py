@@ -219,3 +219,17 @@ def test_the_command_sends_and_asks_where_to(bench: Bench, held: Run) -> None:
     assert main(["-w", str(bench.workspace.root), "runs", "send", "1-run", "--hosts", str(hosts), "--json"]) == 0
     assert main(["-w", str(bench.workspace.root), "runs", "send", "1-run"]) == 2
     assert json.loads((Path(held.directory) / "adjusted.json").read_text()) == {"processes": 2}
+
+
+def test_a_run_is_sent_with_as_many_processes_as_it_was_made_for(bench: Bench, held: Run) -> None:
+    from workbench.cli.main import main
+
+    directory = RunDirectory(Path(held.directory))
+    directory.adjust({"processes": 4})
+    send = ["-w", str(bench.workspace.root), "runs", "send", "1-run", "--skypilot", "H100"]
+    assert main([*send, "--machines", "2", "--bucket", "s3://one"]) == 0
+    assert yaml.safe_load((directory.root / "sky.yaml").read_text())["resources"] == {"accelerators": "H100:2"}
+    assert directory.adjusted() == {"processes": 4}
+    assert main([*send, "--machines", "3", "--bucket", "s3://one"]) == 2
+    assert main([*send, "--per-machine", "1"]) == 0
+    assert directory.adjusted() == {"processes": 1}

@@ -27,7 +27,9 @@ def register(verbs: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("--local", action="store_true", help="with --slurm: as a job of this machine, to try it out")
     one.add_argument("--skypilot", metavar="GPU", help="write a task file for sky launch, on this kind of GPU")
     one.add_argument("--machines", type=positive, default=1, metavar="N")
-    one.add_argument("--per-machine", type=positive, default=1, metavar="N", help="processes, and GPUs, of each")
+    one.add_argument(
+        "--per-machine", type=positive, metavar="N", help="processes, and GPUs, of each (default: the run's)"
+    )
     one.add_argument("--minutes", type=positive, default=24 * 60, metavar="N", help="Slurm: time of the job")
     one.add_argument("--sbatch", action="append", default=[], metavar="K=V", help="Slurm: partition=…, account=…")
     one.add_argument(
@@ -60,12 +62,13 @@ def _sent(session: Session, run: Run, args: argparse.Namespace) -> Sent:
 
     if args.hosts:
         return sending.to_hosts(session.bench, run, parse_hosts(_text(args.hosts)), ssh=args.ssh, port=args.port)
+    per_machine = args.per_machine or sending.per_machine(run, args.machines)
     if args.slurm:
         return sending.to_slurm(
             session.bench,
             run,
             machines=args.machines,
-            per_machine=args.per_machine,
+            per_machine=per_machine,
             minutes=args.minutes,
             parameters=dict(_pair(text) for text in args.sbatch),
             cluster="local" if args.local else "slurm",
@@ -74,7 +77,7 @@ def _sent(session: Session, run: Run, args: argparse.Namespace) -> Sent:
         session.bench,
         run,
         machines=args.machines,
-        per_machine=args.per_machine,
+        per_machine=per_machine,
         accelerator=args.skypilot,
         bucket=args.bucket,
         install=args.install,

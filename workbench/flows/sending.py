@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from workbench import methods
 from workbench.domain.placement import Host, shared
 from workbench.domain.runs import Run, RunState, RunStatus
-from workbench.errors import RunError
+from workbench.errors import RunError, UsageError
 from workbench.flows import train
 from workbench.jobs import hosts as machines_list
-from workbench.jobs import skypilot, slurm
+from workbench.jobs import ranks, skypilot, slurm
 from workbench.jobs.ranks import PORT
 from workbench.jobs.run_directory import RunDirectory, now_utc
 
@@ -92,6 +92,16 @@ def to_skypilot(
         )
     name = skypilot.cluster(directory)
     return Sent((file,), f"sky launch -c {name} {file}\nthen: rsync -a {name}:run/ {directory.root}/")
+
+
+def per_machine(run: Run, machines: int) -> int:
+    """How many of the run's processes each of so many machines has; raises ``UsageError`` when that is no number."""
+    processes = ranks.processes_of(RunDirectory(Path(run.directory)))
+    share, rest = divmod(max(processes, machines), machines)
+    if rest:
+        said = f"the {processes} processes of {run.name} cannot be shared out evenly between {machines} machines"
+        raise UsageError(said, hint="--per-machine N")
+    return share
 
 
 @contextmanager
