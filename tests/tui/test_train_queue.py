@@ -215,6 +215,8 @@ async def test_a_recipe_file_is_checked_shown_and_queued(
         await pilot.press("p")
         await until_shown(pilot, "Queue a recipe")
         await pilot.press(*str(file), "enter")
+        # Not what was wrong before: this takes a while where there are many rows.
+        await until_shown(pilot, "checking the stages of r.toml …")
         await until_shown(pilot, "Queue 1 run?", "company-one: sft, 28 rows")
         await pilot.press("y")
         await until_shown(pilot, "queued 1 run of company", "company-one")
@@ -235,7 +237,7 @@ async def test_a_sweep_around_a_run_is_queued_and_its_table_shown(data: Bench) -
         await until_shown(pilot, "Sweep around one")
         pilot.app.screen.query(Input).first().value = "lora_r=4,8"
         await pilot.press("enter")
-        await until_shown(pilot, "Queue 2 runs?")
+        await until_shown(pilot, "Queue 2 runs?", "answers-sft-sweep-2: sft, 28 rows, lora_r=8")
         await pilot.press("y")
         await until_shown(pilot, "queued 2 runs of answers-sft-sweep")
         made = [run for run in data.store.runs.list() if run.group]

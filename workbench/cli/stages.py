@@ -140,10 +140,7 @@ def _planned(session: Session, plans: Sequence[RunPlan], preflights: Sequence[di
         {"run": plan.spec.name, "after": plan.after or None, "command": plan.command, "preflight": preflight}
         for plan, preflight in zip(plans, preflights, strict=True)
     ]
-    lines = [
-        f"{p.spec.name}: {counted(p.spec.train_rows, 'rows')}" + (f", after {p.after}" if p.after else "")
-        for p in plans
-    ]
+    lines = [plan.said for plan in plans]
     document = {"runs": runs, "status": "planned", "group": plans[0].spec.group}
     session.out.data(document, "\n".join([*lines, f"{counted(len(plans), 'runs')}; nothing was started"]))
     return 0

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import methods as training_methods
+from workbench.domain.counting import counted
 from workbench.domain.methods import PLATEAU, SCHEDULE, KnobValue, Method
 from workbench.domain.models import check_name
 from workbench.domain.placement import PROCESSES, shared
@@ -75,6 +76,14 @@ class RunPlan:
     """What it may be refused for and is to be started all the same."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why each value that nobody asked for is what it is, by knob."""
+
+    @property
+    def said(self) -> str:
+        """The run in a line: method, rows, what varies in it, and the run that it waits for."""
+        spec = self.spec
+        varied = [f"{name}={training_methods.setting_text(spec.knobs, name)}" for name in spec.varied]
+        after = [f"after {self.after}"] if self.after else []
+        return f"{spec.name}: {', '.join([spec.method, counted(spec.train_rows, 'rows'), *varied, *after])}"
 
 
 def methods() -> dict[str, Method]:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from workbench.flows.train import RunPlan
 
 
+FINDINGS_SHOWN = 4
+
+
 class RunQueueing(Refusable):
     """The part of the Train pane that changes the queue."""
 
@@ -118,6 +121,7 @@ class RunQueueing(Refusable):
             if path and path.strip():
                 file = Path(path.strip()).expanduser()
                 kinds = (Rejected, Allowed)  # its settings stand in the file
+                self.notice(f"checking the stages of {file.name} …")
                 self.run_unless_refused(partial(self._planned_recipe, file), self._confirm, group="launch", kinds=kinds)
 
         text = "A TOML file of stages, each from the last one's result. workbench runs recipe RUN writes one."
@@ -144,6 +148,7 @@ class RunQueueing(Refusable):
 
         def answered(sweep: sweeps.Sweep | None) -> None:
             if sweep is not None:
+                self.notice(f"checking the runs of the sweep around {run.name} …")
                 self.run_unless_refused(partial(self._planned_sweep, sweep), self._confirm, group="launch")
 
         form = FormDialog(f"Sweep around {run.name}", fields, partial(sweep_of, values))
@@ -161,11 +166,8 @@ class RunQueueing(Refusable):
 
     def _confirm(self, planned: tuple[Sequence[RunPlan], Callable[[], Sequence[Run]]]) -> None:
         plans, launch = planned
-        lines = [
-            f"{plan.spec.name}: {plan.spec.method}, {counted(plan.spec.train_rows, 'rows')}"
-            + (f", after {plan.after}" if plan.after else "")
-            for plan in plans
-        ]
+        findings = list(dict.fromkeys(finding for plan in plans for finding in plan.findings))[:FINDINGS_SHOWN]
+        lines = [*(f"! {finding}" for finding in findings), *(plan.said for plan in plans)]
 
         def launched(runs: Sequence[Run]) -> None:
             self.notice(f"queued {counted(len(runs), 'runs')} of {runs[0].group}; they go on when you leave")
