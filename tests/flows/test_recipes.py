@@ -244,6 +244,12 @@ def test_a_test_row_of_another_dataset_is_refused_in_replayed_rows_too(data: Ben
     assert "check --dataset old --only leakage --fix" in refused.value.hint
 
 
+def test_a_dataset_that_is_named_to_measure_on_and_has_nothing_for_the_method_is_refused(data: Bench) -> None:
+    with pytest.raises(RefusedError, match=r"pairs has no accepted demonstration .* to measure on") as refused:
+        train.plan(data, method="sft", dataset="answers", eval_dataset="pairs")
+    assert "--set include_chosen=true" in refused.value.hint
+
+
 def test_a_dataset_with_nothing_to_replay_is_refused(data: Bench) -> None:
     with pytest.raises(RefusedError, match="pairs has no accepted demonstration to replay"):
         train.plan(data, method="sft", dataset="answers", overrides={"replay_dataset": "pairs"})

@@ -34,7 +34,9 @@ FEW_ROWS = 20
 
 
 def examples_of(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], dataset: str, eval_dataset: str) -> Dealt:
-    """The examples to train on and to measure on; raises ``RefusedError`` when there are none to train on."""
+    """The examples to train on and to measure on; raises ``RefusedError`` when there are none to train on, or none to
+    measure on in a dataset that was named for it.
+    """
     kinds = taken_kinds(method, knobs)
     found = usable(_accepted(bench, dataset), kinds)
     if eval_dataset:
@@ -43,7 +45,9 @@ def examples_of(bench: Bench, method: Method, knobs: Mapping[str, KnobValue], da
     else:
         dealt = deal(found, seed=int(knobs["seed"]), share=float(knobs["eval_share"]))
     if not dealt.train:
-        raise _nothing_to_train_on(bench, method, dataset)
+        raise _nothing_there(bench, method, dataset, "train on")
+    if eval_dataset and not dealt.held_out:
+        raise _nothing_there(bench, method, eval_dataset, "measure on")
     return dealt
 
 
@@ -89,7 +93,7 @@ def _accepted(bench: Bench, dataset: str) -> Iterator[Example]:
     return stream(bench, Query((Filter("status", Status.ACCEPTED.value),)), dataset)
 
 
-def _nothing_to_train_on(bench: Bench, method: Method, dataset: str) -> RefusedError:
+def _nothing_there(bench: Bench, method: Method, dataset: str, to: str) -> RefusedError:
     there = bench.store.datasets.get(dataset)
     own, *others = method.kinds
     remedies = []
@@ -97,8 +101,8 @@ def _nothing_to_train_on(bench: Bench, method: Method, dataset: str) -> RefusedE
         hint = f"accept some of its {there.count(own)} {own.value}s in Curate, or: workbench examples accept ID…"
     elif others and there.count(others[0]):
         knob = next(k.name for k in method.knobs if k.name.startswith("include_"))
-        hint = f"it has {there.count(others[0])} {others[0].value}s: --set {knob}=true trains on those"
-        remedies.append(Remedy(f"trains on its {others[0].value}s", {knob: "true"}))
+        hint = f"it has {there.count(others[0])} {others[0].value}s: --set {knob}=true takes those too"
+        remedies.append(Remedy(f"takes its {others[0].value}s", {knob: "true"}))
     else:
         hint = {
             Kind.DEMONSTRATION: "keep or edit answers in Chat, or import some",
@@ -108,7 +112,7 @@ def _nothing_to_train_on(bench: Bench, method: Method, dataset: str) -> RefusedE
             Kind.PROMPT: "import some, rows of a prompt alone, or --set include_demonstrations=true",
         }[own]
     return RefusedError(
-        f"{there.name} has no accepted {own.value} outside the test split", hint=hint, remedies=remedies
+        f"{there.name} has no accepted {own.value} outside the test split to {to}", hint=hint, remedies=remedies
     )
 
 
