@@ -63,6 +63,6 @@ def test_accelerate_takes_every_configuration_as_it_was_meant(strategy: str, tmp
         strategy.startswith("zero"),
     )
     if strategy == "fsdp":
-        assert (read.fsdp_version, read.fsdp_activation_checkpointing) == (2, True)
+        assert (read.fsdp_version, read.fsdp_activation_checkpointing) == (2, False)
     if strategy.startswith("zero"):
         assert read.zero_stage == int(strategy[-1])

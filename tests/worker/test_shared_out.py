@@ -47,7 +47,8 @@ def test_what_is_shared_out_learns_what_a_whole_model_does_and_goes_on_after_a_k
 ) -> None:
     alone = make_run(tmp_path / "alone", tiny_llama, **SAME)
     assert train(alone) == 0
-    shared = make_run(tmp_path / "shared", tiny_llama, processes=2, strategy=strategy, **SAME)
+    more = {"processes": 2, "strategy": strategy, "gradient_checkpointing": True}
+    shared = make_run(tmp_path / "shared", tiny_llama, **SAME, **more)
     assert launched(shared, monkeypatch) == 0, shared.log_file.read_text()[-3000:]
     assert status(shared).state is RunState.FINISHED, status(shared)
     assert ranks.shared_in(shared.complete_checkpoints()[-1])[0] == strategy.rstrip("123")

@@ -110,13 +110,13 @@ def configuration(strategy: str, knobs: Mapping[str, object], *, processes: int,
         "use_cpu": False,
     }
     if strategy == "fsdp":
-        return place | {"distributed_type": "FSDP", "fsdp_config": _fsdp(knobs)}
+        return place | {"distributed_type": "FSDP", "fsdp_config": _fsdp()}
     if strategy.startswith("zero"):
         return place | {"distributed_type": "DEEPSPEED", "deepspeed_config": _zero(int(strategy[-1]), knobs)}
     return place
 
 
-def _fsdp(knobs: Mapping[str, object]) -> dict[str, Any]:
+def _fsdp() -> dict[str, Any]:
     return {
         "fsdp_version": 2,
         "fsdp_reshard_after_forward": True,
@@ -124,8 +124,9 @@ def _fsdp(knobs: Mapping[str, object]) -> dict[str, Any]:
         "fsdp_state_dict_type": "FULL_STATE_DICT",
         "fsdp_cpu_ram_efficient_loading": False,
         "fsdp_offload_params": False,
-        # Checkpointing as the trainer sets it up itself would gather every layer once more.
-        "fsdp_activation_checkpointing": bool(knobs.get("gradient_checkpointing")),
+        # The trainer's own gathers every layer once more. FSDP's wraps the layers under names of its own, by which PEFT
+        # finds no weight of the adapter and saves none; transformers refuses both at once.
+        "fsdp_activation_checkpointing": False,
     }
 
 
