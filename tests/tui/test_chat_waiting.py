@@ -259,6 +259,18 @@ async def test_the_keys_that_undo_are_true_while_an_answer_comes(bench: Bench, e
         await until(pilot, lambda: not chat_pane(app).live)
 
 
+async def test_keys_that_undo_are_not_named_any_more_when_an_answer_begins(bench: Bench, engine: FakeEngine) -> None:
+    async with showing(bench) as (app, pilot):
+        await ask(pilot, app, "zero")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Esc u undoes" in said(app))
+        engine.hold()
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: chat_pane(app).can_stop() and "undoes" not in said(app))
+        engine.release()
+        await until(pilot, lambda: not chat_pane(app).live)
+
+
 async def test_going_up_to_read_does_not_stop_the_answer(bench: Bench, engine: FakeEngine) -> None:
     async with showing(bench) as (app, pilot):
         await hold_answer_to(pilot, app, engine, "one")

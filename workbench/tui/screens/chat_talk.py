@@ -161,6 +161,7 @@ class ChatTalk:
 
     def ask_again(self, chat_id: int, parent_id: int, model: str) -> None:
         """Ask for another answer to a message; one that is on its way to it is stopped first, and stays as it is."""
+        self._pane.notice("")  # what was said before may have named keys that stop an answer now
         live = self.live.get(chat_id)
         if live is None or live.parent_id != parent_id:
             self.ask(chat_id, parent_id, model)
