@@ -199,6 +199,7 @@ def test_wrong_usage_is_said_as_json_when_json_is_asked_for(command: Command, wo
 def test_results_know_models_by_the_start_of_their_name_and_no_strangers(command: Command) -> None:
     assert command("results", "nosuch", "--json")[0] == 4
     assert _json(command("results", "pi", "--json"))["pairs"] == []
+    assert "has the tag nosuch; known: none" in command("results", "--tag", "nosuch")[1]
 
 
 def test_a_list_that_stops_at_its_limit_says_so(command: Command, tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ def test_a_model_that_never_lost_is_far_ahead_and_not_infinitely() -> None:
     assert found[0].rating == pytest.approx(SCALE * log(10.1 / 0.1), rel=1e-3)
 
 
+@pytest.mark.parametrize("verdict", ["a", "tie"])
+def test_votes_that_are_all_alike_tell_no_interval_instead_of_one_of_no_width(verdict: str) -> None:
+    votes = [vote("x", "y", verdict, n) for n in range(10)]
+    found = {rank.model: rank for rank in ranking(votes, anchor="y", resamples=50)}
+    assert (found["x"].low, found["x"].high) == (None, None)
+    assert (found["y"].low, found["y"].high) == (0.0, 0.0)
+
+
 def test_the_anchor_is_zero_without_an_interval() -> None:
     found = {rank.model: rank for rank in ranking(played((4, 2, 1), 200, 1, ties=0.2), anchor="b", resamples=100)}
     assert (found["b"].rating, found["b"].low, found["b"].high) == (0.0, 0.0, 0.0)

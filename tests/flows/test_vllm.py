@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from workbench.domain.serving import ModelPlace, ServeSpec
-from workbench.errors import RefusedError
+from workbench.errors import DataError, RefusedError
 from workbench.flows import vllm
 
 
@@ -39,6 +39,15 @@ def test_a_base_alone_is_served_without_loras_by_its_name(base: ModelPlace) -> N
     assert words[:5] == ["vllm", "serve", base.path, "--served-model-name", "one"]
     assert after(words, "--port") == "9000"
     assert "--enable-lora" not in words
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\\xff"])
+def test_settings_that_cannot_be_read_are_named(base: ModelPlace, text: str) -> None:
+    file = Path(base.path) / "config.json"
+    file.write_bytes(text.encode().decode("unicode_escape").encode("latin-1"))
+    with pytest.raises(DataError, match="not a model's settings") as refused:
+        vllm.command(ServeSpec((base,), precision="4bit"))
+    assert refused.value.where == str(file)
 
 
 def test_sampling_that_a_request_does_not_name_is_that_of_serve_not_the_models(base: ModelPlace) -> None:

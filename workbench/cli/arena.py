@@ -231,5 +231,8 @@ def results(session: Session, args: argparse.Namespace) -> None:
         f"  {cell(score.a, 40)} against {cell(score.b, 40)}{chosen_line(score)}" for score in report.on_chosen.values()
     ]
     lines += check_lines(report)
+    if args.tag and args.tag not in report.tags:
+        known = ", ".join(cell(tag, 40) for tag in report.tags) or "none"
+        lines.append(f"  no prompt that was voted on has the tag {cell(args.tag, 40)}; known: {known}")
     lines += [line for one in judges for line in judge_lines(one)]
     session.out.data({}, "\n".join(lines))

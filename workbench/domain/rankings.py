@@ -24,6 +24,8 @@ RESAMPLES = 500
 _TOLERANCE = 1e-7
 _ROUGH = 2e-3
 """A third of a point on Elo's scale: near enough for one resample of many."""
+_ALIKE = 1.0
+"""Points on Elo's scale: resamples that differ by less differ by how roughly they were fitted."""
 
 _MOST_ROUNDS = 2_000
 
@@ -34,14 +36,17 @@ Wins = Mapping[tuple[str, str], float]
 class Rank:
     """A model's place. ``rating`` is relative to the anchor of its group, which has 0; the interval holds 95 %.
 
+    ``low`` and ``high`` are None where all resamples say the same, as those of votes that are all alike do: how far the
+    rating may be off cannot be told then.
+
     Models of different ``group`` were never compared, not even by way of others, so that their ratings say nothing
     about each other.
     """
 
     model: str
     rating: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     votes: int
     group: int = 0
 
@@ -120,7 +125,7 @@ def ranking(votes: Sequence[Vote], *, anchor: str = "", seed: int = 0, resamples
     spread = _bootstrap(votes, groups, anchors, seed=seed, resamples=resamples)
     found = []
     for model, rating in fitted.items():
-        low, high = _interval(spread.get(model, []), rating)
+        low, high = (0.0, 0.0) if anchors[groups[model]] == model else _interval(spread.get(model, []))
         found.append(Rank(model, rating, low, high, counted[model], groups[model]))
     return sorted(found, key=lambda rank: (rank.group, -rank.rating, rank.model))
 
@@ -159,10 +164,10 @@ def _relative(
     }
 
 
-def _interval(values: Sequence[float], middle: float) -> tuple[float, float]:
-    if not values:
-        return middle, middle
+def _interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
     ordered = sorted(values)
+    if not ordered or ordered[-1] - ordered[0] < _ALIKE:
+        return None, None
     return ordered[int(0.025 * (len(ordered) - 1))], ordered[-1 - int(0.025 * (len(ordered) - 1))]
 
 

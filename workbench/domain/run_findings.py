@@ -15,6 +15,8 @@ from enum import StrEnum
 from itertools import pairwise
 from statistics import fmean
 
+from workbench.domain.runs import MORE_IS_BETTER
+
 Point = tuple[int, float]
 
 
@@ -55,7 +57,6 @@ MEASURES = {
     "reward": "held-out reward",
 }
 """What a run is judged by on held-out rows, as it is called in sentences."""
-MORE_IS_BETTER = {"reward"}
 
 
 class Level(StrEnum):

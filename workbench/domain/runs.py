@@ -20,8 +20,10 @@ MEMORY, DISK, ROWS, DEEPSPEED = "memory", "disk", "rows", "deepspeed"
 REFUSALS = (MEMORY, DISK, ROWS, DEEPSPEED)
 GAINS = ("accuracy", "margin", "pair_loss", "reward", "divergence", "agreement")
 """What is measured on held-out rows beside the loss."""
-_JUDGED = (("pair_loss", False), ("divergence", False), ("reward", True), ("loss", False))
-"""By what a measurement is told better than another, the first that it has, and whether higher is better."""
+MORE_IS_BETTER = frozenset({"accuracy", "margin", "reward", "agreement"})
+"""The figures of which the highest is the best; of all others it is the lowest."""
+_JUDGED = ("pair_loss", "divergence", "reward", "loss")
+"""By what a measurement is told better than another, the first that it has."""
 RECIPE, SWEEP = "recipe", "sweep"
 """What runs that were made together are: stages one after another, or the same with other settings."""
 
@@ -215,7 +217,7 @@ def judged(scores: Mapping[str, Any]) -> tuple[float, bool] | None:
 
 def judged_by(scores: Container[str]) -> tuple[str, bool] | None:
     """The name of that figure, and whether higher is better; None when none of them was measured."""
-    return next(((name, higher) for name, higher in _JUDGED if name in scores), None)
+    return next(((name, name in MORE_IS_BETTER) for name in _JUDGED if name in scores), None)
 
 
 def example_scores(run_id: int, rows: Iterable[Mapping[str, Any]]) -> list[ExampleScore]:

@@ -13,6 +13,7 @@ from itertools import product
 
 from workbench.domain.examples import Kind
 from workbench.domain.methods import Knob, Measure, Method, nearest
+from workbench.domain.runs import MORE_IS_BETTER
 from workbench.errors import UsageError
 
 GRID, RANDOM, OPTUNA = "grid", "random", "optuna"
@@ -26,7 +27,6 @@ _DATA = {
     "eval_share": "runs that hold out other rows cannot be compared",
 }
 _WIDE = 10.0
-_MORE_IS_BETTER = {"accuracy", "margin", "reward", "agreement"}
 _SCALED, _SCALE = {"margin", "pair_loss"}, "beta"
 """What grows with a setting by itself: rewards are log-probabilities times beta."""
 _MEASURES = {
@@ -64,7 +64,7 @@ def measure_for(method: Method, wanted: str, varied: Sequence[str]) -> str:
 
 def is_more_better(measure: str) -> bool:
     """True for a measure of which the highest value is the best."""
-    return measure in _MORE_IS_BETTER
+    return measure in MORE_IS_BETTER
 
 
 @dataclass(frozen=True, slots=True)

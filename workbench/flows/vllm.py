@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.domain.serving import ModelPlace, ServeSpec
-from workbench.errors import RefusedError
+from workbench.errors import DataError, RefusedError
 
 # The ranks that vLLM can be started for; an adapter needs the next one that holds it.
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -100,4 +100,9 @@ def _template(place: ModelPlace) -> str:
 
 def _json(place: ModelPlace, name: str) -> dict[str, Any]:
     file = Path(place.path) / name
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:  # of its bytes, its JSON, or what stands in it
+        raise DataError(f"this is not a model's settings: {error}", where=str(file)) from None

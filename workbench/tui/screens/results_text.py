@@ -69,13 +69,14 @@ def _heading(text: Text, name: str, said: str) -> None:
 
 
 def _ranking(ranks: Sequence[Rank], width: int, ascii_only: bool) -> Iterator[str]:
-    low, high = min(rank.low for rank in ranks), max(rank.high for rank in ranks)
+    ends = [value for rank in ranks for value in (rank.low, rank.rating, rank.high) if value is not None]
+    low, high = min(ends), max(ends)
     room = max(8, min(40, width - 68))
     for rank in ranks:
         bar = _bar(rank, low, high, room, ascii_only)
         group = f"  group {rank.group + 1}" if rank.group else ""
         few = "  few votes" if rank.votes < FEW else ""
-        low_to_high = f"[{_points(rank.low):>5}, {_points(rank.high):>5}]"
+        low_to_high = f"[{_end(rank.low):>5}, {_end(rank.high):>5}]"
         about = f"n {rank.votes:,}{few}{group}"
         yield f"  {cell(rank.model, 20):<20} {_points(rank.rating):>6}  {low_to_high} {bar}  {about}"
 
@@ -84,10 +85,15 @@ def _points(rating: float) -> str:
     return f"{round(rating):+d}" if round(rating) else "0"
 
 
+def _end(value: float | None) -> str:
+    return "?" if value is None else _points(value)
+
+
 def _bar(rank: Rank, low: float, high: float, width: int, ascii_only: bool) -> str:
     between, dot = ("=", "o") if ascii_only else ("─", "●")
     span = max(high - low, 1e-9)
-    at_low, at, at_high = (round((value - low) / span * (width - 1)) for value in (rank.low, rank.rating, rank.high))
+    ends = (rank.rating if rank.low is None else rank.low, rank.rating, rank.rating if rank.high is None else rank.high)
+    at_low, at, at_high = (round((value - low) / span * (width - 1)) for value in ends)
     cells = [" "] * width
     cells[at_low : at_high + 1] = [between] * (at_high - at_low + 1)
     cells[at] = dot
