@@ -109,6 +109,23 @@ def test_several_models_take_turns(command: Command, tmp_path: Path, engine: Fak
     assert sorted(request.model.name for request in engine.requests) == sorted(["pip", "tuned", "third"] * 2)
 
 
+def test_it_is_told_how_many_pairs_are_equal_answers_that_need_no_vote(
+    workspace: Workspace, engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: Command
+) -> None:
+    engine.enqueue("the same", "something", "the same", model="third")
+    engine.enqueue("the same", "another", "the same", model="fourth")
+    bench = Bench.open(workspace, engine=engine)
+    bench.store.models.add("fourth", ModelKind.ADAPTER, "/nowhere/fourth", base="pip")
+    bench.close()
+    (tmp_path / "two.txt").write_text("One?\nTwo?\n")
+    asked = ("compare", "third", "fourth", "--prompts", str(tmp_path / "two.txt"))
+    assert main(asked, open_bench=lambda place: Bench.open(place, engine=engine, rater="rater")) == 0
+    said = "ready: 2 pairs; 1 pair with equal answers: ties without a vote; workbench rate shows them without names"
+    assert said in capsys.readouterr().out
+    made = command(*asked, "--limit", "1")[1]
+    assert (made["generated"], made["equal_answers"]) == (1, 1)
+
+
 def test_prompts_are_chosen_where_the_models_differ(command: Command, tmp_path: Path, engine: FakeEngine) -> None:
     chosen = ("--limit", "2", "--choose", "differing", "--seed", "1")
     code, made = command("compare", "pip", "tuned", "--prompts", str(tmp_path / "p.txt"), *chosen)

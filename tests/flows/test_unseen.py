@@ -15,7 +15,7 @@ from workbench.domain.comparisons import Comparison, Verdict, VoteDetails
 from workbench.domain.examples import NewExample, Source, SourceKind, Status, demonstration
 from workbench.domain.queries import parse_query
 from workbench.errors import RefusedError
-from workbench.flows import compare, curate, datasets, exchange, fixes, prompts, results, unseen, votes
+from workbench.flows import battles, compare, curate, datasets, exchange, fixes, prompts, results, unseen, votes
 from workbench.flows.bench import Bench
 from workbench.flows.results_told import check_lines
 
@@ -34,7 +34,7 @@ def seen(bench: Bench) -> dict[str, list[int]]:
     return {
         "votes": [one.comparison_id for one in results.votes_between(bench, "", "")[0]],
         "to fix": sorted(one.comparison_id for one in fixes.to_fix(bench)),
-        "battles": [int(str(one["question_id"])) for one in votes.battles(bench)],
+        "battles": [int(str(one["question_id"])) for one in battles.battles(bench)],
     }
 
 
@@ -55,11 +55,14 @@ def test_votes_on_what_waits_are_told_by_no_view_until_the_own_vote(bench: Bench
     "make",
     [
         lambda bench, to: votes.collect(bench, votes.Shape.LABELS),
-        lambda bench, to: votes.export_battles(bench, to),
+        lambda bench, to: battles.export_battles(bench, to),
     ],
 )
 def test_rows_and_files_leave_out_what_waits_and_say_so(
-    bench: Bench, anns: list[Comparison], tmp_path: Path, make: Callable[[Bench, Path], votes.Collected | votes.Written]
+    bench: Bench,
+    anns: list[Comparison],
+    tmp_path: Path,
+    make: Callable[[Bench, Path], votes.Collected | battles.Written],
 ) -> None:
     file = tmp_path / "b.json"
     with pytest.raises(RefusedError, match="waits for your vote"):
@@ -68,7 +71,7 @@ def test_rows_and_files_leave_out_what_waits_and_say_so(
     vote(bench, anns[0], "pip", rater=bench.rater)
     made = make(bench, file)
     assert made.waiting == 1 and "left out" in made.said
-    if isinstance(made, votes.Written):
+    if isinstance(made, battles.Written):
         assert {row["question_id"] for row in json.loads(file.read_text())} == {str(anns[0].id)}
 
 

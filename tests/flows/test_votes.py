@@ -6,17 +6,23 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
 from samples import IMPORTED, candidate, demo, user
 from voting import pair, vote
+from workbench.domain.chats import Role, Turn
 from workbench.domain.comparisons import RaterKind, Strength, Verdict, VoteDetails
 from workbench.domain.examples import Kind, SourceKind, Split, Status
 from workbench.domain.queries import parse_query
 from workbench.errors import DataError, NotFoundError, RefusedError, WorkbenchError
-from workbench.flows import chat, compare, curate, fixes, prompts, unseen, votes
+from workbench.flows import battles, chat, compare, curate, fixes, prompts, unseen, votes
 from workbench.flows.bench import Bench
 from workbench.flows.gate import gate
 from workbench.formats import find
+from workbench.paths import shipped
+
+MODEL = shipped("sample_data") / "model"
+ALIKE = ("headings", "lists", "bold text")
 
 
 def rows(bench: Bench, dataset: str) -> list[tuple[object, ...]]:
@@ -117,24 +123,67 @@ def test_without_votes_there_is_nothing_to_make_or_write(bench: Bench, tmp_path:
     with pytest.raises(NotFoundError):
         votes.collect(bench, votes.Shape.PAIRS)
     with pytest.raises(NotFoundError):
-        votes.export_battles(bench, tmp_path / "b")
+        battles.export_battles(bench, tmp_path / "b")
     assert list(tmp_path.glob("b*")) == []
 
 
 def test_battles_have_what_fastchats_scripts_read(voted: Bench, tmp_path: Path) -> None:
     file = tmp_path / "sub" / "battles.json"
-    assert votes.export_battles(voted, file) == votes.Written(file, 4, waiting=0, differing=0)
-    battles = json.loads(file.read_text())
-    assert [b["winner"] for b in battles[2:]] == ["tie (bothbad)", "tie"]
-    for battle, comparison_id in zip(battles, range(1, 5), strict=True):
+    assert battles.export_battles(voted, file) == battles.Written(
+        file, 4, waiting=0, differing=0, tokenizer="pip", alike=ALIKE
+    )
+    written = json.loads(file.read_text())
+    assert [b["winner"] for b in written[2:]] == ["tie (bothbad)", "tie"]
+    for battle, comparison_id in zip(written, range(1, 5), strict=True):
         comparison = voted.store.comparisons.get(comparison_id)
         assert (battle["model_a"], battle["model_b"]) == (comparison.left.model, comparison.right.model)
-        assert battle["conversation_b"][-1] == {"role": "assistant", "content": comparison.right.text}
+        assert battle["conversation_b"][-1]["content"] == comparison.right.text
         assert battle["anony"] is True and battle["judge"] == "rater" and battle["turn"] == 1
         assert battle["tstamp"] > 1.7e9
-    won = {b[b["winner"]] for b in battles if b["winner"].startswith("model")}
+    won = {b[b["winner"]] for b in written if b["winner"].startswith("model")}
     assert won == {"pip", "tuned"}
-    assert find()["fastchat"].score(battles[0]) == 100, "and our own import knows them"
+    assert find()["fastchat"].score(written[0]) == 100, "and our own import knows them"
+
+
+def test_battles_tell_tokens_and_markup_as_fastchats_long_category_and_style_control_read_them(
+    voted: Bench, tmp_path: Path
+) -> None:
+    fancy = "# Answer\n\n1. **one**\n2. two\n\n- three\n```\n# no heading\n- no item\n```\n" + "word " * 900
+    turns = (Turn(Role.SYSTEM, "Be kind."), *user("first?"), Turn(Role.ASSISTANT, "- an item"), *user("and?"))
+    asked = voted.store.comparisons.add(turns, candidate("pip", "plain"), candidate("tuned", fancy), draw_seed=9)
+    vote(voted, asked, "tuned")
+    told = battles.export_battles(voted, tmp_path / "b.json")
+    row = json.loads((tmp_path / "b.json").read_text())[-1]
+    side = "a" if row["model_a"] == "tuned" else "b"
+    other = "b" if side == "a" else "a"
+    tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
+
+    def tokens(*texts: str) -> int:
+        return sum(len(tokenizer.encode(text).ids) for text in texts)
+
+    assert [turn["num_tokens"] for turn in row[f"conversation_{side}"]] == [
+        tokens(turn["content"]) for turn in row[f"conversation_{side}"]
+    ]
+    found = row["conv_metadata"]
+    assert found["sum_user_tokens"] == tokens("first?", "and?") and found["tokenizer"] == "pip"
+    assert found[f"sum_assistant_{side}_tokens"] == tokens("- an item", fancy) > 768
+    assert found[f"sum_assistant_{other}_tokens"] == tokens("- an item", "plain")
+    assert found[f"header_count_{side}"] == {"h1": 1, "h2": 0, "h3": 0, "h4": 0, "h5": 0, "h6": 0}
+    assert found[f"list_count_{side}"] == {"ordered": 2, "unordered": 2}
+    assert found[f"bold_count_{side}"] == {"**": 1, "__": 0}
+    assert found[f"list_count_{other}"] == {"ordered": 0, "unordered": 1}
+    assert (told.tokenizer, told.alike, told.long) == ("pip", (), 1)
+    assert told.said.endswith("b.json; tokens counted by pip's tokenizer")
+
+
+def test_battles_of_models_on_other_servers_alone_say_which_of_fastchats_options_do_not_run(
+    voted: Bench, tmp_path: Path
+) -> None:
+    voted.store.models.remove("pip")
+    told = battles.export_battles(voted, tmp_path / "b.json")
+    row = json.loads((tmp_path / "b.json").read_text())[0]
+    assert "sum_user_tokens" not in row["conv_metadata"] and "num_tokens" not in row["conversation_a"][0]
+    assert "no tokenizer here counts tokens: --category long and --style-control do not run" in told.said
 
 
 def test_battles_replace_no_file_that_is_not_meant_and_say_why_they_cannot_be_written(
@@ -143,11 +192,11 @@ def test_battles_replace_no_file_that_is_not_meant_and_say_why_they_cannot_be_wr
     file = tmp_path / "b.json"
     file.write_text("mine")
     with pytest.raises(RefusedError, match="exists already"):
-        votes.export_battles(voted, file)
+        battles.export_battles(voted, file)
     assert file.read_text() == "mine" and list(tmp_path.glob(".b*")) == []
-    assert votes.export_battles(voted, file, replace=lambda path: path == file).battles == 4
+    assert battles.export_battles(voted, file, replace=lambda path: path == file).battles == 4
     with pytest.raises(WorkbenchError, match="cannot be written"):
-        votes.export_battles(voted, file / "below.json")
+        battles.export_battles(voted, file / "below.json")
 
 
 def test_battles_are_the_votes_that_a_rate_may_rest_on(voted: Bench, tmp_path: Path) -> None:
@@ -155,10 +204,10 @@ def test_battles_are_the_votes_that_a_rate_may_rest_on(voted: Bench, tmp_path: P
     vote(voted, pair(voted, 2), "pip", rater="bob")
     vote(voted, pair(voted, 7, chosen="differing"), "pip")
     voted.store.comparisons.rate(6, Verdict.SKIP, rater=voted.rater)
-    told = [(battle["question_id"], battle["judge"]) for battle in votes.battles(voted)]
+    told = [(battle["question_id"], battle["judge"]) for battle in battles.battles(voted)]
     assert told == [("1", "rater"), ("2", "rater"), ("3", "rater"), ("4", "rater"), ("6", "bob")]
-    said = votes.export_battles(voted, tmp_path / "b.json").said
-    assert said.endswith("; 1 vote where models differ most left out")
+    said = battles.export_battles(voted, tmp_path / "b.json").said
+    assert "; 1 vote where models differ most left out; " in said
 
 
 def test_what_lost_or_was_bad_is_to_be_fixed_until_it_is(voted: Bench) -> None:

@@ -87,12 +87,18 @@ def compare(session: Session, args: argparse.Namespace) -> None:
     else:
         found = _begin(session, args)
     made: list[int] = []
+    equal = 0
     for comparison in rounds.run(session.bench, found):
         made.append(comparison.id)
+        equal += comparison.identical
         session.out.progress(f"{found.done + len(made)} of {found.total} answered by both")
     session.out.end_progress()
-    text = f"ready: {counted(len(made), 'pairs')}; workbench rate shows them without names"
-    session.out.data({"comparisons": made, "generated": len(made), "seed": found.sampling.seed}, text)
+    left = f"; {counted(equal, 'pairs')} with equal answers: ties without a vote" if equal else ""
+    how = "workbench rate shows them without names" if equal < len(made) else "there is none to vote on"
+    text = f"ready: {counted(len(made), 'pairs')}{left}; {how}"
+    session.out.data(
+        {"comparisons": made, "generated": len(made), "equal_answers": equal, "seed": found.sampling.seed}, text
+    )
 
 
 def _begin(session: Session, args: argparse.Namespace) -> Round:

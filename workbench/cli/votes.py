@@ -94,13 +94,14 @@ def collect(session: Session, args: argparse.Namespace) -> None:
 
 def export(session: Session, args: argparse.Namespace) -> None:
     """Battles for FastChat's scripts."""
-    from workbench.flows import votes
+    from workbench.flows import battles
 
     path = Path(args.to).expanduser()
-    made = votes.export_battles(
+    made = battles.export_battles(
         session.bench, path, replace=lambda there: session.confirm(f"{there} exists; replace it?")
     )
     document = {"file": str(path), "battles": made.battles, "left_out": made.waiting, "differing": made.differing}
+    document |= {"tokenizer": made.tokenizer, "alike": list(made.alike), "long": made.long}
     session.out.data(document, made.said)
 
 

@@ -1,24 +1,18 @@
-"""Votes as data: preference pairs, unpaired labels, an evaluation set; and battles for FastChat's scripts.
+"""Votes as data: preference pairs, unpaired labels, an evaluation set.
 
 Where several people voted on a comparison the majority decides; a draw between them makes no row.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.domain.chats import Role
-from workbench.domain.comparisons import Candidate, Comparison, RaterKind, Rating, Vote
+from workbench.domain.comparisons import Comparison
 from workbench.domain.counting import counted as counted_of
 from workbench.domain.examples import (
     Content,
@@ -31,8 +25,8 @@ from workbench.domain.examples import (
     judgement,
     preference,
 )
-from workbench.domain.results import counted, first_votes, of_comparisons, of_random_prompts
-from workbench.errors import DataError, NotFoundError, RefusedError, WorkbenchError
+from workbench.domain.results import counted, of_comparisons
+from workbench.errors import DataError, NotFoundError, RefusedError
 from workbench.flows import unseen
 from workbench.flows.held_out import split_of
 
@@ -127,101 +121,3 @@ def _contents(
     elif shape is Shape.LABELS and outcome != "tie":
         yield (best.model,), partial(judgement, prompt, best.text, is_decided)
         yield (worst.model,), partial(judgement, prompt, worst.text, False)
-
-
-_WINNERS = {"left": "model_a", "right": "model_b", "tie": "tie", "both-bad": "tie (bothbad)"}
-
-
-def battles(bench: Bench) -> Iterator[dict[str, object]]:
-    """Every vote of a person that a rate may rest on as one of FastChat's cleaned battles; its side a is the left one.
-
-    What is made of them is a ranking: votes on prompts that were asked because the models differ there stay out, and a
-    person's further votes on the same two answers. Votes on pairs that wait for this rater are left out.
-    """
-    raters: dict[int, set[str]] = {}
-    for vote in unseen.told(bench, _resting(bench))[0]:
-        raters.setdefault(vote.comparison_id, set()).add(vote.rater)
-    for comparison_id in sorted(raters):
-        comparison = bench.store.comparisons.get(comparison_id)
-        for rating in bench.store.comparisons.ratings(comparison_id):
-            is_counted = not rating.undone and rating.blind and rating.kind is RaterKind.HUMAN
-            if is_counted and rating.rater in raters[comparison_id] and rating.verdict.value in _WINNERS:
-                yield _battle(comparison, rating)
-
-
-def _resting(bench: Bench) -> list[Vote]:
-    """People's votes that a rate may rest on."""
-    resting = of_random_prompts(first_votes(counted(bench.store.comparisons.votes())))
-    return [vote for vote in resting if vote.rater]
-
-
-def _battle(comparison: Comparison, rating: Rating) -> dict[str, object]:
-    left, right = comparison.left, comparison.right
-    return {
-        "question_id": str(comparison.id),
-        "model_a": left.model,
-        "model_b": right.model,
-        "winner": _WINNERS[rating.verdict.value],
-        "judge": rating.rater,
-        "conversation_a": _said(comparison, left),
-        "conversation_b": _said(comparison, right),
-        "turn": sum(turn.role == Role.USER for turn in comparison.prompt),
-        "anony": True,
-        "language": "unknown",
-        "tstamp": datetime.fromisoformat(rating.created_utc).timestamp(),
-    }
-
-
-def _said(comparison: Comparison, candidate: Candidate) -> list[dict[str, object]]:
-    return [*(turn.as_dict() for turn in comparison.prompt), {"role": "assistant", "content": candidate.text}]
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """Battles in a file. ``waiting`` counts votes that are left out: their pairs wait for a vote of who exports.
-
-    ``differing`` counts those on prompts that were asked because the models differ there.
-    """
-
-    file: Path
-    battles: int
-    waiting: int
-    differing: int
-
-    @property
-    def said(self) -> str:
-        """One sentence."""
-        said = [f"{counted_of(self.battles, 'battles')} {'is' if self.battles == 1 else 'are'} in {self.file}"]
-        said += [unseen.left_out(self.waiting)] if self.waiting else []
-        said += [f"{counted_of(self.differing, 'votes')} where models differ most left out"] if self.differing else []
-        return "; ".join(said)
-
-
-def export_battles(bench: Bench, to: Path, *, replace: bool | Callable[[Path], bool] = False) -> Written:
-    """Write all battles as the JSON array that FastChat's ``elo_analysis.py --clean-battle-file`` reads.
-
-    A file that is there is replaced when ``replace`` says so. Raises ``NotFoundError`` without votes, ``RefusedError``
-    when all of them are left out or the file stays, ``WorkbenchError`` when it cannot be written.
-    Source: https://github.com/lm-sys/FastChat/blob/main/fastchat/serve/monitor/elo_analysis.py
-    """
-    rows, waiting = list(battles(bench)), len(unseen.told(bench, _resting(bench))[1])
-    if not rows and waiting:
-        raise RefusedError("every pair that was voted on waits for your vote", hint=unseen.HINT)
-    every = [vote for vote in first_votes(counted(bench.store.comparisons.votes())) if vote.rater]
-    differing = len(every) - len(of_random_prompts(every))
-    if not rows:
-        why = "all votes are on prompts that were asked because the models differ there" if differing else ""
-        raise NotFoundError("there are no votes to write", hint=why or "workbench rate, or the Arena")
-    if os.path.lexists(to) and not (replace(to) if callable(replace) else replace):
-        raise RefusedError(f"{to.name} exists already", hint="--yes replaces it; or give another name", where=str(to))
-    part = to.with_name(f".{to.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
-        part.replace(to)
-    except OSError as error:
-        raise WorkbenchError(f"the file cannot be written: {error.strerror}", where=str(to)) from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-    return Written(to, len(rows), waiting, differing)

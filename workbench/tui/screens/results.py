@@ -26,7 +26,7 @@ from workbench.domain.comparisons import Score, Vote
 from workbench.domain.counting import counted
 from workbench.domain.results import VoteFilter
 from workbench.domain.statistics import verdict, win_rate
-from workbench.flows import fixes, judging, unseen, votes
+from workbench.flows import battles, fixes, judging, unseen, votes
 from workbench.flows import results as flow
 from workbench.tui.messages import ComparisonsChanged, ExamplesChanged, News
 from workbench.tui.pane import Pane
@@ -316,7 +316,7 @@ class ResultsPane(Pane):
 
         def write(path: Path, is_meant: bool | None) -> None:
             if is_meant:
-                self.run_flow(partial(votes.export_battles, self.bench, path, replace=True), self._exported)
+                self.run_flow(partial(battles.export_battles, self.bench, path, replace=True), self._exported)
 
         def chosen(name: str | None) -> None:
             path = Path((name or "").strip()).expanduser()
@@ -328,7 +328,7 @@ class ResultsPane(Pane):
         text = "One JSON array, as FastChat's elo_analysis.py reads it."
         self.app.push_screen(TextDialog("Write the battles to which file?", value="battles.json", text=text), chosen)
 
-    def _exported(self, made: votes.Written) -> None:
+    def _exported(self, made: battles.Written) -> None:
         self.notice(made.said)
 
     def action_markdown(self) -> None:
