@@ -163,3 +163,12 @@ def test_overfitting_that_was_undone_is_a_note_and_the_kept_weights_are_what_is_
     found = {one.name: one for one in findings(RunNumbers(held_out=held_out, kept_step=200))}
     assert found["overfitting"].level is Level.NOTE and "kept the weights of step 200" in found["overfitting"].said
     assert "2 → 1 (-50 %)" in found["better"].said
+
+
+def test_figures_over_a_base_in_few_bits_say_so_with_the_setting_that_answers_alike() -> None:
+    run = RunNumbers(held_out=[(0, 2.0), (10, 1.0)], quantization="4bit")
+    told = {one.name: one for one in findings(run)}["quantised"]
+    assert told.level is Level.NOTE and "over a base in 4 bits" in told.said
+    assert "engine.precision = 4bit" in told.said
+    assert "quantised" not in names(findings(RunNumbers(held_out=run.held_out)))
+    assert "quantised" not in names(findings(RunNumbers(quantization="4bit")))

@@ -114,7 +114,7 @@ class RunNumbers:
     That figure is ``measure``: the loss, of pairs that of the pairs, of answers that are drawn their reward, ``gains``
     what was measured beside it, before and after, by name. ``kept_step`` is the step whose weights are the result,
     where that is not the last one. ``answer_tokens`` are the mean lengths of its own answers over the steps, for
-    methods that draw them.
+    methods that draw them. ``quantization`` is how the frozen base was held: "none", "4bit" or "8bit".
     """
 
     loss: Sequence[Point] = ()
@@ -124,6 +124,7 @@ class RunNumbers:
     answer_tokens: Sequence[Point] = ()
     retention: Retention = field(default_factory=Retention)
     gains: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    quantization: str = "none"
 
 
 def findings(numbers: RunNumbers) -> list[RunFinding]:
@@ -138,6 +139,7 @@ def findings(numbers: RunNumbers) -> list[RunFinding]:
         *length_drift(numbers.answer_tokens),
         *forgetting(numbers.retention),
         *canary_findings(numbers.retention.canaries),
+        *quantised(numbers),
     ]
     order = [Level.WARNING, Level.NOTE, Level.GOOD]
     return sorted(found, key=lambda one: order.index(one.level))
@@ -284,6 +286,16 @@ def canary_findings(canaries: Sequence[Canary]) -> Iterator[RunFinding]:
     yield from _drift(words[0], words[1], "Its answers to the canary prompts", unit="words")
     changed = sum(c.base != c.tuned for c in canaries)
     yield RunFinding("canaries", Level.NOTE, f"{changed} of {len(canaries)} canary prompts are answered otherwise.")
+
+
+def quantised(numbers: RunNumbers) -> Iterator[RunFinding]:
+    """That the figures are those over a base in fewer bits, which need not be how it will answer."""
+    if numbers.quantization == "none" or len(numbers.held_out) < 2:
+        return
+    bits = numbers.quantization.removesuffix("bit")
+    said = f"Measured over a base in {bits} bits. Over one in more bits it answers a little otherwise"
+    hint = f"with engine.precision = {numbers.quantization} it answers as measured"
+    yield RunFinding("quantised", Level.NOTE, f"{said}; {hint}.")
 
 
 def is_looping(text: str) -> bool:

@@ -73,7 +73,8 @@ class RunFacts:
         is_earlier = bool(held_out) and kept is not None and kept < held_out[-1][0]
         pairs = self.figures.items()
         gains = {name: (a, b) for name, (a, b) in pairs if a is not None and b is not None}
-        return RunNumbers(loss, held_out, self.judged_by, kept if is_earlier else None, lengths, self.retention, gains)
+        kept_step, bits = kept if is_earlier else None, str(self.spec.knobs.get("quantization", "none"))
+        return RunNumbers(loss, held_out, self.judged_by, kept_step, lengths, self.retention, gains, bits)
 
     @property
     def findings(self) -> list[RunFinding]:

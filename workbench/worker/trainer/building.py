@@ -186,9 +186,11 @@ def build(method: Method, spec: RunSpec, directory: RunDirectory, callbacks: lis
         options["ref_model"] = loading.load_model(spec, trainable=False)
     if (adapter := adapters.peft_config(spec)) is not None:
         options["peft_config"] = adapter
-    trainer = watched(trainer_class)(model=loading.load_model(spec), **options)
+    model = loading.load_model(spec)
+    before = loading.learning(model) if spec.adapter_path else []
+    trainer = watched(trainer_class)(model=model, **options)
     trainer.remove_callback(_printer())
-    loading.match_new_head(trainer.model, spec)
+    loading.learn_in_fp32(trainer.model, spec, before)
     if ranks.is_first() and not adapters.adapter_of(spec).saves_model:
         adapters.keep_start(trainer.model, directory.start_adapter)
     return Built(trainer, tokenizer, _checked(method, trainer, tokenizer, spec, len(train)))

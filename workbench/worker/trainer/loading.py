@@ -74,15 +74,27 @@ def load_model(spec: RunSpec, *, trainable: bool = True) -> PreTrainedModel:
     return model
 
 
-def match_new_head(model: Any, spec: RunSpec) -> None:
-    """Give the head that gives a score the dtype of what comes into it: TRL makes all that learns over a quantised
-    base bf16, and a head, unlike an adapter, does not convert its input.
+def learning(model: Any) -> list[tuple[Any, torch.Tensor]]:
+    """The parameters that learn, each with its numbers as they are now."""
+    return [(weight, weight.data) for weight in model.parameters() if weight.requires_grad]
+
+
+def learn_in_fp32(model: Any, spec: RunSpec, before: list[tuple[Any, torch.Tensor]]) -> None:
+    """Give what learns over a quantised base 32 bits, as over any other base; ``before`` are the numbers it came with.
+
+    TRL's trainers make it bf16 there. Most of AdamW's steps are smaller than what bf16 can tell from nothing, and its
+    mean of squared gradients, which fades by a thousandth a step, never fades in bf16. A new head that gives a score
+    gets the dtype of what comes into it: unlike an adapter, it does not convert that.
     """
-    if methods.get(spec.method).task is not Task.SCORE:
-        return
+    import torch
+
+    exact = {id(weight): data for weight, data in before}
+    is_score, is_quantised = methods.get(spec.method).task is Task.SCORE, settings(spec)["quantization"] != "none"
     for name, weight in model.named_parameters():
-        if weight.requires_grad and ".score." in f".{name}":
+        if weight.requires_grad and is_score and ".score." in f".{name}":
             weight.data = weight.data.to(precision(spec).weights)
+        elif weight.requires_grad and is_quantised:
+            weight.data = exact.get(id(weight), weight.data).to(torch.float32)
 
 
 def _started(spec: RunSpec, *, trainable: bool) -> PreTrainedModel:
