@@ -128,8 +128,9 @@ def test_three_failures_in_a_row_end_it_with_the_reason(bench: Bench, engine: Fa
         raise EngineError("no memory left")
 
     engine.stream = fail  # type: ignore[method-assign,assignment]
-    with pytest.raises(EngineError, match="no memory left"):
+    with pytest.raises(EngineError, match="no memory left") as caught:
         batch.run(bench, made.id)
+    assert f"batch resume {made.id} --retry" in caught.value.hint
     after = bench.store.batches.get(made.id)
     assert (after.state, after.error, after.is_running) == (BatchState.OPEN, "no memory left", False)
     assert 3 <= after.failed <= 3 + batch.AT_ONCE and after.failed + len(bench.store.batches.waiting(made.id)) == 20

@@ -163,6 +163,36 @@ def test_a_round_that_keeps_failing_is_given_up(models: Bench, engine: FakeEngin
     assert models.store.rounds.get(begun.id).done == rounds.FAILURES_IN_A_ROW
 
 
+def test_a_round_that_was_given_up_goes_on_when_it_is_wanted_with_what_failed(
+    models: Bench, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(request: ChatRequest, **options: object) -> Iterator[AnswerEvent]:
+        raise EngineError("server:8000 cannot be reached")
+        yield
+
+    begun = begin(models, "pip", "tuned", count=6)
+    making = rounds.run(models, begun)
+    made = [next(making)]
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "stream", fails)
+        with pytest.raises(EngineError, match="cannot be reached; 1 of 6 prompts were answered") as caught:
+            next(making)
+    assert "compare --resume" in caught.value.hint
+    assert rounds.left_behind(models) is None, "nobody asks a server by himself that does not answer"
+    found = rounds.left_behind(models, given_up=True)
+    assert found is not None and (found.id, found.done, found.total) == (begun.id, 1, 6)
+    made += rounds.run(models, found)
+    assert sorted(one.prompt[0].content for one in made) == [f"question {n}" for n in range(6)]
+    assert rounds.left_behind(models, given_up=True) is None, "it is done"
+
+
+def test_a_round_that_a_person_stopped_is_not_gone_on_with_as_one_that_failed(models: Bench) -> None:
+    begun = begin(models, "pip", "tuned")
+    killed_after(models, begun, 1)
+    rounds.stop(models, begun.id)
+    assert rounds.left_behind(models, given_up=True) is None
+
+
 def test_the_same_model_twice_is_refused_before_anything_is_written(models: Bench) -> None:
     with pytest.raises(RefusedError):
         begin(models, "pip", "tuned", "pip")

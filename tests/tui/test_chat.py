@@ -339,3 +339,15 @@ async def test_what_is_typed_while_the_workspace_opens_stands_behind_the_draft_t
 )
 def test_what_to_do_after_a_failure_is_told_once_and_in_sentences(hint: str, told: str) -> None:
     assert failure_text(EngineError("it failed", hint=hint)) == ("it failed", told)
+
+
+@pytest.mark.parametrize(
+    ("said", "head", "text"),
+    [
+        ("server:8000 refuses it (400): " + 9 * "too long " + "(value=33)", "server:8000 refuses it (400)",
+         9 * "too long " + "(value=33). Ctrl+R asks again."),
+        (20 * "words ", "no whole answer", 20 * "words " + ". Ctrl+R asks again."),
+    ],
+)  # fmt: skip
+def test_a_reason_that_is_longer_than_a_heading_is_told_below_it(said: str, head: str, text: str) -> None:
+    assert failure_text(EngineError(said)) == (head, text)

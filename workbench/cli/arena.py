@@ -22,7 +22,9 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     one.add_argument("models", metavar="MODEL", nargs="*", help="two models, or more for a round-robin")
     source = "a file, DATASET or DATASET:SPLIT, @chats, @to-fix (default: the sample prompts)"
     one.add_argument("--prompts", default="", metavar="FILE|DATASET", help=source)
-    one.add_argument("--resume", action="store_true", help="go on with a round whose process was killed")
+    one.add_argument(
+        "--resume", action="store_true", help="go on with a round that was killed, or left as the models failed"
+    )
     one.add_argument("--limit", type=positive, default=20, metavar="N")
     one.add_argument(
         "--choose",
@@ -81,7 +83,7 @@ def compare(session: Session, args: argparse.Namespace) -> None:
     from workbench.flows import rounds
 
     if args.resume:
-        found = rounds.left_behind(session.bench)
+        found = rounds.left_behind(session.bench, given_up=True)
         if found is None:
             raise NotFoundError("no round was left behind", hint="workbench compare A B begins one")
     else:

@@ -141,8 +141,10 @@ def models_remove(session: Session, args: argparse.Namespace) -> int:
     """Forget a model after asking."""
     from workbench.flows import registry
 
-    if not session.confirm(f"forget the model {args.name}? Its files stay."):
+    is_elsewhere = session.bench.store.models.get(args.name).endpoint is not None
+    stays = "Nothing changes on its server" if is_elsewhere else "Its files stay"
+    if not session.confirm(f"forget the model {args.name}? {stays}."):
         return 1
     registry.remove_model(session.bench, args.name)
-    session.out.data({"removed": args.name}, f"removed {args.name}; its files were left where they are")
+    session.out.data({"removed": args.name}, f"removed {args.name}; {stays[0].lower()}{stays[1:]}")
     return 0

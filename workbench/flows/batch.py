@@ -109,6 +109,9 @@ def run(
             ask(bench, batch, cancelled, lambda: tell(bench.store.batches.get(batch_id)))
         is_stopped = bench.store.batches.get(batch_id).state is BatchState.STOPPED
         state = BatchState.STOPPED if is_stopped else BatchState.OPEN if cancelled.is_set() else BatchState.DONE
+    except EngineError as failure:
+        error = failure.message
+        raise EngineError(error, hint=f"workbench batch resume {batch_id} --retry goes on") from failure
     except WorkbenchError as failure:
         error = failure.message
         raise

@@ -91,7 +91,7 @@ def add_endpoint(
     try:
         served = EndpointClient().served(endpoint)
     except EngineError as error:
-        return model, f"it does not answer yet: {error.message}"
+        return model, "; ".join([error.message, *([error.hint] if error.hint else [])])
     if endpoint.model not in served:
         return model, f"the server does not list {endpoint.model}; it has {', '.join(served[:8]) or 'nothing'}"
     return model, ""

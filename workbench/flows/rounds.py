@@ -63,9 +63,12 @@ def base_of(where: ModelPlace) -> str:
     return "" if where.endpoint is not None else (where.base or where).path
 
 
-def left_behind(bench: Bench) -> Round | None:
-    """A round whose process is gone, to go on with; it is this process's from now on. None when there is none."""
-    return bench.store.rounds.adopt()
+def left_behind(bench: Bench, *, given_up: bool = False) -> Round | None:
+    """A round whose process is gone, to go on with; it is this process's from now on. None when there is none.
+
+    With ``given_up`` also one that was left because its models did not answer: what failed is asked again.
+    """
+    return bench.store.rounds.adopt(given_up=given_up)
 
 
 def stop(bench: Bench, round_id: int) -> None:
@@ -86,8 +89,8 @@ def run(
     Both models of a prompt are asked at the same time, so that the engine runs them in one batch, and with the same
     seed. Models on different bases are asked base after base, all prompts each, so that the engine changes its base
     as seldom as possible. A prompt where a side failed makes no pair; the first failure is raised at the end, or after
-    three in a row, and then the round is given up. ``on_progress`` hears (done, total). Once ``cancelled`` is set
-    nothing more is stored; the round stays as it is.
+    three in a row, and then the round is given up (see ``left_behind``). ``on_progress`` hears (done, total). Once
+    ``cancelled`` is set nothing more is stored; the round stays as it is.
     """
     asking = _Asking(bench, round_, cancelled or threading.Event(), watcher)
     for comparison in asking.pairs():
@@ -97,8 +100,14 @@ def run(
             on_progress(asking.done, round_.total)
     if not asking.cancelled.is_set():
         bench.store.rounds.close(round_.id, stopped=asking.is_given_up)
-    if asking.first_failure is not None:
-        raise asking.first_failure
+    if (failure := asking.first_failure) is not None:
+        if asking.is_given_up:
+            answered = asking.done - bench.store.rounds.failed(round_.id)
+            raise EngineError(
+                f"{failure.message}; {answered} of {round_.total} prompts were answered by both",
+                hint="once the models answer, workbench compare --resume asks the rest",
+            ) from failure
+        raise failure
 
 
 @dataclass(slots=True)

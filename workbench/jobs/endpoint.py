@@ -36,6 +36,7 @@ from workbench.domain.serving import (
 )
 from workbench.errors import EngineError
 from workbench.jobs.endpoint_answer import LONGEST_CHARACTERS, EndpointAnswer
+from workbench.jobs.endpoint_refusal import names, refusal, told
 from workbench.jobs.endpoint_turns import MOST_TURNS, BrokenOffError, Turns, without
 
 if TYPE_CHECKING:
@@ -411,7 +412,10 @@ class _Reading:
                 f"{self._endpoint.host} has said nothing for {self._patience.silence:g} s", hint="is it overloaded?"
             ) from None
         except httpx.HTTPError as error:
-            raise BrokenOffError(f"{self._endpoint.host} broke off the answer ({type(error).__name__})") from error
+            raise BrokenOffError(
+                f"{self._endpoint.host} broke off the answer ({type(error).__name__})",
+                hint=f"is the server at {self._endpoint.url} still running?",
+            ) from error
 
     async def _refused(self, response: httpx.Response) -> EngineError:
         body = b""
@@ -433,11 +437,12 @@ class _Reading:
     def _speaks_otherwise(self, body: bytes) -> bool:
         """True when the server refuses a word for which there is another, or which can be left out.
 
-        Neither word for log-probabilities makes sense without the other, and the one is a part of the other.
+        Neither word for log-probabilities makes sense without the other, and the one is a part of the other. What
+        complains of the number is no complaint about the word.
         """
-        said = _told(body)
+        said, asked = told(body), self._body()
         for ours, theirs in (("max_tokens", "max_completion_tokens"), ("stream_options", ""), ("logprobs", "")):
-            if ours in said and ours not in self._renamed and ours in self._body():
+            if ours in said and ours not in self._renamed and ours in asked and not names(asked[ours], said):
                 self._renamed[ours] = theirs
                 return True
         return False
@@ -515,41 +520,6 @@ async def _whole_body(response: httpx.Response) -> bytes:
         if len(body) > WHOLE_BODY_BYTES:
             raise EngineError(f"{response.url.host} does not stop: {WHOLE_BODY_BYTES:,} bytes were read")
     return bytes(body)
-
-
-def refusal(endpoint: Endpoint, status: int, body: bytes, location: str = "") -> EngineError:
-    """What a status that is not 200 means, in plain words, with what the server says itself."""
-    said, host = _told(body), endpoint.host
-    tail = f": {said}" if said else ""
-    if status in {401, 403}:
-        where = endpoint.key_source and (f"${endpoint.variable}" if endpoint.variable else "the keyring")
-        hint = f"check the key in {where}" if where else "it wants a key: add the model again with --key-env VAR"
-        return EngineError(f"{host} refuses the key ({status}){tail}", hint=hint)
-    if status == 404:
-        hint = f"is the model's name there {endpoint.model!r}, and does its API begin at {endpoint.url}?"
-        return EngineError(f"{host} does not find it (404){tail}", hint=hint)
-    if status == 429:
-        return EngineError(f"{host} has too many requests, or the quota is used up (429){tail}", hint="ask again later")
-    if 300 <= status < 400:
-        return EngineError(
-            f"{host} sends us elsewhere ({status}) and is not followed",
-            hint=f"add the address itself: {cell(location, 200)}",
-        )
-    if status >= 500:
-        return EngineError(f"{host} failed ({status}){tail}", hint="its own log says more; ask again")
-    return EngineError(f"{host} refuses the question ({status}){tail}", hint="see its message")
-
-
-def _told(body: bytes) -> str:
-    """The message of an error body, whatever its shape, on one line."""
-    text = body.decode("utf-8", "replace")
-    with suppress(ValueError, RecursionError):
-        found = json.loads(text)
-        for name in ("error", "detail", "message"):
-            if isinstance(found, dict) and found.get(name):
-                found = found[name]
-        text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
-    return cell(text.strip(), 300) if not text.lstrip().startswith("<") else ""
 
 
 def _unreachable(endpoint: Endpoint, error: Exception) -> EngineError:

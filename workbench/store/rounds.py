@@ -29,7 +29,10 @@ _COUNTS = (
     "SELECT r.*, (SELECT count(*) FROM round_pairs p WHERE p.round_id = r.id) AS total, "
     "(SELECT count(*) FROM round_pairs p WHERE p.round_id = r.id AND p.state <> 'waiting') AS done FROM rounds r"
 )
-_LEFT_OPEN = "r.state = 'open' AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.round_id = r.id)"
+_OF_NO_BATCH = "NOT EXISTS (SELECT 1 FROM batches b WHERE b.round_id = r.id)"
+_GIVEN_UP = (
+    "r.state = 'stopped' AND EXISTS (SELECT 1 FROM round_pairs p WHERE p.round_id = r.id AND p.state = 'failed')"
+)
 
 
 class Rounds:
@@ -84,6 +87,11 @@ class Rounds:
                 ["done" if comparison_id is not None else "failed", comparison_id, round_id, number],
             )
 
+    def failed(self, round_id: int) -> int:
+        """How many pairs have no answer of one side, because it failed."""
+        sql = "SELECT count(*) FROM round_pairs WHERE round_id = ? AND state = 'failed'"
+        return int(self._store.read().execute(sql, [round_id]).fetchone()[0])
+
     def retry(self, round_id: int) -> None:
         """The pairs that failed wait again."""
         with self._store.write() as db:
@@ -105,18 +113,23 @@ class Rounds:
             db.execute(sql, [*_owner(), round_id])
             return _round(row)
 
-    def adopt(self) -> Round | None:
+    def adopt(self, *, given_up: bool = False) -> Round | None:
         """The newest open round whose process is gone, owned by this process from now on; None when there is none.
 
-        The round of a batch is the batch's to go on with, or to leave.
+        With ``given_up`` also one that was stopped and has pairs which failed: these wait again. The round of a batch
+        is the batch's to go on with, or to leave.
         """
+        wanted = f"(r.state = 'open' OR {_GIVEN_UP})" if given_up else "r.state = 'open'"
         with self._store.write() as db:
-            for row in db.execute(f"{_COUNTS} WHERE {_LEFT_OPEN} ORDER BY r.id DESC").fetchall():
-                if process_started(row["owner_pid"], near=row["owner_started"]) == 0.0:
-                    db.execute(
-                        "UPDATE rounds SET owner_pid = ?, owner_started = ? WHERE id = ?", [*_owner(), row["id"]]
-                    )
-                    return _round(row)
+            for row in db.execute(f"{_COUNTS} WHERE {wanted} AND {_OF_NO_BATCH} ORDER BY r.id DESC").fetchall():
+                is_open = row["state"] == "open"
+                if is_open and process_started(row["owner_pid"], near=row["owner_started"]) != 0.0:
+                    continue
+                sql = "UPDATE rounds SET owner_pid = ?, owner_started = ?, state = 'open' WHERE id = ?"
+                db.execute(sql, [*_owner(), row["id"]])
+                if not is_open:
+                    self.retry(row["id"])
+                return self.get(row["id"])
         return None
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Show = Callable[["LiveAnswer", str], None]
 Post = Callable[[TextualMessage], object]
+_HEAD_CHARACTERS = 72  # a heading's room at 80 columns; longer ones are cut
 
 
 class EngineSpoke(TextualMessage):
@@ -157,7 +158,15 @@ def status_text(status: EngineStatus) -> str:
 
 
 def failure_text(error: WorkbenchError) -> tuple[str, str]:
-    """A heading and a text for the notice in the transcript."""
+    """A heading, which has one line, and a text for the notice in the transcript."""
+    head, rest = error.message, ""
+    if len(head) > _HEAD_CHARACTERS:
+        head, _, rest = head.partition(": ")
+        if not rest or len(head) > _HEAD_CHARACTERS:
+            head, rest = "no whole answer", error.message
     hint = "" if error.hint in {"", "ask again"} else error.hint
-    ends = hint.endswith((".", "?", "!"))
-    return error.message, f"{hint}{'' if ends else '.'} Ctrl+R asks again." if hint else "Ctrl+R asks again."
+    return head, " ".join([*(_ended(one) for one in (rest, hint) if one), "Ctrl+R asks again."])
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."

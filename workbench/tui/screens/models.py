@@ -216,11 +216,13 @@ class ModelsPane(ModelPapers):
             if yes:
                 self.run_flow(partial(registry.remove_model, self.bench, model.name), self._removed, group="remove")
 
-        text = f"Chats and votes that name it stay, and so do its files:\n{model.path}"
+        stays = "nothing changes on its server" if model.endpoint else "so do its files"
+        text = f"Chats and votes that name it stay, and {stays}:\n{model.path}"
         self.app.push_screen(ConfirmDialog(f"Forget {model.name}?", text=text, typed=model.name), answered)
 
     def _removed(self, model: Model) -> None:
-        self.notice(f"{model.name} is forgotten; its files were left where they are")
+        stays = "nothing changed on its server" if model.endpoint else "its files were left where they are"
+        self.notice(f"{model.name} is forgotten; {stays}")
         self.tell(ModelsChanged())
         self.look_now()
 
