@@ -102,6 +102,19 @@ def test_what_somebody_else_voted_on_stays_blind(command: Command, tmp_path: Pat
     assert command("rate", str(first), "left")[1]["rating"]["blind"] is False
 
 
+def test_every_verdict_names_its_two_models(
+    workspace: Workspace, engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: Command
+) -> None:
+    engine.enqueue(*(f"third {n}" for n in range(9)), model="third")
+    made = command("compare", "pip", "tuned", "third", "--prompts", str(tmp_path / "p.txt"))[1]
+    for number in made["comparisons"]:
+        command("rate", str(number), "left")
+    assert main(["results"], open_bench=lambda place: Bench.open(place, engine=engine, rater="rater")) == 0
+    told = capsys.readouterr().out
+    for a, b in (("pip", "tuned"), ("tuned", "third"), ("pip", "third")):
+        assert f"{a} against {b}  NOT DECIDED" in told or f"{b} against {a}  NOT DECIDED" in told
+
+
 def test_several_models_take_turns(command: Command, tmp_path: Path, engine: FakeEngine) -> None:
     engine.enqueue(*(f"third {n}" for n in range(9)), model="third")
     code, made = command("compare", "pip", "tuned", "third", "--prompts", str(tmp_path / "p.txt"))

@@ -129,6 +129,10 @@ def test_each_tag_has_a_standing_of_its_own() -> None:
     }
 
 
+def test_a_single_mark_has_no_standard_error() -> None:
+    assert [one.error for one in marks([replace(VOTE, rubric={"clear": (5, 3)})])] == [None, None]
+
+
 def test_marks_belong_to_the_model_that_stood_there() -> None:
     votes = [replace(VOTE, rubric={"clear": (5, 2)}), replace(VOTE, left_is_a=False, rubric={"clear": (1, 4)})]
     pip, tuned = marks(votes)

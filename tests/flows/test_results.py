@@ -88,6 +88,15 @@ def test_one_pair_is_seen_from_the_model_that_is_named_first(voted: Bench) -> No
     assert [v.rater for v in results.votes_between(voted, "pip", "tuned")[0]] == ["ann", "bob", "ann", "ann"]
 
 
+def test_all_that_is_said_of_two_models_is_of_their_votes(voted: Bench, asked: list[list[Judged]]) -> None:
+    vote(voted, pair(voted, 20, a="pip", b="other"), "pip", rater="bob")
+    found = results.report(voted, "tuned", "other", resamples=20)
+    assert (found.votes, found.comparisons, found.prompts, found.raters) == (3, 3, 3, {"ann": 3})
+    assert found.agreement is None and not asked, "ann and bob share a pair of other models alone"
+    assert {mark.model: mark.total for mark in found.marks} == {"tuned": 3, "other": 3}
+    assert len(found.ranking) == 3
+
+
 def test_filters_choose_votes(voted: Bench) -> None:
     assert results.report(voted, which=VoteFilter(rater="bob"), resamples=5).votes == 1
     assert results.report(voted, which=VoteFilter(tag="math"), resamples=5).votes == 4

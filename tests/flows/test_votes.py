@@ -233,6 +233,19 @@ def test_a_fix_is_another_answer(voted: Bench, text: str) -> None:
         fixes.mend(voted, fixes.find(voted, 2), text)
 
 
+def test_a_prompt_of_the_to_fix_list_stays_held_out_in_the_next_round_and_its_votes(bench: Bench) -> None:
+    asked, _ = bench.store.examples.add(
+        "exam", demo(), source=IMPORTED, status=Status.ACCEPTED, rater="rater", split=Split.TEST
+    )
+    vote(bench, pair(bench, 1, example_id=asked.id, tags=("math",)), "pip", rater=bench.rater)
+    (row,) = prompts.prompt_rows(bench, prompts.TO_FIX)
+    assert (row.example_id, row.tags) == (asked.id, ("math",))
+    vote(bench, pair(bench, 2, example_id=row.example_id, tags=row.tags), "tuned", rater=bench.rater)
+    votes.collect(bench, votes.Shape.PAIRS)
+    made = bench.store.examples.list(parse_query(""), dataset="votes")
+    assert [one.split for one in made] == [Split.TEST, Split.TEST]
+
+
 def test_the_to_fix_list_and_chats_are_sources_of_prompts(voted: Bench) -> None:
     assert [row.turns for row in prompts.prompt_rows(voted, prompts.TO_FIX)] == [
         user(f"question {n}") for n in (3, 2, 1)

@@ -42,6 +42,19 @@ async def test_the_screen_is_laid_out_and_styled_again_only_where_a_key_needs_it
         assert styled == []
 
 
+async def test_up_and_down_go_from_field_to_field_of_the_form(bench: Bench) -> None:
+    bench.store.models.add("tuned", ModelKind.ADAPTER, "/nowhere/tuned", base="pip")
+    async with app_at(bench, "arena").run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "No pair waits")
+        await pilot.press("n")
+        await until_shown(pilot, "Ask models the same", "↑ ↓ move")
+        await pilot.press("down", "down", "right")
+        form = pilot.app.screen
+        assert form.query_one("#round-source", Picker).value == "questions of chats"
+        await pilot.press("down", "down", "up", "end", "backspace", "5")
+        assert form.query_one("#round-limit", Input).value == "25"
+
+
 async def test_the_form_is_as_it_was_left_unless_other_models_are_meant_or_one_is_gone(bench: Bench) -> None:
     for name in ("tuned", "third"):
         bench.store.models.add(name, ModelKind.ADAPTER, f"/nowhere/{name}", base="pip")

@@ -319,6 +319,17 @@ def test_a_side_is_warned_of_only_when_its_p_value_says_so(bench: Bench) -> None
         assert next(check_lines(replace(found, checks=checks))).endswith(f"p {p_value}  {word}")
 
 
+def test_figures_stand_with_what_they_rest_on(voted: Bench) -> None:
+    third = voted.store.models.add("third", ModelKind.ADAPTER, "/nowhere/third", base="pip").name
+    details = VoteDetails(duration_ms=4000, rubric={"clear": (5, 3)})
+    vote(voted, pair(voted, 99, a="tuned", b=third), third, details=details)
+    told = results_text(results.report(voted, resamples=20), (), 100).plain
+    ranks = [line.split() for line in told.splitlines() if "measured from" in line]
+    assert [line[0] for line in ranks] == ["pip"] and "[    0,     0]" not in told
+    assert " s (n " in told and "±?    n 1" in told and "100 more win 64 of 100" in told
+    assert pytest.approx(0.64, abs=0.001) == 1 / (1 + 10 ** (-100 / 400))
+
+
 def test_no_line_of_the_results_is_broken_at_80_columns(voted: Bench) -> None:
     third = voted.store.models.add("a-model-with-a-long-name", ModelKind.ADAPTER, "/nowhere/third", base="pip").name
     vote(voted, pair(voted, 99, a="tuned", b=third), third)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from workbench.cli.parsing import add, positive
 from workbench.cli.session import Session
 from workbench.domain.counting import counted
+from workbench.domain.foreign_text import cell
 from workbench.errors import NotFoundError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from workbench.cli.parsing import Commands
-    from workbench.domain.comparisons import BlindView
+    from workbench.domain.comparisons import BlindView, Score
     from workbench.domain.rounds import Round
 
 
@@ -213,11 +214,14 @@ def _marks(given: list[str]) -> dict[str, tuple[int, int]]:
     return found
 
 
+def _between(score: Score) -> str:
+    return f"{cell(score.a, 40)} against {cell(score.b, 40)}"
+
+
 def results(session: Session, args: argparse.Namespace) -> None:
     """The standings, the ranking and the checks."""
     from dataclasses import asdict
 
-    from workbench.domain.foreign_text import cell
     from workbench.domain.results import VoteFilter, standing
     from workbench.flows import compare, judging
     from workbench.flows import results as flow
@@ -234,10 +238,8 @@ def results(session: Session, args: argparse.Namespace) -> None:
     session.out.table(rows, ["a", "b", "a_wins", "b_wins", "ties", "both_bad", "win_rate", "low", "high", "verdict"])
     if len(report.ranking) > 2:
         session.out.table([asdict(rank) for rank in report.ranking], ["model", "rating", "low", "high", "votes"])
-    lines = [f"  {verdict_line(score)}" for score in report.scores]
-    lines += [
-        f"  {cell(score.a, 40)} against {cell(score.b, 40)}{chosen_line(score)}" for score in report.on_chosen.values()
-    ]
+    lines = [f"  {_between(score)}  {verdict_line(score)}" for score in report.scores]
+    lines += [f"  {_between(score)}{chosen_line(score)}" for score in report.on_chosen.values()]
     lines += check_lines(report)
     if args.tag and args.tag not in report.tags:
         known = ", ".join(cell(tag, 40) for tag in report.tags) or "none"

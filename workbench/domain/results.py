@@ -73,7 +73,8 @@ class VoteFilter:
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What could have led the votes besides the answers. Durations are medians in milliseconds, None without any.
+    """What could have led the votes besides the answers. Durations are medians in milliseconds of so many
+    votes that were timed, None without any.
 
     ``repeats`` are hidden repeats on which a rater said the same again.
     """
@@ -85,16 +86,18 @@ class Checks:
     live: int
     left_ms: int | None
     right_ms: int | None
+    left_timed: int = 0
+    right_timed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """The marks that a model got for a criterion; ``error`` is the standard error of the mean."""
+    """The marks that a model got for a criterion; ``error`` is the mean's standard error, None for a single one."""
 
     model: str
     criterion: str
     mean: float
-    error: float
+    error: float | None
     counts: tuple[int, int, int, int, int]
 
     @property
@@ -195,6 +198,8 @@ def checks(votes: Sequence[Vote], repeats: Share, *, every: Sequence[Vote] | Non
         live=sum(vote.live for vote in every),
         left_ms=round(median(times["left"])) if times["left"] else None,
         right_ms=round(median(times["right"])) if times["right"] else None,
+        left_timed=len(times["left"]),
+        right_timed=len(times["right"]),
     )
 
 
@@ -253,8 +258,8 @@ def marks(votes: Iterable[Vote]) -> list[Marked]:
     ]
 
 
-def _error(values: Sequence[int]) -> float:
-    return float(stdev(values)) / len(values) ** 0.5 if len(values) > 1 else 0.0
+def _error(values: Sequence[int]) -> float | None:
+    return float(stdev(values)) / len(values) ** 0.5 if len(values) > 1 else None
 
 
 def _counts(values: Sequence[int]) -> tuple[int, int, int, int, int]:

@@ -34,6 +34,8 @@ class ToFix:
     other: str
     why: str
     tags: tuple[str, ...] = ()
+    example_id: int | None = None
+    """The row that the prompt came from."""
 
 
 def to_fix(bench: Bench, *, model: str = "") -> list[ToFix]:
@@ -79,7 +81,8 @@ def _of(comparison: Comparison, outcome: str, model: str) -> list[ToFix]:
     if model and first.model != model:
         return []
     why = "both-bad" if outcome == "both-bad" else "lost"
-    return [ToFix(comparison.id, comparison.prompt, first.model, first.text, other.text, why, comparison.tags)]
+    source = comparison.tags, comparison.example_id
+    return [ToFix(comparison.id, comparison.prompt, first.model, first.text, other.text, why, *source)]
 
 
 def find(bench: Bench, comparison_id: int, *, model: str = "") -> ToFix:

@@ -56,7 +56,8 @@ def _rows(bench: Bench, source: Path | str) -> Iterator[PromptRow]:
     if source == CHATS:
         return (PromptRow(prompt) for prompt in _from_chats(bench))
     if source == TO_FIX:
-        return (PromptRow(one.prompt) for one in fixes.every(bench))  # a prompt tells nothing of its answers
+        # a prompt tells nothing of its answers
+        return (PromptRow(one.prompt, one.example_id, one.tags) for one in fixes.every(bench))
     return _from_dataset(bench, source)
 
 

@@ -106,6 +106,7 @@ class Report:
                 "fast_votes": told.fast,
                 "live_votes": told.live,
                 "median_ms": {"left": told.left_ms, "right": told.right_ms},
+                "timed_votes": {"left": told.left_timed, "right": told.right_timed},
             },
             "agreement": self.agreement.as_dict() if self.agreement else None,
             "marks": [
@@ -131,8 +132,9 @@ def report(
 ) -> Report:
     """The results of every pair of models, or of those with ``a``, or of ``a`` against ``b``; for a thread.
 
-    The ranking is always of all models. ``seed`` draws the bootstrap. Starts a child process, which takes seconds, when
-    two people voted on the same comparison, unless ``with_agreement`` is false.
+    The ranking is always of all models, all else of what is asked for. ``seed`` draws the bootstrap.
+    Starts a child process, which takes seconds, when two people voted on the same comparison, unless
+    ``with_agreement`` is false.
     """
     which = which or VoteFilter()
     every = bench.store.comparisons.votes()
@@ -142,31 +144,34 @@ def report(
     of_chosen = [vote for vote in every_trial if vote.chosen == Choosing.DIFFERING]
     found = _of(_with_all_pairs(scores(trials), of_chosen), a, b)
     looked_at = _among(votes, a, b)
+    asked = _among(every_trial, a, b)
     seen, hidden = unseen.told(bench, looked_at)
     return Report(
         which=which,
-        votes=len(votes),
-        comparisons=len(every_trial),
+        votes=len(looked_at),
+        comparisons=len(asked),
         left_out=_left_out(bench.store.comparisons.differences(), a, b),
         unseen=len(hidden),
-        equal=sum(not vote.rater for vote in trials),
-        prompts=len({vote.prompt for vote in every_trial}),
+        equal=sum(not vote.rater for vote in _among(trials, a, b)),
+        prompts=len({vote.prompt for vote in asked}),
         scores=tuple(found),
         on_chosen={(score.a, score.b): score for score in _of(scores(of_chosen), a, b)},
         ranking=tuple(ranking(trials, anchor=_anchor(bench, trials), seed=seed, resamples=resamples)),
-        checks=checks(seen, self_agreement(v for v in every if which.takes(v)), every=looked_at),
-        agreement=agreement_on(bench, which.tag) if with_agreement else None,
-        marks=tuple(marks(of_random_prompts(votes))),
+        checks=checks(seen, self_agreement(filter(which.takes, _among(every, a, b))), every=looked_at),
+        agreement=agreement_on(bench, which.tag, a, b) if with_agreement else None,
+        marks=tuple(marks(of_random_prompts(looked_at))),
         by_tag={(score.a, score.b): by_tag(trials, score.a, score.b) for score in found},
         matched={(score.a, score.b): length_matched(trials, score.a, score.b) for score in found},
         tags=tuple(sorted({tag for vote in every for tag in vote.tags})),
-        raters=dict(Counter(vote.rater for vote in every if vote.rater and vote.repeat_of is None)),
+        raters=dict(Counter(vote.rater for vote in _among(every, a, b) if vote.rater and vote.repeat_of is None)),
     )
 
 
-def agreement_on(bench: Bench, tag: str = "") -> Agreement | None:
-    """How far people agree on prompts with that tag ("": on all); None while no two voted on the same comparison."""
-    judged = judged_by(counted(bench.store.comparisons.votes(), VoteFilter(tag=tag)))
+def agreement_on(bench: Bench, tag: str = "", a: str = "", b: str = "") -> Agreement | None:
+    """How far people agree on prompts with that tag ("": on all), and on these models; None while no two voted on the
+    same comparison.
+    """
+    judged = judged_by(_among(counted(bench.store.comparisons.votes(), VoteFilter(tag=tag)), a, b))
     return agreement(judged) if is_shared(judged) else None
 
 

@@ -43,14 +43,16 @@ def check_lines(report: Report) -> Iterator[str]:
     if checks.repeats.total:
         yield f"  self          {checks.repeats.hits}/{checks.repeats.total} said again of hidden repeats"
     if checks.left_ms is not None or checks.right_ms is not None:
-        yield f"  time          median on screen: left {_seconds(checks.left_ms)}, right {_seconds(checks.right_ms)}"
+        left, right = _seconds(checks.left_ms, checks.left_timed), _seconds(checks.right_ms, checks.right_timed)
+        yield f"  time          median until the vote: left {left}, right {right}"
     if report.unseen:
         yield f"  waiting       {counted(report.unseen, 'votes')} on pairs that wait for you: side, length and time"
         yield "                leave them out, so that nothing tells whose answers they are"
     if checks.fast:
-        yield f"  fast          {checks.fast} votes under 2 s (kept; w hides them)"
+        yield f"  fast          {counted(checks.fast, 'votes')} under 2 s (kept; w, --hide-fast: hide them)"
     if checks.live:
-        yield f"  live          {checks.live} votes on answers that were watched (kept; w hides them)"
+        watched = counted(checks.live, "votes")
+        yield f"  live          {watched} on answers that were watched (kept; w, --hide-live: hide them)"
     if report.prompts < report.comparisons:
         yield f"  prompts       {report.comparisons:,} comparisons on {report.prompts:,} prompts: answers to one"
         yield "                prompt are alike, so this is less sure than it looks"
@@ -89,8 +91,8 @@ def _p(share: Share) -> str:
     return f", p {share.p:.2g}  {'ok' if share.p >= CHANCE else 'WARNING'}"
 
 
-def _seconds(duration_ms: int | None) -> str:
-    return "-" if duration_ms is None else f"{duration_ms / 1000:.1f} s"
+def _seconds(duration_ms: int | None, timed: int) -> str:
+    return "-" if duration_ms is None else f"{duration_ms / 1000:.1f} s (n {timed})"
 
 
 def judge_lines(judge: Standing) -> Iterator[str]:

@@ -22,7 +22,7 @@ from workbench.errors import NotFoundError, UsageError, WorkbenchError
 from workbench.flows import choosing, prompts, rounds
 from workbench.flows.datasets import shown
 from workbench.tui.safety import safe_cell
-from workbench.tui.widgets.dialogs import Dialog
+from workbench.tui.widgets.dialogs import MOVES, Dialog
 from workbench.tui.widgets.editor import Editor
 from workbench.tui.widgets.picker import Picker
 
@@ -115,7 +115,7 @@ def default_pair(models: list[Model]) -> tuple[str, str]:
 class ArenaForm(Dialog[Plan]):
     """Asks for a round; Ctrl+S starts it."""
 
-    BINDINGS = [Binding("ctrl+s", "accept", "Start", id="form.start", priority=True)]
+    BINDINGS = [Binding("ctrl+s", "accept", "Start", id="form.start", priority=True), *MOVES]
     DEFAULT_CSS = """
     ArenaForm .arena-form--row { height: 1; }
     ArenaForm .arena-form--row > Label { width: 14; color: $text-muted; }
@@ -134,7 +134,7 @@ class ArenaForm(Dialog[Plan]):
     """
 
     def __init__(self, given: Plan, *, models: list[str], datasets: list[str]) -> None:
-        super().__init__("Ask models the same", keys="^s starts · ← → change · Enter lists · Esc cancels")
+        super().__init__("Ask models the same", keys="^s starts · ↑ ↓ move · ← → change · Enter lists · Esc cancels")
         self._given, self._models, self._datasets = given, models, datasets
 
     def compose_body(self) -> ComposeResult:

@@ -27,7 +27,7 @@ from workbench.domain.counting import counted
 from workbench.errors import WorkbenchError
 from workbench.flows import exchange as flow
 from workbench.tui.safety import cell, safe, safe_cell
-from workbench.tui.widgets.dialogs import Dialog
+from workbench.tui.widgets.dialogs import MOVES, Dialog
 from workbench.tui.widgets.paths import PathSuggester
 from workbench.tui.widgets.picker import Picker
 from workbench.tui.work import begin
@@ -74,8 +74,7 @@ class ExportDialog(Dialog[str]):
 
     BINDINGS: ClassVar = [
         Binding("ctrl+s", "accept", "Export", id="form.accept", priority=True),
-        Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
-        Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
+        *MOVES,
     ]
     DEFAULT_CSS = """
     ExportDialog > Vertical { width: 110; }

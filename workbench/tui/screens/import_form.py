@@ -31,7 +31,7 @@ from workbench.formats import table
 from workbench.tui.running_import import ImportAsked, RunningImport
 from workbench.tui.safety import cell, safe, safe_cell
 from workbench.tui.screens.import_entries import preview_content, refusal_content, report_content
-from workbench.tui.widgets.dialogs import Dialog
+from workbench.tui.widgets.dialogs import MOVES, Dialog
 from workbench.tui.widgets.paths import PathSuggester
 from workbench.tui.widgets.picker import Picker
 from workbench.tui.work import begin
@@ -56,8 +56,7 @@ class ImportDialog(Dialog[str]):
         Binding("enter", "accept", "Import", show=False, id="import.enter"),
         Binding("ctrl+t", "skip_bad", "Import the good lines", id="import.skip_bad", priority=True),
         Binding("ctrl+k", "cancel_import", "Cancel the import", id="import.cancel", priority=True),
-        Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
-        Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
+        *MOVES,
         Binding("pagedown", "scroll(8)", "Scroll down", show=False, id="import.down", priority=True),
         Binding("pageup", "scroll(-8)", "Scroll up", show=False, id="import.up", priority=True),
     ]

@@ -36,8 +36,9 @@ def results_text(
         return Text(_NO_VOTES)
     text = Text()
     if len(report.ranking) > 2:
-        _heading(text, "ranking", "Bradley-Terry, ties half a win, 95 % bootstrap over prompts")
-        text.append("\n".join(_ranking(report.ranking, width, ascii_only)) + "\n\n")
+        _heading(text, "ranking", "Bradley-Terry points: 100 more win 64 of 100; a tie is half a win")
+        text.append("\n".join(_ranking(report.ranking, width, ascii_only)) + "\n")
+        text.append("  95 % intervals, a bootstrap over prompts; who is better is decided below\n\n", "dim")
     for number, score in enumerate(report.scores):
         text.append("▶ " if number == cursor else "  ", "bold")
         text.append(f"{cell(score.a, 40)} against {cell(score.b, 40)}\n", "bold")
@@ -76,7 +77,8 @@ def _ranking(ranks: Sequence[Rank], width: int, ascii_only: bool) -> Iterator[st
         bar = _bar(rank, low, high, room, ascii_only)
         group = f"  group {rank.group + 1}" if rank.group else ""
         few = "  few votes" if rank.votes < FEW else ""
-        low_to_high = f"[{_end(rank.low):>5}, {_end(rank.high):>5}]"
+        is_yardstick = rank.low == rank.high == 0
+        low_to_high = "measured from" if is_yardstick else f"[{_end(rank.low):>5}, {_end(rank.high):>5}]"
         about = f"n {rank.votes:,}{few}{group}"
         yield f"  {cell(rank.model, 20):<20} {_points(rank.rating):>6}  {low_to_high} {bar}  {about}"
 
@@ -138,10 +140,14 @@ def _tags(tags: dict[str, Score], whole: Score) -> Iterator[str]:
         yield f"    too few votes to show: {', '.join(small)}"
 
 
+def _deviation(error: float | None) -> str:
+    return "?  " if error is None else f"{error:.1f}"
+
+
 def _marks(marks: Sequence[Marked], ascii_only: bool) -> Iterator[str]:
     signs = " .:+#" if ascii_only else "▁▂▄▆█"
     for one in marks:
         most = max(one.counts)
         bars = "".join(signs[round(4 * count / most)] for count in one.counts)
         name = f"{cell(one.model, 20):<20} {cell(one.criterion, 16):<16}"
-        yield f"  {name} {one.mean:.1f} ±{one.error:.1f}  n {one.total:<4} {bars}"
+        yield f"  {name} {one.mean:.1f} ±{_deviation(one.error)}  n {one.total:<4} {bars}"

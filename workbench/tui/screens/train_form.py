@@ -35,6 +35,7 @@ from workbench.flows.gathered import Gathered
 from workbench.tui.safety import cell, clean, safe, safe_cell
 from workbench.tui.screens.train_knobs import KnobLine
 from workbench.tui.screens.train_refused import Allowed, Rejected, Way, ask_way_out, setting_of, ways_out
+from workbench.tui.widgets.dialogs import MOVES
 from workbench.tui.widgets.picker import Picker
 from workbench.tui.widgets.reading import ReadingDialog
 from workbench.tui.work import begin
@@ -125,8 +126,7 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         Binding("ctrl+r", "remedy", "Change what is advised", id="form.remedy", priority=True),
         Binding("ctrl+l", "rows", "List the rows that are cut or left out", id="form.rows", priority=True),
         Binding("ctrl+g", "copy", "Copy the command", id="form.copy", priority=True),
-        Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
-        Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
+        *MOVES,
         Binding("escape", "leave", "Cancel", id="form.cancel"),
     ]
     DEFAULT_CSS = """

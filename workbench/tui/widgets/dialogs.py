@@ -25,6 +25,12 @@ from workbench.tui.widgets.paths import PathSuggester
 Answer = TypeVar("Answer")
 LISTED_AT_MOST = 400
 
+MOVES = (
+    Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
+    Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
+)
+"""From field to field of a form."""
+
 
 class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     """A box in the middle with a title and, below, the keys that matter. Escape leaves it with None."""
@@ -242,7 +248,7 @@ class Field:
 class FormDialog(Dialog[Answer], Generic[Answer]):
     """Several texts at once. ``check`` turns them into the answer, or raises ``WorkbenchError``, shown in the form."""
 
-    BINDINGS = [Binding("ctrl+s", "accept", "Accept", id="form.accept", priority=True)]
+    BINDINGS = [Binding("ctrl+s", "accept", "Accept", id="form.accept", priority=True), *MOVES]
     DEFAULT_CSS = """
     FormDialog .form--fields { height: auto; max-height: 100%; }
     FormDialog .form--label { color: $text-muted; height: 1; }
@@ -252,7 +258,7 @@ class FormDialog(Dialog[Answer], Generic[Answer]):
     def __init__(
         self, title: str, fields: Sequence[Field], check: Callable[[Mapping[str, str]], Answer], *, text: str = ""
     ) -> None:
-        super().__init__(title, text=text, keys="Tab next · Enter or ^s accepts · Esc cancels")
+        super().__init__(title, text=text, keys="↑ ↓ move · Enter or ^s accepts · Esc cancels")
         self._fields, self._check = fields, check
 
     def compose_body(self) -> ComposeResult:

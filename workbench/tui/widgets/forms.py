@@ -19,7 +19,7 @@ from textual.widgets import Input, Label, Static
 
 from workbench.errors import WorkbenchError
 from workbench.tui.safety import safe_cell
-from workbench.tui.widgets.dialogs import Answer, Dialog
+from workbench.tui.widgets.dialogs import MOVES, Answer, Dialog
 from workbench.tui.widgets.paths import PathSuggester
 from workbench.tui.widgets.picker import Picker
 from workbench.tui.work import begin
@@ -46,8 +46,7 @@ class LineForm(Dialog[Answer], Generic[Answer]):
 
     BINDINGS = [
         Binding("ctrl+s", "accept", "Do it", id="form.accept", priority=True),
-        Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
-        Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
+        *MOVES,
     ]
     DEFAULT_CSS = """
     LineForm > Vertical { width: 96; }
