@@ -9,6 +9,7 @@ or a filter, 2 s until the list is ready, 100 MB of memory.
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import shutil
 import statistics
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import psutil
 
+import workbench
 from tests.bench.million import built
 from tests.terminal import Terminal
 from workbench.domain.queries import parse_query
@@ -289,6 +291,7 @@ def main() -> None:
     parser.add_argument("--bulk", nargs="*", default=["tag:urgent"])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    compileall.compile_dir(Path(workbench.__file__).parent, quiet=1)  # as an installed package is
     original = args.workspace or built(args.rows)
     with tempfile.TemporaryDirectory(dir=original.parent) as folder:
         copy = Path(folder) / "workspace"

@@ -9,6 +9,7 @@ it and times each label.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import random
@@ -20,6 +21,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import workbench
 
 LABELLER = """
 import sys, time
@@ -165,6 +168,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--into", type=int, default=100_000)
     args = parser.parse_args()
+    compileall.compile_dir(Path(workbench.__file__).parent, quiet=1)  # as an installed package is
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = folder / "rows.jsonl"

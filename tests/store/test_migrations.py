@@ -35,6 +35,9 @@ FIRST_INDEXES = (
     "examples_status ON examples(status, dataset_id)",
     "examples_dataset ON examples(dataset_id, status, kind)",
 )
+MODELS_ADDED = """CREATE TRIGGER example_models_added AFTER INSERT ON examples BEGIN
+    INSERT INTO example_models SELECT new.id, value FROM json_each(new.source, '$.models');
+END"""
 ADDED = ("tools", "import_id", "words", "turns", "lang")
 
 
@@ -60,8 +63,7 @@ def old(workspace: Workspace) -> Workspace:
 
 def _take_back_to_first_schema(path: Path) -> None:
     db = sqlite3.connect(path)
-    for trigger in ("example_models_added", "example_models_changed"):
-        db.execute(f"DROP TRIGGER {trigger}")
+    db.execute("DROP TRIGGER example_models_changed")
     _take_back_hashes(db)
     db.execute("DROP TABLE example_models")
     for index in ("facts", "counts", "dataset_ids", "kind", "noted", "import"):
@@ -100,7 +102,7 @@ def _take_back_to_first_schema(path: Path) -> None:
 
 
 def _take_back_hashes(db: sqlite3.Connection) -> None:
-    for trigger in ("added", "changed", "removed"):
+    for trigger in ("changed", "removed"):
         db.execute(f"DROP TRIGGER example_hashes_{trigger}")
     db.execute("DROP TABLE example_hashes")
     db.execute("CREATE INDEX examples_hash ON examples(dataset_id, hash)")
@@ -312,10 +314,39 @@ def test_what_a_dataset_has_is_known_after_the_step_too(workspace: Workspace) ->
     store.close()
     db = sqlite3.connect(workspace.database)
     _take_back_hashes(db)
-    db.execute("DELETE FROM _sqlite_migrations WHERE name = '0014_hashes'")
+    db.execute(MODELS_ADDED)
+    db.execute("DELETE FROM _sqlite_migrations WHERE name >= '0014_hashes'")
     db.commit()
     db.close()
     store = Store.open(workspace)
     assert store.examples.find("d", content) == store.examples.get(made.id)
     again, is_new = store.examples.add("d", content, source=source, status=Status.PENDING, rater="r")
     assert (again.id, is_new) == (made.id, False)
+
+
+def test_an_example_has_its_hash_and_models_once_also_where_triggers_put_them_in_before(workspace: Workspace) -> None:
+    store = Store.open(workspace)
+    source = Source(SourceKind.CHAT_KEEP, chat_id=1, models=("pip", "pip-2"))
+    store.close()
+    db = sqlite3.connect(workspace.database)
+    db.executescript(
+        "CREATE TRIGGER example_hashes_added AFTER INSERT ON examples WHEN new.import_id IS NULL BEGIN "
+        "INSERT INTO example_hashes VALUES (new.dataset_id, new.hash, new.id); END;"
+        f"{MODELS_ADDED};"
+        "DELETE FROM _sqlite_migrations WHERE name = '0015_inserts_without_triggers'"
+    )
+    db.close()
+    store = Store.open(workspace)
+    hello, bye = (demonstration([Turn("user", text)], "good day") for text in ("hello", "bye"))
+    made, _ = store.examples.add("d", hello, source=source, status=Status.PENDING, rater="r")
+    with store.imports.stage("d", status=Status.PENDING, rater="r") as staging:
+        staging.put(NewExample(hello, source))
+        staging.put(NewExample(bye, source))
+        done = staging.publish(file="x", format="trl")
+    assert (done.imported, done.duplicates) == (1, 1)
+    for model in source.models:
+        assert store.examples.ids(parse_query(f"model:{model}")).tolist() == [made.id, made.id + 1]
+    found = store.examples.find("d", bye)
+    assert found is not None and found.id == made.id + 1
+    triggers = store.read().execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE '%_added'")
+    assert [row["name"] for row in triggers] == ["messages_added"]

@@ -37,6 +37,8 @@ def look(content: Content) -> Iterator[Finding]:
             elif turn.role == _ASSISTANT and part != "prompt" and _only_reasons(turn):
                 reason = "nothing is said after the reasoning"
                 yield Finding(Severity.ERROR, reason, str(Place(part, number)), fixable=True)
+    if content.prompt and content.chosen and content.rejected:
+        return
     if not content.prompt and content.kind is not Kind.TEXT:
         yield Finding(Severity.ERROR, "there is no prompt", "prompt", fixable=True)
     if not content.chosen and content.kind is not Kind.PROMPT:

@@ -8,12 +8,15 @@ from workbench.domain.chats import Role
 from workbench.domain.checks import REJECT, Finding, Place, RowCheck, Severity
 from workbench.domain.examples import Content, Kind
 
+_TEXT = Kind.TEXT
+_ASSISTANT, _SYSTEM = Role.ASSISTANT.value, Role.SYSTEM.value
+
 
 def look(content: Content) -> Iterator[Finding]:
     """Findings for the last turn of each part."""
-    if content.kind is Kind.TEXT:
+    if content.kind is _TEXT:
         return
-    assistant = Role.ASSISTANT.value
+    assistant = _ASSISTANT
     for part, turns in (("chosen", content.chosen), ("rejected", content.rejected)):
         if turns and turns[-1].role != assistant:
             reason = f"the answer ends with a {turns[-1].role} turn"
@@ -21,7 +24,7 @@ def look(content: Content) -> Iterator[Finding]:
     if content.prompt and content.prompt[-1].role == assistant:
         place = str(Place("prompt", len(content.prompt) - 1))
         yield Finding(Severity.ERROR, "the prompt ends with the assistant: there is nothing to answer", place, True)
-    elif content.prompt and content.prompt[-1].role == Role.SYSTEM.value:
+    elif content.prompt and content.prompt[-1].role == _SYSTEM:
         place = str(Place("prompt", len(content.prompt) - 1))
         yield Finding(Severity.ERROR, "the prompt ends with a system turn: nobody has asked", place, True)
 

@@ -23,6 +23,7 @@ _LONGEST = 20_000
 _PUNCTUATION = re.compile(r"[\s.,;:!?…\"'“”‘’„«»`_–—。，、；：！？「」『』《》（）¿¡؟،]+")
 # A sign between digits is part of the number, and so is one before it.
 _FIGURES = re.compile(r"(?<!\w)[-–−+]?\d+(?:[.,:]\d+)*")
+_PREFERENCE = Kind.PREFERENCE
 _UNSEEN = dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xAD))
 # In code every sign means something.
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
@@ -30,7 +31,7 @@ _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 
 def look(content: Content) -> Iterator[Finding]:
     """At most one finding: the same, the same but for case and punctuation, or nearly the same."""
-    if content.kind is not Kind.PREFERENCE or _differ(content.chosen, content.rejected):
+    if content.kind is not _PREFERENCE or _differ(content.chosen, content.rejected):
         return
     if _deeds(content.chosen) != _deeds(content.rejected):
         return

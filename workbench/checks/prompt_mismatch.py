@@ -9,12 +9,13 @@ from workbench.domain.chats import Role, Turn
 from workbench.domain.checks import REJECT, Finding, RowCheck, Severity
 from workbench.domain.examples import Content, Kind
 
+_PREFERENCE = Kind.PREFERENCE
 _ASSISTANT = Role.ASSISTANT.value
 
 
 def look(content: Content) -> Iterator[Finding]:
     """One finding when the answers begin with different prompts, or when what others say between differs."""
-    if content.kind is not Kind.PREFERENCE or (_is_one_answer(content.chosen) and _is_one_answer(content.rejected)):
+    if content.kind is not _PREFERENCE or (_is_one_answer(content.chosen) and _is_one_answer(content.rejected)):
         return
     if _opening(content.chosen) != _opening(content.rejected):
         reason = "chosen and rejected answer different prompts"

@@ -17,9 +17,7 @@ _WRITTEN_CALLS = ("{", "<", "[", "(", "`")
 
 def look(content: Content) -> Iterator[Finding]:
     """Findings for the prompt followed by each answer, as they are trained on."""
-    if content.kind is Kind.TEXT:
-        return
-    if _is_plain(content):
+    if _is_plain(content) or content.kind is Kind.TEXT:
         return
     yield from _walk(content.prompt, "prompt", before=())
     if content.prompt and not any(turn.role == _USER for turn in content.prompt):

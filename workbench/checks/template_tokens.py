@@ -85,6 +85,8 @@ _ASSISTANT = Role.ASSISTANT.value
 
 def look(content: Content) -> Iterator[Finding]:
     """Findings for every text."""
+    if not _may_have_any("".join([turn.content for turn in (*content.prompt, *content.chosen, *content.rejected)])):
+        return
     for part, turns in (("prompt", content.prompt), ("chosen", content.chosen), ("rejected", content.rejected)):
         for number, turn in enumerate(turns):
             if _may_have_any(turn.content):

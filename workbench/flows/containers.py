@@ -206,7 +206,7 @@ def _open(source: Path | TextIO, stack: contextlib.ExitStack) -> BufferedIOBase:
     """The bytes; a stream is read to its end first, so that no lock waits for a pipe."""
     if isinstance(source, Path):
         try:
-            return stack.enter_context(source.open("rb"))
+            return stack.enter_context(io.BufferedReader(source.open("rb", buffering=0), buffer_size=PEEKED))
         except FileNotFoundError:
             raise NotFoundError(f"{source.name} does not exist", where=str(source)) from None
         except OSError as error:

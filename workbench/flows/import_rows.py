@@ -37,6 +37,7 @@ _TOLD_ERRORS = 20
 _ROWS_PER_NEWS = 200
 _VALUES_PER_COLLECTION = 50_000
 _PROVENANCE = frozenset(COLUMNS)
+_IMPORT = SourceKind.IMPORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +307,7 @@ class RowReader:
             self._known |= {*taken, *_PROVENANCE}
             self._ignored |= row.keys() - self._known
         self._repaired += line.repaired
-        source = Source(SourceKind.IMPORT, file=self.path(line.file or self._opened.name), line=line.number)
+        source = Source(_IMPORT, file=self.path(line.file or self._opened.name), line=line.number)
         return [self._example(part, line, source) for part in parts]
 
     def _example(self, part: Reading, line: Line, source: Source) -> NewExample:

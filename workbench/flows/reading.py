@@ -21,6 +21,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST = 64_000_000
 PEEKED = 1 << 16
 _PIECE = 1 << 18
+_LINE_ENDS = ("\n", "\r\n", "")
+_DECODER = json.JSONDecoder()
 _LONGEST_WORD = 16  # an error this near to the end of what was read may be a word that was cut, such as "fal"
 
 
@@ -31,7 +33,7 @@ class RowError:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: making one for each row takes a third of the time
 class Line:
     """A row with the line it begins on. ``repaired``: some characters were halves of pairs and are U+FFFD now.
 
@@ -90,7 +92,7 @@ def checked(number: int, raw: bytes, value: object) -> Line:
     """A JSON value as a line: it must be an object, and is valid Unicode afterwards."""
     if not isinstance(value, dict):
         return Line(number, raw, RowError(f"it is not a JSON object but {_named(value)}"))
-    if b"\\ud" not in raw and b"\\uD" not in raw:
+    if b"\\" not in raw or (b"\\ud" not in raw and b"\\uD" not in raw):  # one byte is found in a tenth of the time
         return Line(number, raw, value)
     repaired = _repaired(value)
     assert isinstance(repaired, dict)
@@ -127,11 +129,20 @@ def _line(number: int, raw: bytes) -> Line:
     if isinstance(text, Line):
         return text
     try:
-        return checked(number, raw, json.loads(text))
+        return checked(number, raw, _value(text))
     except json.JSONDecodeError as error:
         return Line(number, raw, RowError(f"it is not JSON: {error.msg} (column {error.colno})"))
     except (ValueError, RecursionError):
         return Line(number, raw, RowError("it is not JSON that can be read: a number or a nesting without end"))
+
+
+def _value(text: str) -> object:
+    """What ``json.loads`` gives, which spends a third of its time on the white space around nothing but an object."""
+    if text[:1] == "{":
+        value, end = _DECODER.raw_decode(text)
+        if text[end:] in _LINE_ENDS:
+            return value
+    return json.loads(text)
 
 
 class _Window:
@@ -206,9 +217,6 @@ def _array(file: BufferedIOBase) -> Iterator[Line]:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         rest = window.text[window.at : window.at + 1000].encode("utf-8", "surrogatepass")
         yield Line(window.line, rest, RowError(f"the array breaks off here: {reason}"))
-
-
-_DECODER = json.JSONDecoder()
 
 
 def _element(window: _Window) -> tuple[object, str]:

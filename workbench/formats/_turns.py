@@ -23,6 +23,7 @@ ROLES = {
     **dict.fromkeys(("tool", "function", "observation", "tool_response", "ipython"), TOOL),
 }
 _PLAIN = (USER, ASSISTANT, SYSTEM)
+_PREFERENCE = Kind.PREFERENCE  # looked up once, as every row of an import is read here
 _YES, _NO = {"true", "1"}, {"false", "0"}
 
 
@@ -48,12 +49,12 @@ def is_text(value: object) -> bool:
 
 def turns(value: object, name: str, role: str) -> Turns:
     """A column as turns: a list of messages, one message, or a text that is one turn of ``role``."""
-    if isinstance(value, str):
-        return (Turn(role, value),)
     if type(value) is list and len(value) == 1 and type(item := value[0]) is dict and len(item) == 2:
         said, content = item.get("role"), item.get("content")  # one plain turn, as in nearly all rows
         if said in _PLAIN and type(content) is str:
             return (Turn(said, content),)
+    if isinstance(value, str):
+        return (Turn(role, value),)
     if type(value) is not list or not all(type(item) is dict for item in value):  # what nearly all are, quickly told
         value = [value] if isinstance(value, Mapping) else value
         if not isinstance(value, Sequence) or not all(isinstance(item, Mapping) for item in value):
@@ -208,7 +209,7 @@ def preference(prompt: Turns | None, chosen: Turns, rejected: Turns, tools: str 
         prompt = common
     if whole:
         chosen, rejected = (_after(prompt, said, name) for said, name in ((chosen, "chosen"), (rejected, "rejected")))
-    return checked(Content(Kind.PREFERENCE, prompt, chosen, rejected, tools=tools))
+    return checked(Content(_PREFERENCE, prompt, chosen, rejected, None, tools))
 
 
 def pair_of_texts(prompt: Turns, chosen: object, rejected: object, tools: str = "") -> Content:
@@ -293,6 +294,8 @@ def system_turn(value: object, name: str = "system") -> Turns:
 
 def tools_of(value: object) -> str:
     """Tool definitions, given as a list or as JSON text, in canonical form; empty when there are none."""
+    if value is None:
+        return ""
     if isinstance(value, str) and value.strip():
         try:
             value = json.loads(value)

@@ -85,11 +85,9 @@ def _read(row: Row) -> Sequence[Reading]:
 
 
 def _pair(row: Row, tools: str, has_prompt: bool) -> Content:
-    sides = [_side(row[name], has_prompt) for name in ("chosen", "rejected")]
-    chosen, rejected = (
-        _said(side, name, t.ASSISTANT) for side, name in zip(sides, ("chosen", "rejected"), strict=True)
-    )
-    if not has_prompt and isinstance(sides[0], str):
+    better, worse = _side(row["chosen"], has_prompt), _side(row["rejected"], has_prompt)
+    chosen, rejected = _said(better, "chosen", t.ASSISTANT), _said(worse, "rejected", t.ASSISTANT)
+    if not has_prompt and isinstance(better, str):
         raise DataError("the answers are texts and there is no 'prompt': it cannot be told where the prompt ends")
     if not has_prompt:
         system = t.system_turn(row.get("system"))

@@ -37,6 +37,7 @@ from workbench.errors import NotFoundError
 from workbench.store import bulk, findings, hashes, hiding
 from workbench.store.columns import (
     COLUMNS,
+    MODELS_SQL,
     content_fields,
     content_of,
     insert_sql,
@@ -524,6 +525,8 @@ def _insert(db: Database, dataset_id: int, new: NewExample, rater: str) -> int:
     values = new_values(new, rater=rater, now=now_utc())
     example_id = db.execute(insert_sql(["dataset_id", *COLUMNS]), [dataset_id, *values]).lastrowid
     assert example_id is not None
+    hashes.add_one(db, dataset_id, example_id)
+    db.conn.executemany(MODELS_SQL, ((example_id, storable(model)) for model in new.source.models))
     if new.tags:
         _set_tags(db, example_id, [storable(tag) for tag in new.tags])
     for flag in new.flags:

@@ -1,8 +1,9 @@
 """Which contents a dataset has: the table by which one that comes a second time is known.
 
-Triggers keep it for rows that come one by one. An import's rows are put in by the import, in the order of the table and
-not in that of the file: each page is then written once, and not again for every few rows, which took as long as writing
-the rows themselves. Until then their hashes are in a file of the import's own.
+A row that comes by itself is put in with it, and triggers keep it for rows that change or go. An import's rows are put
+in by the import, in the order of the table and not in that of the file: each page is then written once, and not again
+for every few rows, which took as long as writing the rows themselves. Until then their hashes are in a file of the
+import's own.
 """
 
 from __future__ import annotations
@@ -36,10 +37,22 @@ def present(connection: sqlite3.Connection, dataset_id: int, digests: Sequence[b
     return found
 
 
+def has_any(connection: sqlite3.Connection, dataset_id: int) -> bool:
+    """Whether the dataset has or had any content, but for an import that is on its way."""
+    sql = "SELECT 1 FROM example_hashes WHERE dataset_id = ? LIMIT 1"
+    return connection.execute(sql, [dataset_id]).fetchone() is not None
+
+
 def add(db: Database, dataset_id: int, rows: Iterable[tuple[bytes, int]]) -> None:
     """Put in rows of an import, each a hash and the example's id; those that are in already stay."""
     sql = "INSERT OR IGNORE INTO example_hashes (dataset_id, hash, example_id) VALUES (?, ?, ?)"
     db.conn.executemany(sql, ((dataset_id, digest, example_id) for digest, example_id in rows))
+
+
+def add_one(db: Database, dataset_id: int, example_id: int) -> None:
+    """Put in an example that was just added."""
+    sql = "INSERT OR IGNORE INTO example_hashes SELECT ?, hash, id FROM examples WHERE id = ?"
+    db.execute(sql, [dataset_id, example_id])
 
 
 def astray(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from workbench.domain.decisions import Action
 from workbench.domain.examples import NewExample, Status
 from workbench.errors import BusyError, NotFoundError, WorkbenchError
 from workbench.store import at_home, findings, hashes, hiding
-from workbench.store.columns import COLUMNS, insert_sql
+from workbench.store.columns import COLUMNS, MODELS_SQL, insert_sql, models_of
 from workbench.store.decisions import Decisions
 from workbench.store.examples import INDEX
 from workbench.store.owners import process_started
@@ -50,7 +50,7 @@ _MERGING = {"automerge": 16, "usermerge": 16, "crisismerge": 200}
 _FEWEST_MERGED_PAGES = 16
 _ROWS_PER_MERGED_PAGE = 2
 _ORDER = "INSERT INTO examples_fts(examples_fts, rank) VALUES (?, ?)"
-_HASH = COLUMNS.index("hash")
+_HASH, _SOURCE = COLUMNS.index("hash"), COLUMNS.index("source")
 _BEFORE = ("id", "import_id", "dataset_id")
 _ROW_HASH = len(_BEFORE) + _HASH
 
@@ -380,8 +380,11 @@ class _Writing:
     def _write_chunk(self, db: Database, chunk: Sequence[Packed], next_id: int) -> int:
         """Insert the rows of ``chunk`` that the dataset has not; returns how many."""
         digests = [fields[_HASH] for fields, *_ in chunk]
-        there = hashes.present(db.conn, self._dataset_id, digests) | self._hashes.present(digests)
+        there = self._hashes.present(digests)
+        if hashes.has_any(db.conn, self._dataset_id):
+            there |= hashes.present(db.conn, self._dataset_id, digests)
         rows: list[list[Any]] = []
+        models: list[tuple[int, str]] = []
         tags: list[tuple[int, str]] = []
         flags: list[tuple[int, str]] = []
         found: list[Finding] = []
@@ -392,12 +395,15 @@ class _Writing:
             example_id = next_id + len(rows)
             values = at_home.marked(db, fields) if self._is_file else fields
             rows.append([example_id, self.import_id, self._dataset_id, *values])
-            tags += [(example_id, storable(tag)) for tag in row_tags]
-            flags += [(example_id, storable(flag)) for flag in row_flags]
-            found += [replace(one, example_id=example_id) for one in row_findings]
+            models += [(example_id, storable(model)) for model in models_of(values[_SOURCE])]
+            if row_tags or row_flags or row_findings:
+                tags += [(example_id, storable(tag)) for tag in row_tags]
+                flags += [(example_id, storable(flag)) for flag in row_flags]
+                found += [replace(one, example_id=example_id) for one in row_findings]
         self._set_aside(db, next_id + len(rows) - 1)
         self._hashes.add([(row[_ROW_HASH], row[0]) for row in rows])
         db.conn.executemany(self._statement, rows)
+        db.conn.executemany(MODELS_SQL, models)
         db.conn.executemany("INSERT OR IGNORE INTO example_tags (example_id, tag) VALUES (?, ?)", tags)
         db.conn.executemany("INSERT OR IGNORE INTO example_flags (example_id, flag) VALUES (?, ?)", flags)
         findings.add(db, found)
