@@ -53,12 +53,28 @@ def test_the_script_keeps_what_the_other_machine_sets_itself(bench: Bench, held:
     shown = tmp_path / "python"
     shown.write_text('#!/bin/sh\necho "$GOMP_SPINCOUNT $PYTHONPATH"\n')
     shown.chmod(0o700)
-    text = sent.files[0].read_text().replace(f"exec {sys.executable}", f"exec {shown}")
+    text = sent.files[0].read_text().replace(sys.executable, str(shown))
     environment = {"PATH": os.environ["PATH"], "GOMP_SPINCOUNT": "9"}
     said = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, text=True, check=True).stdout
     spin, path = said.split()
     assert spin == "9"
     assert str(Path(train.__file__).parents[2]) in path
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_trainer_that_fell_before_it_began_is_told_of(bench: Bench, held: Run, rank: int) -> None:
+    sent = sending.to_hosts(bench, held, HOSTS)
+    script = sent.files[rank]
+    script.write_text(script.read_text().replace("-m accelerate.commands.launch", "-m not_installed_there"))
+    log = Path(held.directory) / ("log-1.txt" if rank else "log.txt")
+    with log.open("wb") as output:
+        done = subprocess.run(["sh", script], stdout=output, stderr=output, check=False)
+    assert done.returncode
+    train.sync(bench, start_runner=lambda runs: None)
+    run = bench.store.runs.get(held.id)
+    assert run.state is RunState.FAILED
+    assert f"ended with exit code {done.returncode} before it had begun" in run.error
+    assert "No module named not_installed_there" in run.error
 
 
 def test_a_machine_that_cannot_be_reached_keeps_all_from_starting(
@@ -71,8 +87,9 @@ def test_a_machine_that_cannot_be_reached_keeps_all_from_starting(
     )
     ssh.chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(RunError, match=r"me@gpu-2 cannot be reached.*No route to host"):
+    with pytest.raises(RunError, match=r"me@gpu-2 cannot be reached.*No route to host") as failed:
         sending.to_hosts(bench, held, HOSTS, ssh=True)
+    assert "ssh me@gpu-2 true" in failed.value.hint
     assert "nohup" not in (tmp_path / "asked").read_text()
 
 
@@ -179,6 +196,8 @@ def test_a_job_that_waits_for_slurm_is_taken_back_by_stop_and_by_nothing_else(
     (tmp_path / "sbatch").touch(mode=0o700)
     scancel = tmp_path / "scancel"
     scancel.touch(mode=0o700)
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho PENDING\n")
+    (tmp_path / "squeue").chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr("submitit.AutoExecutor", Executor)
     directory = RunDirectory(Path(held.directory))
@@ -187,12 +206,16 @@ def test_a_job_that_waits_for_slurm_is_taken_back_by_stop_and_by_nothing_else(
     assert sent.job == "77" and "runs stop 1-run" in sent.said
     with pytest.raises(RunError, match="waits as Slurm's job 77"):
         train.resume(bench, held, start_runner=lambda runs: None)
+    with pytest.raises(RunError, match="waits as Slurm's job 77"):
+        sending.to_hosts(bench, held, HOSTS)
 
     scancel.write_text("#!/bin/sh\necho no such job >&2; exit 1\n")
     with pytest.raises(RunError, match="keeps job 77: no such job"):
         train.stop(bench, held)
     scancel.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/cancelled\n')
-    assert "taken back" in train.stop(bench, held).hint
+    stopped = train.stop(bench, held)
+    assert "taken back" in stopped.hint
+    assert train.stop_said(stopped) == "1-run is taken back from Slurm: resume queues it here"
     assert (tmp_path / "cancelled").read_text() == "77\n"
     assert train.resume(bench, held, start_runner=lambda runs: None).state is RunState.QUEUED
 

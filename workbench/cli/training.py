@@ -294,12 +294,8 @@ def runs_stop(session: Session, args: argparse.Namespace) -> None:
     """Ask the trainer to save and stop."""
     from workbench.flows import train as flow
 
-    run = run_called(session, args.run_name)
-    flow.stop(session.bench, run)
-    session.out.data(
-        run_row(run_called(session, args.run_name)),
-        f"{run.name} saves a checkpoint and stops; runs resume goes on with it",
-    )
+    run = flow.stop(session.bench, run_called(session, args.run_name))
+    session.out.data(run_row(run), flow.stop_said(run))
 
 
 def runs_kill(session: Session, args: argparse.Namespace) -> int:

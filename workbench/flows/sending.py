@@ -114,6 +114,8 @@ def _taken(bench: Bench, run: Run, processes: int, *, to: str) -> Iterator[RunDi
     status = before or RunStatus(RunState.CANCELLED)
     if status.state.is_active or status.state is RunState.FINISHED:
         raise RunError(f"{run.name} is {status.state.value}: it cannot be sent", hint="stop it, or make a new run")
+    if job := slurm.waiting_job(directory):
+        raise RunError(f"{run.name} waits as Slurm's job {job}", hint="stop takes it back; then send it")
     directory.clear_stop()
     hint = f"sent {to}: what happens there is shown once its trainer has begun"
     directory.write_status(replace(status, state=RunState.CANCELLED, ended_utc=now_utc(), error="", hint=hint))

@@ -313,16 +313,27 @@ def stop(bench: Bench, run: Run) -> Run:
     Slurm's queue. Returns at once.
     """
     directory, status = _present(run)
-    if slurm.waiting_job(directory):
-        slurm.take_back(directory)
-        directory.write_status(replace(status, hint="taken back from Slurm: resume queues it here"))
+    if job := slurm.waiting_job(directory):
+        slurm.take_back(directory, job)
+        hint = "taken back from Slurm: resume queues it here"
+        directory.write_status(replace(status, state=RunState.CANCELLED, hint=hint))
         return take_over(bench, run)
     if not status.state.is_active and status.state is not RunState.QUEUED:
-        raise RunError(f"{run.name} is {status.state.value}: there is nothing to stop")
+        hint = (directory.status() or status).hint
+        raise RunError(f"{run.name} is {status.state.value}: there is nothing to stop", hint=hint)
     directory.request(STOP)
     if status.state is RunState.QUEUED:
         directory.write_status(replace(status, state=RunState.CANCELLED, ended_utc=now_utc()))
     return take_over(bench, run)
+
+
+def stop_said(run: Run) -> str:
+    """What ``stop`` did to the run, from what it gave back, as a sentence."""
+    if run.state is RunState.CANCELLED:
+        return f"{run.name} is {run.hint or 'taken from the queue: resume queues it again'}"
+    if not run.state.is_active:
+        return f"{run.name} is {run.state.value}"
+    return f"{run.name} saves a checkpoint and stops; resume goes on with it"
 
 
 def kill(bench: Bench, run: Run) -> Run:

@@ -14,11 +14,13 @@ from pathlib import Path
 from workbench.domain.placement import PROCESSES, Host
 from workbench.errors import RunError
 from workbench.jobs import ranks
-from workbench.jobs.processes import QUIET_ENVIRONMENT, child_environment
+from workbench.jobs.processes import QUIET_ENVIRONMENT, child_environment, module_argv
 from workbench.jobs.run_directory import RunDirectory
 
 SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15")
+SSH_FAILED = 255
 SECONDS = 60.0
+SETTLING = "workbench.jobs.settling"
 
 
 def prepare(directory: RunDirectory, hosts: Sequence[Host], *, port: int = ranks.PORT) -> list[Path]:
@@ -41,7 +43,7 @@ def reach(hosts: Sequence[Host], scripts: Sequence[Path]) -> None:
 def start(hosts: Sequence[Host], scripts: Sequence[Path]) -> None:
     """Start every machine's script over ssh; they go on without us. Raises ``RunError`` with what ssh said."""
     for rank, (host, script) in enumerate(zip(hosts, scripts, strict=True)):
-        log = script.with_name("log.txt" if rank == 0 else f"log-{rank}.txt")
+        log = ranks.log_of(RunDirectory(script.parent), rank)
         quoted = shlex.quote(str(script)), shlex.quote(str(log))
         _over_ssh(host, f"setsid nohup sh {quoted[0]} >> {quoted[1]} 2>&1 < /dev/null &", "did not start it")
 
@@ -57,9 +59,16 @@ def _script(directory: RunDirectory, hosts: Sequence[Host], rank: int, total: in
     )
     path = directory.root / f"machine-{rank}.sh"
     said = f"#!/bin/sh\n# On {hosts[rank].name}: machine {rank + 1} of {len(hosts)}, {hosts[rank].slots} processes.\n"
-    path.write_text(f"{said}{''.join(_exports())}exec {shlex.join(argv)}\n", encoding="utf-8")
+    text = f"{said}{''.join(_exports())}{_train(directory, argv, ranks.log_of(directory, rank))}"
+    path.write_text(text, encoding="utf-8")
     path.chmod(0o700)
     return path
+
+
+def _train(directory: RunDirectory, argv: Sequence[str], log: Path) -> str:
+    """The command, and what writes down how it ended when the trainer itself came to no word."""
+    told = shlex.join(module_argv(SETTLING, str(directory.root), str(log)))
+    return f'{shlex.join(argv)}\ncode=$?\n[ "$code" -eq 0 ] || {told} "$code"\nexit "$code"\n'
 
 
 def _exports() -> list[str]:
@@ -81,4 +90,6 @@ def _over_ssh(host: Host, command: str, failing: str) -> None:
         raise RunError(f"{host.name} {failing}: {error}", hint="is the machine up?") from error
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["ssh said nothing"])[-1]
-        raise RunError(f"{host.name} {failing}: {said}", hint="the machines need the run's folder under the same path")
+        by_hand = f"`ssh {host.name} true` has to work without a password or a question"
+        hint = by_hand if done.returncode == SSH_FAILED else "the machines need the run's folder under the same path"
+        raise RunError(f"{host.name} {failing}: {said}", hint=hint)

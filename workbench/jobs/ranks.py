@@ -61,6 +61,11 @@ def command_on(rank: int, *, root: str, machines: int, processes: int, address: 
     return module_argv(_LAUNCHER, *words, "--module", TRAINER, root)
 
 
+def log_of(directory: RunDirectory, machine: int) -> Path:
+    """What the processes of one of several machines print; the first one's is the run's own log."""
+    return directory.root / f"log-{machine}.txt" if machine else directory.log_file
+
+
 def environment(directory: RunDirectory) -> dict[str, str]:
     """What the environment of several processes needs beside that of one."""
     if (processes := processes_of(directory)) == 1:

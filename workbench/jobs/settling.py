@@ -5,9 +5,12 @@ Safe to do from runner and bench at once: both come to the same answer. Starts n
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from workbench import process_start
 from workbench.domain.runs import RunState, RunStatus
@@ -46,9 +49,27 @@ def settle(directory: RunDirectory, *, returncode: int | None = None) -> RunStat
     if directory.requested() == KILL:
         return end(directory, RunState.CANCELLED, error="killed before it ended", hint=_how_to_go_on(directory))
     state = RunState.FAILED if returncode is not None and returncode >= 0 else RunState.LOST
-    tail = [line for line in log_tail(directory.log_file, lines=LAST_LINES * 2) if line.strip()][-LAST_LINES:]
-    error = "\n".join([_cause(returncode), *(["last lines of its log:", *tail] if tail else [])])
-    return end(directory, state, error=error, hint=_how_to_go_on(directory))
+    return end(directory, state, error=_with_log(directory.log_file, _cause(returncode)), hint=_how_to_go_on(directory))
+
+
+def settle_sent(directory: RunDirectory, *, returncode: int, log: Path) -> RunStatus | None:
+    """As ``settle``, called on a machine where a sent run was to train: its trainer may have failed before it had
+    begun, which nobody else would hear of. ``log`` is what it printed there.
+    """
+    status = directory.status()
+    never_began = status is not None and status.state is RunState.CANCELLED
+    if not returncode or not never_began or directory.requested():
+        return settle(directory)
+    said = f"on {os.uname().nodename} the trainer ended with exit code {returncode} before it had begun"
+    error = _with_log(log, said)
+    taken = "communication on port" in error
+    hint = "another program has the port: runs send --port N takes another" if taken else _how_to_go_on(directory)
+    return end(directory, RunState.FAILED, error=error, hint=hint)
+
+
+def _with_log(log: Path, cause: str) -> str:
+    tail = [line for line in log_tail(log, lines=LAST_LINES * 2) if line.strip()][-LAST_LINES:]
+    return "\n".join([cause, *(["last lines of its log:", *tail] if tail else [])])
 
 
 def _cause(returncode: int | None) -> str:
@@ -107,3 +128,7 @@ def recover(directory: RunDirectory) -> bool:
         return False
     directory.add_note(f"{why} at step {status.step}: queued again, to go on from step {step}")
     return True
+
+
+if __name__ == "__main__":
+    settle_sent(RunDirectory(Path(sys.argv[1])), returncode=int(sys.argv[3]), log=Path(sys.argv[2]))

@@ -448,9 +448,7 @@ class TrainPane(RunQueueing, RunPapers):
         """Ask the trainer to finish its step, save and end."""
         if (run := self.selected_run()) is None:
             return
-        waits = run.state is RunState.QUEUED
-        said = f"{run.name} is taken from the queue" if waits else f"{run.name} saves a checkpoint and stops"
-        self._act(flow.stop, run, said)
+        self._act(flow.stop, run, flow.stop_said)
 
     def action_kill(self) -> None:
         """End it at once, after its name was typed."""
@@ -463,18 +461,18 @@ class TrainPane(RunQueueing, RunPapers):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self._act(flow.kill, run, f"{run.name} was killed")
+                self._act(flow.kill, run, lambda run: f"{run.name} was killed")
 
         self.app.push_screen(ConfirmDialog(f"Kill {run.name}?", text=text, typed=run.name), answered)
 
     def action_resume(self) -> None:
         """Queue it again."""
         if (run := self.selected_run()) is not None:
-            self._act(flow.resume, run, f"{run.name} is queued again")
+            self._act(flow.resume, run, lambda run: f"{run.name} is queued again")
 
-    def _act(self, act: Callable[[Bench, Run], object], run: Run, said: str) -> None:
-        def done(_: object) -> None:
-            self.notice(said)
+    def _act(self, act: Callable[[Bench, Run], Run], run: Run, said: Callable[[Run], str]) -> None:
+        def done(now: Run) -> None:
+            self.notice(said(now))
             self.look_now()
 
         self.run_flow(partial(act, self.bench, run), done, group="act")
