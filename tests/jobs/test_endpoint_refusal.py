@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from endpoints import FakeServer, chunk, refuses, send
+from endpoints import FakeServer, chunk, refuses, says, send
 from workbench.domain.chats import Sampling, Turn
 from workbench.domain.endpoints import checked_endpoint
-from workbench.domain.serving import AnswerEvent, ChatRequest, ModelPlace
+from workbench.domain.serving import AnswerEvent, AnswerNotice, ChatRequest, ModelPlace, TextPiece
 from workbench.errors import EngineError
 from workbench.jobs.endpoint import EndpointClient, Patience
 
@@ -73,3 +73,54 @@ def test_a_server_that_is_killed_while_it_answers_is_asked_for(server: FakeServe
     server.default = dies
     error = refused(server)
     assert "broke off" in error.message and "still running" in error.hint
+
+
+CHAT = (Turn("system", "Be brief."), *(Turn(("user", "assistant")[n % 2], f"turn {n}") for n in range(13)))
+
+
+def reads(server: FakeServer, most: int) -> None:
+    """Have the server take that many turns, and refuse more in the words of vLLM."""
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        if len(server.bodies[-1]["messages"]) <= most:
+            says("Hello.")(handler)
+            return
+        said = (
+            "This model's maximum context length is 32 tokens. However, your prompt contains at least 33 input tokens"
+        )
+        refuses(400, {"error": {"message": said, "param": "input_tokens", "code": 400}})(handler)
+
+    server.default = reply
+
+
+@pytest.mark.parametrize("most", [12, 7, 2])
+def test_a_chat_that_is_too_long_is_asked_again_without_its_oldest_turns(server: FakeServer, most: int) -> None:
+    reads(server, most)
+    notice, *pieces, _ = ask(server, *CHAT, trim=True)
+    taken = [turn["content"] for turn in server.bodies[-1]["messages"]]
+    assert len(taken) <= most and taken == ["Be brief.", *(turn.content for turn in CHAT[len(CHAT) - len(taken) + 1 :])]
+    assert server.bodies[-1]["messages"][1]["role"] == "user"
+    assert isinstance(notice, AnswerNotice) and f"{len(CHAT) - len(taken)} oldest turns were left out" in notice.text
+    assert pieces == [TextPiece("Hello.")]
+
+
+def test_as_few_turns_as_needed_are_left_out(server: FakeServer) -> None:
+    reads(server, 12)
+    ask(server, *CHAT, trim=True)
+    assert [len(body["messages"]) for body in server.bodies] == [14, 10]
+
+
+def test_what_fits_has_no_notice(server: FakeServer) -> None:
+    reads(server, len(CHAT))
+    assert isinstance(ask(server, *CHAT, trim=True)[0], TextPiece) and len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(("most", "trim"), [(1, True), (13, False)])
+def test_a_chat_that_cannot_or_must_not_be_shortened_is_refused_with_a_way_out(
+    server: FakeServer, most: int, trim: bool
+) -> None:
+    reads(server, most)
+    with pytest.raises(EngineError, match="maximum context length") as caught:
+        ask(server, *CHAT, trim=trim)
+    assert "start a new chat" in caught.value.hint
+    assert len(server.bodies) == 1 or len(server.bodies[-1]["messages"]) == 2

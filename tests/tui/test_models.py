@@ -211,3 +211,29 @@ async def test_a_model_on_another_server_is_added_by_a_form_that_takes_no_key(be
             await pilot.press("enter")
             await until_shown(pilot, "tuned endpoint", "remote", "name there tuned", "key $SOME_KEY")
     assert bench.store.models.get("tuned").key_source == "env:SOME_KEY"
+
+
+async def test_a_key_for_the_keyring_is_typed_unseen_and_goes_nowhere_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring = pytest.importorskip("keyring")
+    kept: dict[tuple[str, str], str] = {}
+    monkeypatch.setattr(keyring, "set_password", lambda service, user, key: kept.update({(service, user): key}))
+    monkeypatch.setattr(keyring, "get_password", lambda service, user: kept.get((service, user)))
+    app = app_at(bench, "models")
+    with FakeServer().running() as server:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until_shown(pilot, "pip")
+            await pilot.press("E")
+            await until_shown(pilot, "A model on another server")
+            url, model, source, _ = app.screen.query(Input)
+            url.value, model.value, source.value = server.url, "tuned", "keyring"
+            await pilot.press("enter")
+            await until_shown(pilot, "A key for the system's keyring")
+            await pilot.press(*"sk-7")
+            await until_shown(pilot, "••••")
+            assert "sk-7" not in screen_text(app)
+            await pilot.press("enter")
+            await until_shown(pilot, "tuned", "remote", "added endpoint tuned")
+    assert list(kept.values()) == ["sk-7"]
+    assert bench.store.models.get("tuned").key_source == "keyring"

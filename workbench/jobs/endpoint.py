@@ -36,7 +36,8 @@ from workbench.domain.serving import (
 )
 from workbench.errors import EngineError
 from workbench.jobs.endpoint_answer import LONGEST_CHARACTERS, EndpointAnswer
-from workbench.jobs.endpoint_refusal import names, refusal, told
+from workbench.jobs.endpoint_refusal import TooLongError, names, refusal, told
+from workbench.jobs.endpoint_trimming import fitted
 from workbench.jobs.endpoint_turns import MOST_TURNS, BrokenOffError, Turns, without
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class EndpointClient:
     ) -> Iterator[AnswerEvent]:
         """One answer; ends as ``Engine.stream`` does. A cancel, or closing the generator, closes the connection.
 
+        With ``request.trim`` a chat that is too long is asked again without its oldest turns, which a notice tells.
+
         What could not have been answered yet is asked again, a few times and ever later: no connection, a server
         that says it is busy (429, 502, 503, 529). Once text has come nothing is asked twice.
         """
@@ -135,7 +138,8 @@ class EndpointClient:
                 yield AnswerEnd(StopReason.CANCELLED, 0, 0, 0, round(1000 * (time.monotonic() - clock)))
                 return
             try:
-                for event in without(given, self._asked(request, endpoint, cancelled, on_status)):
+                events = fitted(request, lambda asked: self._asked(asked, endpoint, cancelled, on_status))
+                for event in without(given, events):
                     given += event.text if isinstance(event, TextPiece) else ""
                     yield event
                 return
@@ -349,7 +353,7 @@ class _Reading:
         try:
             await self._ask()
         except EngineError as error:
-            kind = BrokenOffError if isinstance(error, BrokenOffError) else EngineError
+            kind = type(error) if isinstance(error, BrokenOffError | TooLongError) else EngineError
             self.events.put(kind(self._keyless(error.message), hint=self._keyless(error.hint)))
 
     def _keyless(self, text: str) -> str:

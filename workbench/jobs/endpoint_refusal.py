@@ -19,12 +19,18 @@ _TOO_LONG = re.compile(r"context (?:length|size|window)|\btokens long\b", re.IGN
 _SAMPLING = re.compile(r"\b(temperature|top_p|seed)\b")
 
 
+class TooLongError(EngineError):
+    """The model does not read as much as it was given."""
+
+
 def refusal(endpoint: Endpoint, status: int, body: bytes, location: str = "") -> EngineError:
     """What a status that is not 200 means, in plain words, with what the server says itself."""
     said, host = told(body), endpoint.host
     tail = f": {said}" if said else ""
     if status in {401, 403}:
-        where = endpoint.key_source and (f"${endpoint.variable}" if endpoint.variable else "the keyring")
+        where = endpoint.key_source and (
+            f"${endpoint.variable}" if endpoint.variable else f"the keyring (keyring set workbench {host})"
+        )
         hint = f"check the key in {where}" if where else "it wants a key: add the model again with --key-env VAR"
         return EngineError(f"{host} refuses the key ({status}){tail}", hint=hint)
     if status == 404:
@@ -39,7 +45,8 @@ def refusal(endpoint: Endpoint, status: int, body: bytes, location: str = "") ->
         )
     if status >= 500:
         return EngineError(f"{host} failed ({status}){tail}", hint="its own log says more; ask again")
-    return EngineError(f"{host} refuses the question ({status}){tail}", hint=_way_out(said))
+    kind = TooLongError if _TOO_LONG.search(said) else EngineError
+    return kind(f"{host} refuses the question ({status}){tail}", hint=_way_out(said))
 
 
 def told(body: bytes) -> str:

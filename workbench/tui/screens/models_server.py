@@ -52,13 +52,28 @@ def ask_for_server(pane: ModelsPane, given: Asked, problem: str = "") -> None:
         return asked
 
     def answered(asked: Asked | None) -> None:
-        if asked is not None:
+        if asked is None:
+            return
+        if asked.in_keyring:
+            _ask_for_key(pane, asked)
+        else:
             _add(pane, asked)
 
     pane.app.push_screen(FormDialog("A model on another server", fields, check, text=problem), answered)
 
 
-def _add(pane: ModelsPane, asked: Asked) -> None:
+def _ask_for_key(pane: ModelsPane, asked: Asked) -> None:
+    field = Field("key", f"key for {asked.url}", help="empty: the one that is in the keyring", hidden=True)
+
+    def answered(key: str | None) -> None:
+        if key is not None:
+            _add(pane, asked, key)
+
+    form = FormDialog("A key for the system's keyring", [field], lambda values: values["key"].strip())
+    pane.app.push_screen(form, answered)
+
+
+def _add(pane: ModelsPane, asked: Asked, key: str = "") -> None:
     pane.notice(f"asking {asked.url} …")
 
     def failed(error: BaseException) -> None:
@@ -77,6 +92,7 @@ def _add(pane: ModelsPane, asked: Asked) -> None:
         asked.model,
         name=asked.name,
         key_env=asked.variable,
+        key=key,
         keyring=asked.in_keyring,
     )
     pane.run_flow(add, added, group="add", failed=failed)

@@ -236,13 +236,14 @@ class ChooseDialog(Dialog[str]):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One line of a form: ``choices`` are suggested in its help; ``lines`` makes it an editor."""
+    """One line of a form: ``lines`` makes it an editor; what stands in a ``hidden`` one is not shown."""
 
     name: str
     label: str
     value: str = ""
     help: str = ""
     lines: bool = False
+    hidden: bool = False
 
 
 class FormDialog(Dialog[Answer], Generic[Answer]):
@@ -269,7 +270,7 @@ class FormDialog(Dialog[Answer], Generic[Answer]):
                 if field.lines:
                     yield Editor(field.value, name=field.name)
                 else:
-                    yield Input(field.value, name=field.name, select_on_focus=False)
+                    yield Input(field.value, name=field.name, select_on_focus=False, password=field.hidden)
 
     def on_input_submitted(self) -> None:
         """Enter in any line accepts the whole form."""
