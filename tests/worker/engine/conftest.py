@@ -7,7 +7,7 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -228,6 +228,12 @@ def bare(tiny_models: TinyModels) -> Bare:
 @pytest.fixture(scope="session")
 def in_process(tiny_models: TinyModels) -> InProcess:
     return InProcess(tiny_models)
+
+
+@pytest.fixture(scope="session")
+def another_engine(tiny_models: TinyModels) -> Callable[[], InProcess]:
+    """Makes engines of a test's own."""
+    return lambda: InProcess(tiny_models)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from peft.tuners.ia3 import IA3Model
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 
-from workbench.worker.engine import dora, virtual
+from workbench.worker.engine import dora, spread, virtual
 from workbench.worker.engine.desk import Place
 from workbench.worker.engine.sheet import Past
 from workbench.worker.engine.speaker import Speaker
@@ -143,10 +143,19 @@ class Adapters:
 
     def _read(self, place: Place, config: PeftConfig, inner: str) -> None:
         """Put the adapter's layers on the model and its weights in them."""
+        base = self.model
         if self._peft is None:
-            self._peft = PeftModel(self.model, config, adapter_name=inner)
+            self._peft = PeftModel(base, config, adapter_name=inner)
+        else:
+            self._peft.add_adapter(inner, config)
+        spread.find_room(self._peft, inner)
         options = {"is_trainable": False, "torch_device": str(self._device)}
-        missing = self._peft.load_adapter(place.path, adapter_name=inner, **options).missing_keys
+        with spread.kept_as_it_is(base):
+            missing = self._peft.load_adapter(place.path, adapter_name=inner, **options).missing_keys
+        if not spread.can_answer(self._peft, inner):
+            what = f"{place.name} cannot be put on a base of which a part lies outside the device's memory"
+            hint = "engine.precision = 4bit may make it fit; LoRA adapters without whole modules can be put on it"
+            raise Refusal(what, code="unsupported_adapter", hint=hint)
         if missing:  # PEFT only warns, and the base would answer under the adapter's name
             hint = f"{len(missing)} weights are missing, the first is {missing[0]}"
             raise Refusal(f"{place.name} does not fit its base", code="bad_adapter", hint=hint)

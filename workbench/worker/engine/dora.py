@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from accelerate.utils import align_module_device
 from peft.tuners.lora.dora import DoraLinearLayer
 from peft.tuners.lora.layer import Linear, LoraLayer
 from peft.utils.integrations import dequantize_module_weight
@@ -55,6 +56,7 @@ def settle(model: torch.nn.Module, adapter: str) -> bool:
 def _scale(module: Any, magnitude: Any, adapter: str) -> torch.Tensor:
     lora_a, lora_b = module.lora_A[adapter], module.lora_B[adapter]
     product = magnitude.get_lora_weight(lora_A=lora_a, lora_B=lora_b)
-    weight = dequantize_module_weight(module.get_base_layer()).to(product.dtype)
+    with align_module_device(module.get_base_layer()):  # else a base that does not fit the GPU has none here
+        weight = dequantize_module_weight(module.get_base_layer()).to(product.dtype)
     norm = magnitude.get_weight_norm(weight=weight, lora_weight=product, scaling=module.scaling[adapter])
     return magnitude.weight / norm

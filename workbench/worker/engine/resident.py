@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from workbench.worker.engine import loading
+from workbench.worker.engine import loading, spread
 from workbench.worker.engine.adapters import Adapters, Fit, Loaded, fit_of
 from workbench.worker.engine.desk import Place, PublicState
 from workbench.worker.engine.memory import Memory
@@ -152,7 +152,7 @@ class Resident:
         tokenizer = tokenizer_of(place.path)
         model, choice = loading.load(place, self.device, self._precision)
         self._on = Adapters(model, self.device)
-        self.device = model.get_input_embeddings().weight.device
+        self.device = spread.device_of(model.get_input_embeddings())
         self.pace = Pace(self.device, model.num_parameters())
         parameters = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in parameters

@@ -228,6 +228,8 @@ class _SheetLayer(CacheLayerMixin):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        if self.keys.device != key_states.device:  # learnt ones, put in place before the layer told its device
+            self.keys, self.values = self.keys.to(key_states.device), self.values.to(key_states.device)
         rows, end = len(key_states), self._sheet.end + key_states.shape[2]
         self.keys[:rows, :, self._sheet.end : end] = key_states
         self.values[:rows, :, self._sheet.end : end] = value_states
