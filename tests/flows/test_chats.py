@@ -12,7 +12,7 @@ from workbench import formats
 from workbench.domain.chats import Chat, Role, Sampling
 from workbench.domain.formats import Format
 from workbench.errors import DataError, NotFoundError
-from workbench.flows import chats
+from workbench.flows import chat, chats
 from workbench.flows.bench import Bench, days_ago_utc
 from workbench.paths import shipped
 
@@ -168,6 +168,42 @@ def test_a_conversation_with_branches_becomes_one_chat_with_branches(bench: Benc
     assert {m.generation.model for m in answers if m.generation} == {"gpt-x"} and len(answers) == 3
 
 
+def test_imported_chats_have_their_own_days_in_lists_trees_and_searches(bench: Bench, tmp_path: Path) -> None:
+    def node(parent: str | None, role: str, text: str, seconds: object, *children: str) -> dict[str, object]:
+        said = {"author": {"role": role}, "content": {"content_type": "text", "parts": [text]}, "create_time": seconds}
+        return {"parent": parent, "children": list(children), "message": said}
+
+    first = {"q": node(None, "user", "which wheel?", 1_600_000_000, "a"), "a": node("q", "assistant", "a front", None)}
+    later = {
+        "q": node(None, "user", "what wheel?", 1_700_000_000, "a"),
+        "a": node("q", "assistant", "a rear", 1_700_000_060.5),
+    }
+    odd = {"q": node(None, "user", "no wheel?", 1e15, "a"), "a": node("q", "assistant", "none", "yesterday")}
+    rows = [
+        {"title": "Later", "create_time": 1_700_000_000.0, "update_time": 1_700_000_100.0, "mapping": later},
+        {"title": "First", "mapping": first},
+        {"title": "Odd", "create_time": 9e9, "mapping": odd},
+    ]
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps(rows))
+    own = chat.new_chat(bench)
+    chat.say(bench, own.id, "my own wheel")
+    made = {one.title: one for one in chats.import_chats(bench, path).chats}
+    assert (made["Later"].created_utc, made["Later"].updated_utc) == (
+        "2023-11-14T22:13:20.000Z", "2023-11-14T22:15:00.000Z",
+    )  # fmt: skip
+    assert made["First"].created_utc == made["First"].updated_utc == "2020-09-13T12:26:40.000Z"
+    assert all(one.imported_utc[:4] >= "2026" for one in made.values()) and not own.imported_utc
+    assert made["Odd"].updated_utc <= made["Odd"].imported_utc, "nothing is of tomorrow"
+    listed = [one.title for one in bench.store.chats.list()]
+    assert listed[-2:] == ["Later", "First"] and listed[0] == "Odd"
+    question, answer = bench.store.chats.tree(made["Later"].id).path()
+    assert (question.created_utc, answer.created_utc) == ("2023-11-14T22:13:20.000Z", "2023-11-14T22:14:20.500Z")
+    assert [hit.text for hit in chats.search(bench, "wheel")][-2:] == ["what wheel?", "which wheel?"]
+    chat.say(bench, made["First"].id, "and now?")
+    assert bench.store.chats.list()[0].title == "First", "one that is gone on with is used today"
+
+
 def test_a_rejected_answer_stands_beside_the_chosen_one(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     row = {"prompt": "which?", "chosen": "this", "rejected": "that"}
@@ -214,5 +250,6 @@ def test_chats_of_claude_keep_their_names_and_branches_and_say_why_one_is_left(b
     made = chats.import_chats(bench, shipped("sample_data") / "formats" / "claude.json")
     assert [chat.title for chat in made.chats] == ["Spokes", "Bells"]
     assert (made.skipped, made.reasons) == (1, ("paths with files, images or tools",))
+    assert {chat.updated_utc[:10] for chat in made.chats} == {"2025-05-01"}
     tree = bench.store.chats.tree(made.chats[1].id)
     assert len(tree.messages) == 5 and len(tree.siblings(tree.path()[1].id)) == 2

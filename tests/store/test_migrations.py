@@ -89,7 +89,8 @@ def _take_back_to_first_schema(path: Path) -> None:
         db.execute(f"ALTER TABLE ratings DROP COLUMN {name}")
     for name in ("a_identity", "b_identity", "example_id", "tags", "difference", "repeat_of", "repeat_for", "chosen"):
         db.execute(f"ALTER TABLE comparisons DROP COLUMN {name}")
-    for table, column in (("chats", "archived_utc"), ("chats", "deleted_utc"), ("models", "key_source")):
+    chats = ("archived_utc", "deleted_utc", "imported_utc")
+    for table, column in (*(("chats", name) for name in chats), ("models", "key_source")):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     for table in ("presets", "batch_prompts", "batches"):
         db.execute(f"DROP TABLE {table}")
@@ -350,3 +351,16 @@ def test_an_example_has_its_hash_and_models_once_also_where_triggers_put_them_in
     assert found is not None and found.id == made.id + 1
     triggers = store.read().execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE '%_added'")
     assert [row["name"] for row in triggers] == ["messages_added"]
+
+
+def test_a_chat_of_an_older_workspace_was_not_imported(workspace: Workspace) -> None:
+    store = Store.open(workspace)
+    talk = store.chats.create(title="old talk", system="", model="pip", sampling=Sampling())
+    store.close()
+    db = sqlite3.connect(workspace.database)
+    db.execute("ALTER TABLE chats DROP COLUMN imported_utc")
+    db.execute("DELETE FROM _sqlite_migrations WHERE name = '0016_days_of_imported_chats'")
+    db.commit()
+    db.close()
+    (chat,) = Store.open(workspace).chats.list()
+    assert (chat.id, chat.updated_utc, chat.imported_utc) == (talk.id, talk.updated_utc, "")

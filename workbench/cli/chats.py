@@ -86,6 +86,8 @@ def _chat_row(chat: Chat) -> dict[str, object]:
         "title": chat.title,
         "model": chat.model,
         "updated_utc": chat.updated_utc,
+        "created_utc": chat.created_utc,
+        "imported_utc": chat.imported_utc,
         "archived": chat.archived,
     }
 

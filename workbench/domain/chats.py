@@ -209,7 +209,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A named tree of messages; ``tip_id`` is the leaf where the person last stood."""
+    """A named tree of messages; ``tip_id`` is the leaf where the person last stood.
+
+    One that came out of another program's file has that program's dates, and ``imported_utc``.
+    """
 
     id: int
     title: str
@@ -220,6 +223,7 @@ class Chat:
     created_utc: str
     updated_utc: str
     archived: bool = False
+    imported_utc: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from workbench.domain.examples import Content, Example, Kind, Status
 
@@ -15,7 +16,11 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One example in a row, with what the row itself says about it. ``models`` are who wrote chosen and rejected."""
+    """One example in a row, with what the row itself says about it. ``models`` are who wrote chosen and rejected.
+
+    ``written`` says when each turn of prompt and chosen was written, as ``2026-01-31T12:00:00.000Z``; "" where the row
+    does not say.
+    """
 
     content: Content
     models: tuple[str, ...] = ()
@@ -23,6 +28,7 @@ class Reading:
     note: str = ""
     rating: int | None = None
     status: Status | None = None
+    written: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +61,18 @@ class Format:
     kinds: tuple[Kind, ...] = ()
     write: Callable[[Example], dict[str, object]] | None = None
     lost: Callable[[Content], str] = lambda content: ""
+
+
+def moment(value: object) -> str:
+    """Seconds since 1970 or an ISO 8601 text as ``2026-01-31T12:00:00.000Z``; "" for what is neither."""
+    try:
+        if isinstance(value, str):
+            at = datetime.fromisoformat(value)
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        elif isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+            at = datetime.fromtimestamp(value, UTC)
+        else:
+            return ""
+    except (ValueError, OverflowError, OSError):
+        return ""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

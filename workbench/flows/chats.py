@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from workbench import formats
 from workbench.domain.chats import Chat, Generation, Hit, Preset, Role, Sampling, StopReason, Turn, title_from
 from workbench.domain.examples import Kind
-from workbench.domain.formats import Format, LeftOut, Reading
+from workbench.domain.formats import Format, LeftOut, Reading, Row, moment
 from workbench.errors import DataError, NotFoundError
 from workbench.flows import containers
 from workbench.flows.import_rows import parts_of
@@ -173,11 +173,21 @@ def _import_row(bench: Bench, found: Format, line: Line, model: str) -> Chat:
         raise DataError(left_out or "there is no talk in this row")
     names = [line.row.get(column) for column in ("title", "name") if column in found.columns]
     title = next((name for name in names if isinstance(name, str) and name.strip()), "")
-    return _store_talks(bench, talks, title, model)
+    return _store_talks(bench, talks, title, model, _dates(found, line.row, talks))
 
 
-Said = tuple[str, str, str]
-"""Who speaks, what, and the model that wrote it if it is an answer."""
+def _dates(found: Format, row: Row, talks: Sequence[Talk]) -> tuple[str, str]:
+    """When the chat was begun and last written to, as its row says, or else its messages; "" when neither does."""
+    written = sorted(when for _, said in talks for *_, when in said if when) or [""]
+    told = [
+        max((moment(row.get(name)) for name in names if name in found.columns), default="")
+        for names in (("create_time", "created_at"), ("update_time", "updated_at"))
+    ]
+    return told[0] or written[0], told[1] or written[-1] or told[0]
+
+
+Said = tuple[str, str, str, str]
+"""Who speaks, what, the model that wrote it if it is an answer, and when it was written ("": nobody says)."""
 
 Talk = tuple[str, tuple[Said, ...]]
 """A system prompt, and what was said."""
@@ -188,31 +198,35 @@ def _talks(reading: Reading) -> list[Talk]:
     if content.kind is Kind.TEXT:
         return []
     author = reading.models[0] if reading.models else UNKNOWN
+    is_dated = len(reading.written) == len(content.prompt) + len(content.chosen)
+    days = reading.written if is_dated else ("",) * (len(content.prompt) + len(content.chosen))
     rival = reading.models[1] if len(reading.models) > 1 else author
-    ends = [(content.rejected, rival)] if content.rejected else []
-    ends.append((content.chosen, author))  # the chosen one last: it is where the chat stands
+    ends = [(content.rejected, rival, ("",) * len(content.rejected))] if content.rejected else []
+    # the chosen one last: it is where the chat stands
+    ends.append((content.chosen, author, days[len(content.prompt) :]))
     talks: list[Talk] = []
-    for end, writer in ends:
-        turns = (*((turn, author) for turn in content.prompt), *((turn, writer) for turn in end))
-        system = next((turn.content for turn, _ in turns if turn.role == Role.SYSTEM.value), "")
+    for end, writer, end_days in ends:
+        asked = ((turn, author, day) for turn, day in zip(content.prompt, days, strict=False))
+        turns = (*asked, *((turn, writer, day) for turn, day in zip(end, end_days, strict=True)))
+        system = next((turn.content for turn, *_ in turns if turn.role == Role.SYSTEM.value), "")
         said = _said(turns)
-        if any(role == Role.USER.value for role, _, _ in said):
+        if any(role == Role.USER.value for role, *_ in said):
             talks.append((system, said))
     return talks
 
 
-def _said(turns: Sequence[tuple[Turn, str]]) -> tuple[Said, ...]:
+def _said(turns: Sequence[tuple[Turn, str, str]]) -> tuple[Said, ...]:
     """Questions and answers. What a model called, what the tool gave and what it said then are one answer."""
     said: list[Said] = []
-    for turn, author in turns:
+    for turn, author, day in turns:
         text = _marked(turn)
         role = Role.USER.value if turn.role == Role.USER.value else Role.ASSISTANT.value
         if turn.role not in _TALK or not text.strip():
             continue
         if said and said[-1][0] == role == Role.ASSISTANT.value:
-            said[-1] = (role, f"{said[-1][1]}\n\n{text}", author)
+            said[-1] = (role, f"{said[-1][1]}\n\n{text}", author, day or said[-1][3])
         else:
-            said.append((role, text, author))
+            said.append((role, text, author, day))
     return tuple(said)
 
 
@@ -229,10 +243,10 @@ def _marked(turn: Turn) -> str:
     return "\n\n".join(parts)
 
 
-def _store_talks(bench: Bench, talks: Sequence[Talk], title: str, model: str) -> Chat:
+def _store_talks(bench: Bench, talks: Sequence[Talk], title: str, model: str, dates: tuple[str, str]) -> Chat:
     """One chat of talks that may begin alike; all of it or nothing."""
     chats = bench.store.chats
-    first_said = next(text for role, text, _ in talks[0][1] if role == Role.USER.value)
+    first_said = next(text for role, text, *_ in talks[0][1] if role == Role.USER.value)
     with bench.store.write():
         chat = chats.create(
             title=title_from(title or first_said, LONGEST_TITLE if title else 48),
@@ -243,16 +257,21 @@ def _store_talks(bench: Bench, talks: Sequence[Talk], title: str, model: str) ->
         known: dict[tuple[int | None, str, str], int] = {}
         for _, said in talks:
             parent: int | None = None
-            for role, text, author in said:
+            for role, text, author, day in said:
                 key = (parent, role, text)
                 if key not in known:
                     made = _generation(author) if role == Role.ASSISTANT.value else None
                     known[key] = chats.add_message(
-                        chat.id, parent_id=parent, role=Role(role), content=text, generation=made
+                        chat.id,
+                        parent_id=parent,
+                        role=Role(role),
+                        content=text,
+                        generation=made,
+                        created_utc=day or dates[0],
                     ).id
                 parent = known[key]
         chats.set_tip(chat.id, parent)
-        return chats.get(chat.id)
+        return chats.date_imported(chat.id, created_utc=dates[0], updated_utc=dates[1])
 
 
 def _generation(model: str) -> Generation:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.domain.chats import Turn
-from workbench.domain.formats import Format, LeftOut, Part, Reading, Row
+from workbench.domain.formats import Format, LeftOut, Part, Reading, Row, moment
 from workbench.errors import DataError
 from workbench.formats import _trees as trees
 from workbench.formats import _turns as t
@@ -70,6 +70,7 @@ _UNSAID = ("user_editable_context", "model_editable_context", "thoughts", "reaso
 def _part(nodes: Sequence[_Node]) -> Part:
     said: list[Turn] = []
     models: list[str] = []
+    written: list[str] = []
     for node in nodes:
         if (role := _role(node)) is None:
             continue
@@ -77,12 +78,14 @@ def _part(nodes: Sequence[_Node]) -> Part:
         if text is None or role not in (t.USER, t.ASSISTANT, t.SYSTEM):
             return LeftOut("paths with files, images or tools")
         said.append(Turn(role, text))
+        written.append(moment(node["message"].get("create_time")))
         metadata = node["message"].get("metadata")
         if role == t.ASSISTANT and isinstance(metadata, Mapping) and isinstance(metadata.get("model_slug"), str):
             models.append(metadata["model_slug"])
     if not any(turn.role == t.USER for turn in said):
         return LeftOut("chats without a question")
-    return Reading(t.demonstration(tuple(said), "mapping"), models=tuple(dict.fromkeys(models)))
+    content = t.demonstration(tuple(said), "mapping")
+    return Reading(content, models=tuple(dict.fromkeys(models)), written=tuple(written))
 
 
 FORMAT = Format(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.domain.chats import Turn
-from workbench.domain.formats import Format, LeftOut, Part, Reading, Row
+from workbench.domain.formats import Format, LeftOut, Part, Reading, Row, moment
 from workbench.errors import DataError
 from workbench.formats import _trees as trees
 from workbench.formats import _turns as t
@@ -89,14 +89,16 @@ def _text(message: _Said) -> str | None:
 
 def _part(messages: Sequence[_Said], models: tuple[str, ...]) -> Part:
     said: list[Turn] = []
+    written: list[str] = []
     for message in messages:
         if (text := _text(message)) is None or str(message.get("sender")) not in _ROLES:
             return LeftOut("paths with files, images or tools")
         if text:
             said.append(Turn(_ROLES[message["sender"]], text))
+            written.append(moment(message.get("created_at")))
     if not any(turn.role == t.USER for turn in said):
         return LeftOut("chats without a question")
-    return Reading(t.demonstration(tuple(said), "chat_messages"), models=models)
+    return Reading(t.demonstration(tuple(said), "chat_messages"), models=models, written=tuple(written))
 
 
 FORMAT = Format(

@@ -103,8 +103,11 @@ class Chats:
         rows = read.execute(
             "SELECT f.rowid AS message_id, m.role, snippet(messages_fts, 0, '', '', '…', 16) AS text, c.* "
             "FROM messages_fts f JOIN messages m ON m.id = f.rowid JOIN chats c ON c.id = m.chat_id "
-            f"WHERE messages_fts MATCH ? AND c.{_HERE} ORDER BY f.rowid DESC LIMIT ?",
-            [search_words(words) + "*", limit],
+            "WHERE messages_fts MATCH ? AND f.rowid IN (SELECT m.id FROM messages_fts f JOIN messages m "
+            "ON m.id = f.rowid JOIN chats c ON c.id = m.chat_id "  # a snippet is cut for those that are shown alone
+            f"WHERE messages_fts MATCH ? AND c.{_HERE} ORDER BY m.created_utc DESC, m.id DESC LIMIT ?) "
+            "ORDER BY m.created_utc DESC, m.id DESC",
+            [search_words(words) + "*", search_words(words) + "*", limit],
         )
         found += [Hit(_chat(row), row["message_id"], Role(row["role"]), row["text"]) for row in rows]
         return found[:limit]
@@ -153,8 +156,9 @@ class Chats:
         content: str,
         generation: Generation | None = None,
         edited_from: int | None = None,
+        created_utc: str = "",
     ) -> Message:
-        """A new message, which becomes the chat's tip."""
+        """A new message, which becomes the chat's tip; ``created_utc`` is for one that was written elsewhere before."""
         with self._store.write() as db:
             self._check_in_chat(chat_id, parent_id)
             cursor = db.execute(
@@ -167,7 +171,7 @@ class Chats:
                     storable(content),
                     generation_json(generation) if generation else None,
                     edited_from,
-                    now_utc(),
+                    created_utc or now_utc(),
                 ],
             )
             message = self.message(_new_id(cursor))
@@ -179,6 +183,19 @@ class Chats:
         with self._store.write() as db:
             self._check_in_chat(chat_id, message_id)
             db.execute("UPDATE chats SET tip_id = ?, updated_utc = ? WHERE id = ?", [message_id, now_utc(), chat_id])
+
+    def date_imported(self, chat_id: int, *, created_utc: str, updated_utc: str) -> Chat:
+        """Give a chat the dates that it had in another program ("" for one that is not known), and mark it as imported.
+
+        Nothing is dated later than now.
+        """
+        now = now_utc()
+        with self._store.write() as db:
+            db.execute(
+                "UPDATE chats SET created_utc = ?, updated_utc = ?, imported_utc = ? WHERE id = ?",
+                [min(created_utc or now, now), min(updated_utc or now, now), now, chat_id],
+            )
+            return self.get(chat_id)
 
     def update(
         self,
@@ -320,6 +337,7 @@ def _chat(row: sqlite3.Row) -> Chat:
         created_utc=row["created_utc"],
         updated_utc=row["updated_utc"],
         archived=bool(row["archived_utc"]),
+        imported_utc=row["imported_utc"],
     )
 
 

@@ -412,3 +412,14 @@ DROP TRIGGER example_models_added;
 @MIGRATIONS(name="0015_inserts_without_triggers")
 def _inserts_without_triggers(db: Database) -> None:
     db.executescript(_INSERTS)
+
+
+# When a chat came in out of another program's file; such a chat's other dates are that program's.
+_IMPORTED = """
+ALTER TABLE chats ADD COLUMN imported_utc TEXT NOT NULL DEFAULT '';
+"""
+
+
+@MIGRATIONS(name="0016_days_of_imported_chats")
+def _days_of_imported_chats(db: Database) -> None:
+    db.executescript(_IMPORTED)

@@ -156,12 +156,18 @@ class Asked:
         self._at_first_piece = options.pop("at_first_piece", None)
         self.events: queue.Queue[RowEvent] = queue.Queue()
         self.heard: list[RowEvent] = []
+        self.reads: list[tuple[int, int]] = []
         self._ended = False
         body = {"model": name, "messages": [{"role": "user", "content": text}], "temperature": 0, "max_tokens": 24}
         self.row: Row = Row(parse_request(body | options), desk.place(name), self._hear)
         desk.submit(self.row)
 
     def _hear(self, event: RowEvent) -> None:
+        from workbench.worker.engine.desk import Read
+
+        if isinstance(event, Read):
+            self.reads.append((event.prompt_tokens, event.remembered_tokens))
+            return
         act, self._at_first_piece = self._at_first_piece, None
         if act is not None:
             act(self)

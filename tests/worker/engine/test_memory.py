@@ -156,6 +156,7 @@ def test_a_row_is_stopped_while_its_prompt_is_still_being_read(
     asked, passes = stopping_the_first(in_process, monkeypatch, ("base", LONG))
     in_process.unload()
     assert len(passes) == 3 and asked[0].events.empty()
+    assert asked[0].reads == [(1, 0), (2, 0), (3, 0)]
 
 
 def test_the_longest_prompt_may_be_stopped_while_it_is_read_with_a_shorter_one(
@@ -166,6 +167,7 @@ def test_the_longest_prompt_may_be_stopped_while_it_is_read_with_a_shorter_one(
     assert answer.rstrip("\ufffd") == bare.answer("tuned", SHORT)
     assert len(passes) == 3 + done.prompt_tokens + done.tokens - 1  # none for what only the longer one had to read
     assert longer.events.empty()
+    assert shorter.reads[-1] == (done.prompt_tokens, done.remembered_tokens)
 
 
 def test_a_prompt_that_is_stopped_and_cannot_be_remembered_does_not_end_the_engine(

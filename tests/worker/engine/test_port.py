@@ -507,6 +507,11 @@ def test_what_was_turned_away_at_the_door_is_counted_too(served: Served) -> None
 
 def test_the_tokens_of_an_answer_that_was_broken_off_are_counted(endless: Served) -> None:
     cancelled = 'workbench_requests_total{model="endless",outcome="cancelled"}'
+    read = 'workbench_prompt_tokens_total{model="endless"}'
+    with endless.client() as client:
+        whole = client.chat.completions.create(model="endless", messages=HELLO, max_tokens=2)
+    assert whole.usage is not None and eventually(lambda: measured(endless, read) > 0)
+    prompt_before = measured(endless, read)
     before, drawn = measured(endless, cancelled), measured(endless, "workbench_completion_tokens_total")
     with endless.client() as client:
         stream = client.chat.completions.create(model="endless", messages=HELLO, stream=True, max_tokens=900_000)
@@ -515,6 +520,7 @@ def test_the_tokens_of_an_answer_that_was_broken_off_are_counted(endless: Served
         stream.close()
     assert eventually(lambda: measured(endless, cancelled) == before + 1)
     assert heard and measured(endless, "workbench_completion_tokens_total") >= drawn + 10
+    assert measured(endless, read) == prompt_before + whole.usage.prompt_tokens
 
 
 def test_an_answer_without_end_is_cut_off_when_the_time_to_drain_is_over(endless: Served) -> None:

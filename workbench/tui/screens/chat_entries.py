@@ -126,6 +126,8 @@ def facts_of(tree: ChatTree, message: Message, setup: Setup) -> str:
         f"role      {message.role.value}",
         f"written   {message.created_utc[:16].replace('T', ' ')}",
     ]
+    if tree.chat.imported_utc:
+        lines.append(f"imported  {tree.chat.imported_utc[:16].replace('T', ' ')}")
     if made := message.generation:
         lines += [
             f"model     {made.model}",

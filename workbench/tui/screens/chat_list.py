@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,14 @@ def columns() -> list[Column[Chat]]:
     """Title and day."""
     return [
         Column[Chat]("Chats", 0, lambda chat: chat.title or "(no title)"),
-        Column[Chat]("", 5, lambda chat: chat.updated_utc[5:10].replace("-", "/")),
+        Column[Chat]("", 5, lambda chat: _day(chat.updated_utc)),
     ]
+
+
+def _day(utc: str) -> str:
+    """Month and day; the year of one that is not of this year."""
+    is_this_year = utc[:4] == str(datetime.now(UTC).year)
+    return utc[5:10].replace("-", "/") if is_this_year else utc[:4]
 
 
 class ChatList:

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from workbench.domain.serving import TokenChance
-from workbench.worker.engine.desk import Desk, Done, Notice, Piece, Place, Row, RowEvent
+from workbench.worker.engine.desk import Desk, Done, Notice, Piece, Place, Read, Row, RowEvent
 from workbench.worker.engine.wire import (
     Asked,
     Envelope,
@@ -68,6 +68,8 @@ class Answer:
         self.asked = asked
         self.refusal: Refusal | None = None
         self.ends: list[Done] = []
+        self.read = Read(0, 0)
+        """As much of the prompt as was read, as far as was heard; all answers share it."""
         self._on_close = on_close
         self._desk = desk
         self._loop = asyncio.get_running_loop()
@@ -93,6 +95,7 @@ class Answer:
     def close(self) -> None:
         """The response is over: nobody listens any more."""
         self.cancel()
+        self._take_all()
         told, self._on_close = self._on_close, None
         if told is not None:
             told(self)
@@ -106,6 +109,9 @@ class Answer:
             self._take(*await asyncio.wait_for(self._events.get(), seconds))
         except TimeoutError:
             return
+        self._take_all()
+
+    def _take_all(self) -> None:
         while not self._events.empty():
             self._take(*self._events.get_nowait())
 
@@ -215,6 +221,8 @@ class Answer:
                 voice.text += text
                 voice.chances += chances
                 voice.tokens = tokens
+            case Read():
+                self.read = max(self.read, row_event, key=lambda read: read.prompt_tokens)
             case Notice(text):
                 voice.notice = text
             case Done():

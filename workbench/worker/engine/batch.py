@@ -61,6 +61,8 @@ class Reading:
         ids = self._ids[:, self._done : self._done + new]
         logits = forward(self._resident, [row[0].loaded for row in self.rows], self.sheet, ids)
         self._done += new
+        for lane in self.lanes:
+            lane.tell_read(self.remaining)
         if not self.remaining:
             self.logits = logits
 

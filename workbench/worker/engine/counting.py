@@ -26,7 +26,7 @@ class Counts:
         self._prompt, self._remembered, self._drawn = (
             Counter(f"workbench_{name}_tokens", text, ["model"], registry=self._registry)
             for name, text in (
-                ("prompt", "Tokens of the prompts of answers that came to an end"),
+                ("prompt", "Tokens of prompts that were read, also for answers that were broken off"),
                 ("cached_prompt", "Those of them that were remembered and not run again"),
                 ("completion", "Tokens of answers, also of those that were broken off"),
             )
@@ -56,9 +56,8 @@ class Counts:
         for end in ends:
             self._first.labels(model).observe(end.first_token_ms / 1000)
             self._whole.labels(model).observe(end.duration_ms / 1000)
-        if ends:
-            self._prompt.labels(model).inc(ends[0].prompt_tokens)
-            self._remembered.labels(model).inc(ends[0].remembered_tokens)
+        self._prompt.labels(model).inc(answer.read.prompt_tokens)
+        self._remembered.labels(model).inc(answer.read.remembered_tokens)
 
     def page(self) -> Response:
         """The text that Prometheus reads."""

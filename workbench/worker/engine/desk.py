@@ -50,6 +50,14 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """How much of the prompt is read so far; ``remembered_tokens`` of it were known before."""
+
+    prompt_tokens: int
+    remembered_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something to show beside the answer: what was done to the prompt that nobody asked for in so many words."""
 
@@ -68,7 +76,7 @@ class Done:
     remembered_tokens: int = 0
 
 
-RowEvent = Piece | Notice | Done | Refusal
+RowEvent = Piece | Read | Notice | Done | Refusal
 
 
 @dataclass(eq=False)

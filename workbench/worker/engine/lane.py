@@ -13,7 +13,7 @@ import torch
 from workbench.domain.chats import StopReason
 from workbench.domain.serving import TokenChance
 from workbench.worker.engine.adapters import Loaded
-from workbench.worker.engine.desk import Done, Notice, Piece, Row
+from workbench.worker.engine.desk import Done, Notice, Piece, Read, Row
 from workbench.worker.engine.sheet import Past
 from workbench.worker.engine.text import Detokeniser, StopFinder
 
@@ -49,6 +49,16 @@ class Lane:
         """The part of the prompt that is not remembered; never empty."""
         return self.prompt[self.past.tokens :]
 
+    @property
+    def remembered(self) -> int:
+        """Tokens of the prompt that are not run again."""
+        return max(0, self.past.tokens - self.loaded.virtual.tokens)
+
+    def tell_read(self, remaining: int) -> None:
+        """Tell how much of the prompt is read, with so many tokens of it still to go."""
+        read = len(self.prompt) - min(remaining, len(self.unread)) - self.loaded.virtual.tokens
+        self.row.emit(Read(max(0, read), self.remembered))
+
     def uniform(self) -> float:
         """The row's next random number in [0, 1); the same sequence whatever else is in the batch or on the device."""
         return torch.rand((), generator=self._generator, dtype=torch.float64).item()
@@ -79,8 +89,7 @@ class Lane:
         """The row's last event."""
         virtual = self.loaded.virtual.tokens
         ms = (self.first_token_ms, self._elapsed_ms())
-        remembered = max(0, self.past.tokens - virtual)
-        return Done(reason, len(self.prompt) - virtual, self.tokens, *ms, remembered_tokens=remembered)
+        return Done(reason, len(self.prompt) - virtual, self.tokens, *ms, remembered_tokens=self.remembered)
 
     def _give(self, text: str, *, is_last: bool = False) -> None:
         """Send text with the tokens whose text has begun in it; those of a stop text are never sent."""
