@@ -133,7 +133,7 @@ def make_run(
         adapter="before" if adapter_path else "",
         adapter_path=adapter_path,
         reward="reward",
-        reward_path="my_reward.py",
+        reward_path="my_reward.py" if method in ("rloo", "grpo") else "",
         teacher="teacher" if teacher_path else "",
         teacher_path=teacher_path,
         teacher_base_path=teacher_base,

@@ -1,7 +1,10 @@
-"""Over a base in 4 or 8 bits an adapter learns in as many bits as over any other."""
+"""Over a base in 4 or 8 bits an adapter learns in as many bits as over any other; bitsandbytes is there when needed."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,3 +54,57 @@ def test_an_adapter_that_is_gone_on_from_over_a_quantised_base_starts_with_its_o
 
     before, after = (load_file(one.adapter / "adapter_model.safetensors") for one in (tuned, run))
     assert all((after[name] == weight).all() for name, weight in before.items())
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ({}, False),
+        ({"arguments": "optim=adafactor"}, False),
+        ({"arguments": "optim=paged_adamw_8bit"}, True),
+        ({"adapter": "qlora"}, True),
+        ({"adapter": "lora", "quantization": "8bit"}, True),
+    ],
+)
+def test_bitsandbytes_is_left_out_of_a_run_that_does_not_need_it(
+    given: dict[str, str], needed: bool, tmp_path: Path
+) -> None:
+    from workbench.worker.trainer.environment import may_need_bitsandbytes
+
+    base = tmp_path / "base"
+    base.mkdir()
+    run = make_run(tmp_path / "run", base, **given)
+
+    assert may_need_bitsandbytes(run.spec()) is needed
+    (base / "config.json").write_text(json.dumps({"quantization_config": {"load_in_4bit": True}}))
+    assert may_need_bitsandbytes(run.spec())
+    (base / "config.json").write_text("{")
+    assert may_need_bitsandbytes(run.spec())
+
+
+WITHOUT_AND_WITH = """
+import sys
+from workbench.worker.quantising import leave_out_bitsandbytes, quantised
+leave_out_bitsandbytes()
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+from trl import SFTTrainer
+plain = get_peft_model(AutoModelForCausalLM.from_pretrained(sys.argv[1]), LoraConfig(target_modules="all-linear"))
+assert sys.modules["bitsandbytes"] is None
+base = AutoModelForCausalLM.from_pretrained(sys.argv[1], **quantised("4bit", torch.float32))
+import bitsandbytes
+small = get_peft_model(base, LoraConfig(target_modules="all-linear"))
+layer = small.base_model.model.model.layers[0].mlp.up_proj
+assert isinstance(layer.base_layer, bitsandbytes.nn.Linear4bit) and "bnb" in type(layer).__module__, layer
+ids = torch.arange(3, 40)[None]
+print((plain(ids).logits - small(ids).logits).abs().max().item())
+"""
+
+
+def test_bitsandbytes_comes_back_when_weights_in_4_bits_are_asked_for(tiny_llama: Path) -> None:
+    argv = [sys.executable, "-c", WITHOUT_AND_WITH, str(tiny_llama)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert 0 < float(done.stdout) < 1

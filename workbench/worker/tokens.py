@@ -25,6 +25,7 @@ from workbench.domain.runs import RunSpec
 from workbench.domain.training import training_rows
 from workbench.errors import RefusedError, WorkbenchError
 from workbench.jobs.run_directory import RunDirectory
+from workbench.worker.quantising import leave_out_bitsandbytes
 from workbench.worker.trainer import environment
 
 if TYPE_CHECKING:
@@ -286,4 +287,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    leave_out_bitsandbytes()  # no weights are loaded here
     sys.exit(main(sys.argv[1:]))

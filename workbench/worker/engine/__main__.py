@@ -23,6 +23,7 @@ from workbench.jobs.processes import ProcessIdentity
 from workbench.worker.engine.desk import Desk
 from workbench.worker.engine.running import let_the_server_end_on_signals, schedule
 from workbench.worker.engine.wire import Refusal
+from workbench.worker.quantising import leave_out_bitsandbytes
 
 ALREADY_RUNNING = 6
 LOCK_PATIENCE_SECONDS = 20.0
@@ -152,6 +153,7 @@ def watch_idle(desk: Desk, idle_seconds: float, is_reachable: Callable[[], bool]
 
 
 if __name__ == "__main__":
+    leave_out_bitsandbytes()  # until weights in 4 or 8 bits are asked for
     code = main()
     sys.stderr.flush()
     os._exit(code)  # torch's threads make an ordinary interpreter exit slow, and sometimes crash it

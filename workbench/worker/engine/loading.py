@@ -18,7 +18,12 @@ from transformers import AutoModelForCausalLM
 
 from workbench.domain.serving import PRECISIONS
 from workbench.worker.engine.desk import Place
-from workbench.worker.quantising import keep_four_bit_layers_as_they_are, quantised
+from workbench.worker.quantising import (
+    bring_back_bitsandbytes,
+    is_quantised,
+    keep_four_bit_layers_as_they_are,
+    quantised,
+)
 
 # Bytes a weight takes in memory; embeddings and norms stay as they are where the others have 8 or 4 bits.
 WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "8bit": 1.2, "4bit": 0.7}
@@ -57,6 +62,8 @@ def natural(device: torch.device) -> str:
 def load(place: Place, device: torch.device, wanted: str) -> tuple[Any, Choice]:
     """The base model, ready to answer, and how it was loaded. Safetensors only, and never code that came with it."""
     choice = choose(place.path, device, wanted)
+    if is_quantised(place.path) or not Path(place.path).is_dir():
+        bring_back_bitsandbytes()
     options: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True, "device_map": choice.device_map}
     if choice.precision in ("8bit", "4bit"):
         compute = getattr(torch, natural(device))
@@ -125,9 +132,3 @@ def _shapes(file: Path) -> Iterator[list[int]]:
     with file.open("rb") as opened:
         header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
     yield from (entry["shape"] for name, entry in header.items() if name != "__metadata__")
-
-
-def is_quantised(path: str) -> bool:
-    """True for a folder whose weights were saved with fewer bits, which then stay as they are."""
-    config = Path(path) / "config.json"
-    return config.is_file() and "quantization_config" in json.loads(config.read_text(encoding="utf-8"))

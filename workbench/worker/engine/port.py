@@ -32,6 +32,7 @@ from workbench.worker.engine.guarding import Guard
 from workbench.worker.engine.running import let_the_server_end_on_signals, schedule
 from workbench.worker.engine.server import json_of, model_object, models_of, refused, respond
 from workbench.worker.engine.wire import Asked, Refusal, parse_request
+from workbench.worker.quantising import leave_out_bitsandbytes
 
 BUSY = 6
 WATCH_SECONDS = 1.0
@@ -236,6 +237,7 @@ def say_error(message: str, *, hint: str = "", code: int = 1) -> int:
 
 
 if __name__ == "__main__":
+    leave_out_bitsandbytes()  # until weights in 4 or 8 bits are asked for
     ended = main()
     sys.stdout.flush()
     os._exit(ended)  # torch's threads make an ordinary interpreter exit slow, and sometimes crash it
