@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -54,6 +55,17 @@ def test_an_error_comes_as_it_was_raised(filled: Bench) -> None:
     with pytest.raises(NotFoundError) as here:
         datasets.statistics(filled, "nothing-of-this-name")
     assert caught.value.as_dict() == here.value.as_dict()
+
+
+def niceness(_bench: Bench) -> int:
+    """How much a process lets others go first."""
+    return os.nice(0)
+
+
+def test_what_nobody_asked_for_lets_everything_else_go_first(filled: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", __file__.rpartition("/")[0], prepend=":")
+    asked, unasked = (apart.call(niceness, filled, rows=10**6, is_asked=is_asked) for is_asked in (True, False))
+    assert os.nice(0) < asked < unasked or asked == 19
 
 
 def endless(bench: Bench, *, on_progress: apart.OnProgress) -> None:

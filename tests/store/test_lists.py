@@ -171,9 +171,11 @@ def test_rows_sorted_by_words_are(full: Store) -> None:
 
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows of two rows before and three from a row on."""
+    """Windows of two rows before and three from a row on; of one and two where each takes long to find."""
     monkeypatch.setattr(lists, "WINDOW_BEFORE", 2)
     monkeypatch.setattr(lists, "WINDOW_AFTER", 3)
+    monkeypatch.setattr(lists, "_SLOW_BEFORE", 1)
+    monkeypatch.setattr(lists, "_SLOW_AFTER", 2)
 
 
 @pytest.mark.usefixtures("small_windows")
@@ -193,6 +195,17 @@ def test_a_window_knows_when_it_is_the_whole_list(full: Store) -> None:
     assert full.examples.window(parse_query("tag:two")) == Window(array("q", two), True)
     assert full.examples.window(parse_query("tag:two"), around=two[1]) == Window(array("q", two), True)
     assert full.examples.window(parse_query("tag:none")) == Window(array("q"), True)
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_a_window_is_smaller_where_each_row_is_looked_up_in_the_texts(full: Store) -> None:
+    full.examples.change(full.examples.ids(parse_query("tag:a")), Action.NOTE, rater="ann", note="remarkable")
+    window, query = full.examples.window, parse_query("remarkable tag:a")
+    found = full.examples.ids(query)
+    assert len(found) > 5
+    assert window(query) == Window(found[:2], False)
+    assert window(query, around=found[3]) == Window(found[2:5], False)
+    assert window(parse_query("remarkable")) == Window(found[:3], False)
 
 
 @pytest.mark.usefixtures("small_windows")

@@ -105,11 +105,11 @@ async def test_a_large_workspace_is_backed_up_and_verified_by_a_process_of_its_o
 ) -> None:
     monkeypatch.setattr(safekeeping, "FIRST_LOOK_S", 0.05)
     monkeypatch.setattr(safekeeping, "LARGE_BYTES", 0)
-    children: list[str] = []
+    children: list[tuple[str, bool]] = []
     real = apart.call
 
     def call(function: Callable[..., object], *given: object, **named: Any) -> object:
-        children.append(function.__name__)
+        children.append((function.__name__, named["is_asked"]))
         return real(function, *given, **named)
 
     monkeypatch.setattr(apart, "call", call)
@@ -120,7 +120,7 @@ async def test_a_large_workspace_is_backed_up_and_verified_by_a_process_of_its_o
         await until_shown(pilot, "today's backup: daily-")
         command(app, "Verify the workspace")()
         await until_shown(pilot, "everything is as it was written")
-    assert children == ["after_unclean_stop", "daily", "verify"]
+    assert children == [("after_unclean_stop", False), ("daily", False), ("verify", True)]
     assert not bench.workspace.unchecked.exists()
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PIECE = 20_000
 WINDOW_BEFORE, WINDOW_AFTER = 150, 350
+# Where each row takes a look into the text index, 0.1 ms: still more than a screen has.
+_SLOW_BEFORE, _SLOW_AFTER = 50, 100
 # A tag that no more rows have is looked up before the words of a query: each of them costs a look into the text index.
 _FEW = 2000
 # SQLite asks this often (in steps of its machine) whether it should go on: every few milliseconds.
@@ -72,18 +74,19 @@ class Lists:
         Empty, and not all, when the place of that row can only be known from the whole list.
         """
         read, span = self._reading(query, dataset_id)
+        many_before, many_after = (_SLOW_BEFORE, _SLOW_AFTER) if read.is_slow else (WINDOW_BEFORE, WINDOW_AFTER)
         inside = around is not None and self._has(read, span, around)
         if order not in _BY_ID:
-            return Window(array("q"), False) if inside else self._begin(read, span, order, WINDOW_AFTER)
+            return Window(array("q"), False) if inside else self._begin(read, span, order, many_after)
         if not inside or around is None:
-            return self._begin(read, span, order, WINDOW_AFTER)
+            return self._begin(read, span, order, many_after)
         low, high = (span[0], around - 1), (around, span[1])
         if order == "id":
-            before, after = self._some(read, low, "-id", WINDOW_BEFORE), self._some(read, high, "id", WINDOW_AFTER)
+            before, after = self._some(read, low, "-id", many_before), self._some(read, high, "id", many_after)
         else:
             low, high = (span[0], around), (around + 1, span[1])
-            before, after = self._some(read, high, "id", WINDOW_BEFORE), self._some(read, low, "-id", WINDOW_AFTER)
-        is_all = len(before.ids) < WINDOW_BEFORE and len(after.ids) < WINDOW_AFTER
+            before, after = self._some(read, high, "id", many_before), self._some(read, low, "-id", many_after)
+        is_all = len(before.ids) < many_before and len(after.ids) < many_after
         return Window(before.ids[::-1] + after.ids, is_all)
 
     def pieces(

@@ -106,11 +106,15 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a list of ids is read: ``source`` is a FROM clause that gives the rows in the order of ``id``, unsorted."""
+    """How a list of ids is read: ``source`` is a FROM clause that gives the rows in the order of ``id``, unsorted.
+
+    ``is_slow`` where each row is looked up in the text index by itself.
+    """
 
     source: str
     id: str
     condition: Where
+    is_slow: bool = False
 
 
 def where(query: Query, *, dataset_id: int | None = None) -> Where:
@@ -136,7 +140,7 @@ def reading(query: Query, *, dataset_id: int | None = None, few: Filter | None =
         if match:
             source += " CROSS JOIN examples_fts ON examples_fts.rowid = d.example_id"
             conditions.append(match)
-        return Reading(source, "d.example_id", _all(conditions))
+        return Reading(source, "d.example_id", _all(conditions), is_slow=match is not None)
     if match:
         source = f"examples_fts CROSS JOIN {_FACTS} ON e.id = examples_fts.rowid"
         return Reading(source, "examples_fts.rowid", _all([match, *conditions]))

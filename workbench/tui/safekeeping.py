@@ -74,9 +74,9 @@ class Safekeeping:
 
         def look() -> tuple[list[str], Backup | None]:
             bench = self._app.bench
-            if bench.workspace.unchecked.exists() and (found := self._apart(verify.after_unclean_stop)):
+            if bench.workspace.unchecked.exists() and (found := self._apart(verify.after_unclean_stop, is_asked=False)):
                 return found, None
-            return [], self._apart(backups.daily) if backups.is_due(bench) else None
+            return [], self._apart(backups.daily, is_asked=False) if backups.is_due(bench) else None
 
         def done(said: tuple[list[str], Backup | None]) -> None:
             found, made = said
@@ -151,7 +151,7 @@ class Safekeeping:
 
     # --- running it --------------------------------------------------------------------------------------------
 
-    def _apart(self, flow: Callable[..., Result], *given: object, **named: object) -> Result:
+    def _apart(self, flow: Callable[..., Result], *given: object, is_asked: bool = True, **named: object) -> Result:
         """A flow over the whole workspace: of a large one in a process of its own, so that keys stay quick."""
         from workbench.flows import apart
 
@@ -160,7 +160,14 @@ class Safekeeping:
             return flow(bench, *given, **named, on_progress=self._told)
         try:
             return apart.call(
-                flow, bench, *given, **named, rows=apart.FEW + 1, on_progress=self._told, cancelled=self._over
+                flow,
+                bench,
+                *given,
+                **named,
+                rows=apart.FEW + 1,
+                on_progress=self._told,
+                cancelled=self._over,
+                is_asked=is_asked,
             )
         except WorkbenchError:
             if self._over.is_set():
