@@ -61,15 +61,20 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def visible(nvml: Any) -> list[Any]:
-    """NVML's handles of the devices in ``CUDA_VISIBLE_DEVICES`` (numbers or unique names), or of all without it."""
-    wanted = os.environ.get(VISIBLE)
-    if wanted is None:
-        return [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-    names = [name.strip() for name in wanted.split(",")]
-    return [
-        nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else nvml.nvmlDeviceGetHandleByUUID(name)
-        for name in names
-    ]
+    """NVML's handles of the devices in ``CUDA_VISIBLE_DEVICES`` (numbers or unique names), or of all without it.
+
+    One that does not answer is left out; of a list, CUDA sees only what stands before a wrong name.
+    """
+    wanted, found = os.environ.get(VISIBLE), []
+    names = map(str, range(nvml.nvmlDeviceGetCount())) if wanted is None else map(str.strip, wanted.split(","))
+    for name in names:
+        ask = nvml.nvmlDeviceGetHandleByIndex if name.isdigit() else nvml.nvmlDeviceGetHandleByUUID
+        try:
+            found.append(ask(int(name) if name.isdigit() else name))
+        except nvml.NVMLError as error:
+            if error.value in {nvml.NVML_ERROR_INVALID_ARGUMENT, nvml.NVML_ERROR_NOT_FOUND}:
+                break
+    return found
 
 
 def _answering(nvml: Any, handles: Iterable[Any]) -> Iterator[Gpu]:
@@ -110,17 +115,30 @@ def _torch_is_for_cpu() -> bool:
 
 
 def _described(nvml: Any, handle: Any) -> Gpu:
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    major, _ = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    total, free = _memory(nvml, handle)
+    major = 0
+    with suppress(nvml.NVMLError):  # a part of a card may not tell
+        major, _ = nvml.nvmlDeviceGetCudaComputeCapability(handle)
     return Gpu(
         nvml.nvmlDeviceGetIndex(handle),
         _text(nvml.nvmlDeviceGetUUID(handle)),
         _text(nvml.nvmlDeviceGetName(handle)),
-        memory.total,
-        memory.free,
+        total,
+        free,
         major >= _BF16_SINCE,
         tuple(_users(nvml, handle)),
     )
+
+
+def _memory(nvml: Any, handle: Any) -> tuple[int, int]:
+    try:
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    except nvml.NVMLError as error:
+        if error.value != nvml.NVML_ERROR_NOT_SUPPORTED:
+            raise
+        shared = _main_memory()  # a GPU without memory of its own
+        return shared.total, shared.free
+    return memory.total, memory.free
 
 
 def _text(value: bytes | str) -> str:

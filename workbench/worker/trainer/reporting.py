@@ -266,18 +266,16 @@ class DeviceFigures:
             return {}
         import pynvml
 
-        try:
+        figures: dict[str, float] = {}
+        # Each for itself: a part of a card tells no load, some cards no temperature, and one that is lost nothing.
+        with suppress(pynvml.NVMLError):
             memory = pynvml.nvmlDeviceGetMemoryInfo(self._gpu)
-            load = pynvml.nvmlDeviceGetUtilizationRates(self._gpu)
-        except pynvml.NVMLError:
-            return {}
-        figures = {
-            "gpu_memory_bytes": float(memory.used),
-            "gpu_memory_total_bytes": float(memory.total),
-            "gpu_percent": float(load.gpu),
-        }
-        with suppress(pynvml.NVMLError):  # not every GPU has these sensors
+            figures |= {"gpu_memory_bytes": float(memory.used), "gpu_memory_total_bytes": float(memory.total)}
+        with suppress(pynvml.NVMLError):
+            figures["gpu_percent"] = float(pynvml.nvmlDeviceGetUtilizationRates(self._gpu).gpu)
+        with suppress(pynvml.NVMLError):
             figures["gpu_celsius"] = float(pynvml.nvmlDeviceGetTemperature(self._gpu, pynvml.NVML_TEMPERATURE_GPU))
+        with suppress(pynvml.NVMLError):
             figures["gpu_watts"] = pynvml.nvmlDeviceGetPowerUsage(self._gpu) / 1000
         return figures
 
