@@ -141,6 +141,18 @@ async def test_help_tells_what_a_key_does_and_not_what_it_does_elsewhere(bench: 
         assert any("2-9 So many other answers at once" in row for row in rows)
 
 
+async def test_help_lists_no_key_that_goes_sideways_where_there_is_no_room_to_go(bench: Bench) -> None:
+    async with showing(bench, size=(120, 100)) as (app, pilot):
+        await pilot.press("f1")  # in the field for the message, which wraps
+        await until_text(pilot, "Another answer")
+        assert "Page Left" not in text_of(app)
+        await pilot.press("escape", "f7")
+        await until(pilot, lambda: app.focused is not None and app.focused.id == "results-box")
+        await pilot.press("f1")
+        await until_text(pilot, "To the beginning")
+        assert not re.search("Scroll Left|Page Right|Vertical scroll", text_of(app))
+
+
 async def test_help_follows_a_changed_keymap(bench: Bench) -> None:
     settings = Settings(keys={"chat.regenerate": "f10"})
     async with showing(bench, size=(120, 50), settings=settings) as (app, pilot):

@@ -13,6 +13,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.dom import DOMNode
 from textual.events import Key
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from workbench.tui.panes import PANES
@@ -24,7 +25,10 @@ _IN_WORDS = {
     "Focus Next": "To the next part of the screen",
     "Focus Previous": "To the part before",
     "Copy selected text": "Copy what the mouse has marked",
+    "Scroll Home": "To the beginning",
+    "Scroll End": "To the end",
 }
+_SIDEWAYS = {"scroll_left", "scroll_right", "page_left", "page_right"}
 
 
 def help_rows(active: Mapping[str, ActiveBinding]) -> list[tuple[str, str, str]]:
@@ -32,13 +36,20 @@ def help_rows(active: Mapping[str, ActiveBinding]) -> list[tuple[str, str, str]]
     rows: dict[tuple[str, str], list[str]] = {}
     # what a text field itself binds (cursor keys and the like) is known to most, so it stands last
     for key, found in sorted(active.items(), key=lambda item: not item[1].binding.id):
-        if found.binding.description and not found.binding.system and not key.startswith("super+"):
+        is_told = found.binding.description and not found.binding.system and not key.startswith("super+")
+        if is_told and not _does_nothing(found):
             what = found.binding.tooltip or found.binding.description
             rows.setdefault((_place(found.node), _IN_WORDS.get(what, what)), []).append(key_sign(key))
     places = list(dict.fromkeys(where for where, _ in rows))
     # the app's own keys are the same on every screen, so they come after the screen's
     listed = sorted(rows.items(), key=lambda row: (row[0][0] == WORKBENCH, places.index(row[0][0])))
     return [(where, _joined(keys), what) for (where, what), keys in listed]
+
+
+def _does_nothing(found: ActiveBinding) -> bool:
+    """Whether it goes sideways in what is never wider than the screen."""
+    node = found.node
+    return found.binding.action in _SIDEWAYS and isinstance(node, Widget) and not node.allow_horizontal_scroll
 
 
 def _joined(keys: list[str]) -> str:
@@ -53,6 +64,8 @@ def _place(node: DOMNode) -> str:
     title = getattr(node, "title", "")
     if isinstance(title, str) and title:
         return title
+    if type(node) is VerticalScroll:
+        return "Text"
     name = re.sub("(Dialog|Form|Pane)$", "", type(node).__name__) or type(node).__name__
     return re.sub("(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
 
