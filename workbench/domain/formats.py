@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from workbench.domain.examples import Content, Example, Kind, Status
 
@@ -61,18 +60,3 @@ class Format:
     kinds: tuple[Kind, ...] = ()
     write: Callable[[Example], dict[str, object]] | None = None
     lost: Callable[[Content], str] = lambda content: ""
-
-
-def moment(value: object) -> str:
-    """Seconds since 1970 or an ISO 8601 text as ``2026-01-31T12:00:00.000Z``; "" for what is neither."""
-    try:
-        if isinstance(value, str):
-            at = datetime.fromisoformat(value)
-            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-        elif isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-            at = datetime.fromtimestamp(value, UTC)
-        else:
-            return ""
-    except (ValueError, OverflowError, OSError):
-        return ""
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

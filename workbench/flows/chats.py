@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from workbench import formats
 from workbench.domain.chats import Chat, Generation, Hit, Preset, Role, Sampling, StopReason, Turn, title_from
 from workbench.domain.examples import Kind
-from workbench.domain.formats import Format, LeftOut, Reading, Row, moment
+from workbench.domain.formats import Format, LeftOut, Reading, Row
+from workbench.domain.moments import moment
 from workbench.errors import DataError, NotFoundError
 from workbench.flows import containers
 from workbench.flows.import_rows import parts_of

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.domain.chats import Turn
-from workbench.domain.formats import Format, LeftOut, Part, Reading, Row, moment
+from workbench.domain.formats import Format, LeftOut, Part, Reading, Row
+from workbench.domain.moments import moment
 from workbench.errors import DataError
 from workbench.formats import _trees as trees
 from workbench.formats import _turns as t

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from workbench.domain.counting import counted, size
 from workbench.domain.models import Model, ModelKind
+from workbench.domain.moments import on_the_wall
 from workbench.domain.serving import EngineState, EngineStatus
 from workbench.errors import NotFoundError, RunError, WorkbenchError
 from workbench.flows import compare, registry
@@ -132,7 +133,7 @@ def _lines(model: Model, facts: Mapping[str, object], origin: Lineage) -> list[t
         lines += [("path", model.path), ("sha256", model.sha256 or "not known before it is downloaded")]
     if model.note:
         lines.append(("note", model.note))
-    lines.append(("added", model.created_utc[:19].replace("T", " ")))
+    lines.append(("added", on_the_wall(model.created_utc)))
     return lines
 
 

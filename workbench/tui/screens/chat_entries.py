@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from workbench.domain.chats import Chat, ChatTree, Message, Role, Sampling, StopReason
+from workbench.domain.moments import on_the_wall
 from workbench.errors import DataError, UsageError
 from workbench.tui.widgets.dialogs import Field
 from workbench.tui.widgets.folding import said_line
@@ -28,7 +29,9 @@ def _entry(tree: ChatTree, message: Message, mark: str) -> Entry:
     siblings = tree.siblings(message.id)
     place = f"{siblings.index(message) + 1}/{len(siblings)}" if len(siblings) > 1 else ""
     if message.role is Role.USER:
-        return Entry(message.id, "you", message.content, _joined(place, message.created_utc[11:16]), "user")
+        return Entry(
+            message.id, "you", message.content, _joined(place, on_the_wall(message.created_utc)[11:16]), "user"
+        )
     who = message.generation.model if message.generation else tree.chat.model or "answer"
     edited = _made_from(tree, message)
     notice = f"⚠ {message.generation.notice}" if message.generation and message.generation.notice else ""
@@ -124,10 +127,10 @@ def facts_of(tree: ChatTree, message: Message, setup: Setup) -> str:
     lines = [
         "THIS MESSAGE",
         f"role      {message.role.value}",
-        f"written   {message.created_utc[:16].replace('T', ' ')}",
+        f"written   {on_the_wall(message.created_utc)[:16]}",
     ]
     if tree.chat.imported_utc:
-        lines.append(f"imported  {tree.chat.imported_utc[:16].replace('T', ' ')}")
+        lines.append(f"imported  {on_the_wall(tree.chat.imported_utc)[:16]}")
     if made := message.generation:
         lines += [
             f"model     {made.model}",

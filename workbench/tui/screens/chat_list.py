@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.domain.chats import Chat, ChatTree
+from workbench.domain.moments import on_the_wall
 from workbench.errors import NotFoundError
 from workbench.flows import chats as flow
 from workbench.tui.messages import ChatsChanged
@@ -30,8 +31,9 @@ def columns() -> list[Column[Chat]]:
 
 def _day(utc: str) -> str:
     """Month and day; the year of one that is not of this year."""
-    is_this_year = utc[:4] == str(datetime.now(UTC).year)
-    return utc[5:10].replace("-", "/") if is_this_year else utc[:4]
+    day = on_the_wall(utc)
+    is_this_year = day[:4] == str(datetime.now().astimezone().year)
+    return day[5:10].replace("-", "/") if is_this_year else day[:4]
 
 
 class ChatList:
@@ -191,7 +193,8 @@ class ChatList:
     def _choose_of(self, chats: Sequence[Chat]) -> None:
         pane = self._pane
         choices = [
-            Choice(str(chat.id), chat.title or "(no title)", f"{chat.model}  {chat.updated_utc[:10]}") for chat in chats
+            Choice(str(chat.id), chat.title or "(no title)", f"{chat.model}  {on_the_wall(chat.updated_utc)[:10]}")
+            for chat in chats
         ]
 
         def chosen(answer: str | None) -> None:

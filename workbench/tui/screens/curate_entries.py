@@ -12,6 +12,7 @@ from workbench.domain.checks import Finding, Severity
 from workbench.domain.counting import counted
 from workbench.domain.decisions import Decision
 from workbench.domain.examples import Example, ExampleRow, Kind, Source, Status
+from workbench.domain.moments import on_the_wall
 from workbench.domain.runs import ExampleScore
 from workbench.flows import run_scores
 from workbench.flows.check import fix_said
@@ -184,7 +185,7 @@ def _decision(decision: Decision) -> str:
     undone = "  (undone)" if decision.undone else ""
     changes = {name: value for name, value in json.loads(decision.after).items() if name != "deleted"}
     what = "".join(f"  {name} {value}" for name, value in changes.items() if isinstance(value, str | int))[:80]
-    return f"{decision.created_utc[5:16].replace('T', ' ')}  {decision.rater}  {decision.action.value}{what}{undone}"
+    return f"{on_the_wall(decision.created_utc)[5:16]}  {decision.rater}  {decision.action.value}{what}{undone}"
 
 
 @dataclass(slots=True)

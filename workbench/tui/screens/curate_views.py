@@ -15,6 +15,7 @@ from textual.content import Content
 from workbench.domain.decisions import Decision
 from workbench.domain.examples import PARTS, turns_of
 from workbench.domain.examples import Content as ExampleContent
+from workbench.domain.moments import on_the_wall
 from workbench.domain.tool_texts import tools_text
 from workbench.flows import curate as flow
 from workbench.flows.tokens import Token, TokenSequence, TokenView
@@ -100,7 +101,7 @@ def _label(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
 
 
 def _decision(decision: Decision) -> Iterator[Part | Content]:
-    when = decision.created_utc[:19].replace("T", " ")
+    when = on_the_wall(decision.created_utc)
     faded = "dim strike" if decision.undone else "bold"
     yield f"{cell(when)}  {cell(decision.rater)}  {decision.action.value}", faded
     yield ("  (undone)\n" if decision.undone else "\n"), ""
