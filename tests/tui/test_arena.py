@@ -19,9 +19,7 @@ from workbench.domain.comparisons import Strength, Verdict, VoteDetails
 from workbench.domain.examples import Kind, SourceKind
 from workbench.domain.models import ModelKind
 from workbench.domain.queries import parse_query
-from workbench.domain.rounds import PromptRow
 from workbench.errors import UsageError
-from workbench.flows import rounds
 from workbench.flows.bench import Bench
 from workbench.tui.messages import ComparisonsChanged, ExamplesChanged, News
 from workbench.tui.paste_guard import BURST_KEYS
@@ -489,20 +487,6 @@ async def test_a_watched_answer_keeps_its_end_in_sight_and_the_vote_opens_at_its
         assert "plain 39." not in screen_text(app) and "well well" not in screen_text(app)
         await pilot.press("z")
         await until_shown(pilot, "well well")
-
-
-async def test_a_round_that_a_killed_terminal_left_behind_goes_on_by_itself(models: Bench, engine: FakeEngine) -> None:
-    engine.default_answer = "some words"
-    rows = [PromptRow(user(f"question {n}")) for n in range(3)]
-    begun = rounds.begin(models, ["pip", "tuned"], rows, sampling=Sampling(), seed=1)
-    next(rounds.run(models, begun))
-    with models.store.write() as db:
-        db.execute("UPDATE rounds SET owner_pid = 999999999")
-    app = app_at(models, "arena")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: len(models.store.comparisons.list()) == 3)
-        await until_shown(pilot, "2 pairs of answers are ready")
-        assert models.store.rounds.adopt() is None
 
 
 @pytest.mark.parametrize("is_failing", [True, False])

@@ -28,6 +28,10 @@ OnProgress = Callable[[int, int], None]
 Side = Answered | EngineError
 
 
+class GivenUpError(EngineError):
+    """The models of a round did not answer any more; ``left_behind`` finds it again."""
+
+
 class Watcher:
     """Somebody who watches the answers being written; both methods are called in threads of the round."""
 
@@ -103,7 +107,7 @@ def run(
     if (failure := asking.first_failure) is not None:
         if asking.is_given_up:
             answered = asking.done - bench.store.rounds.failed(round_.id)
-            raise EngineError(
+            raise GivenUpError(
                 f"{failure.message}; {answered} of {round_.total} prompts were answered by both",
                 hint="once the models answer, workbench compare --resume asks the rest",
             ) from failure

@@ -135,6 +135,16 @@ class RoundPane(Pane):
         if self.making is None:
             self.run_flow(partial(flow.left_behind, self.bench), self._go_on_with, group="left")
 
+    def action_ask_rest(self) -> None:
+        """Go on with a round that was given up, for its models did not answer then."""
+        if self.making is None:
+            self.run_flow(partial(flow.left_behind, self.bench, given_up=True), self._ask_rest_of, group="left")
+
+    def _ask_rest_of(self, found: Round | None) -> None:
+        if found is None:
+            self.notice("no round was left open; n begins one")
+        self._go_on_with(found)
+
     def _go_on_with(self, found: Round | None) -> None:
         if found is not None and self.making is None:
             self.notice(f"going on with the answers that were left behind: {found.done} of {found.total} are there")
@@ -195,6 +205,8 @@ class RoundPane(Pane):
 
     def _not_made(self, error: BaseException) -> None:
         self._end()
+        if isinstance(error, flow.GivenUpError):
+            self.progress = "R asks the rest"  # the message with its hint is often longer than its line
         self.workbench.report(error)
         self.round_changed()
 
