@@ -190,7 +190,7 @@ def test_a_key_in_the_keyring_is_found_under_the_servers_host(
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(401, "refuses the key"), (403, "refuses the key"), (404, "does not find it"), (500, "failed (500)"),
+    [(401, "wants a key"), (403, "wants a key"), (404, "does not find it"), (500, "failed (500)"),
      (422, "refuses the question"), (302, "elsewhere")],
 )  # fmt: skip
 def test_a_refusal_is_told_in_plain_words_and_not_asked_again(server: FakeServer, status: int, said: str) -> None:

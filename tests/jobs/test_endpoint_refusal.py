@@ -124,3 +124,15 @@ def test_a_chat_that_cannot_or_must_not_be_shortened_is_refused_with_a_way_out(
         ask(server, *CHAT, trim=trim)
     assert "start a new chat" in caught.value.hint
     assert len(server.bodies) == 1 or len(server.bodies[-1]["messages"]) == 2
+
+
+def test_a_key_that_a_server_does_not_take_is_named_by_its_place(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THAT_KEY", "sk-wrong")
+    server.default = refuses(401, {"error": "Unauthorized"})
+    endpoint = checked_endpoint(server.url, "tuned", key_env="THAT_KEY")
+    request = ChatRequest(ModelPlace("there", "", endpoint=endpoint), (Turn("user", "hi"),), Sampling(seed=7))
+    with pytest.raises(EngineError, match=r"refuses the key \(401\): Unauthorized") as caught:
+        list(EndpointClient(AT_ONCE).stream(request, cancelled=threading.Event()))
+    assert "$THAT_KEY" in caught.value.hint

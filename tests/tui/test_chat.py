@@ -341,6 +341,11 @@ def test_what_to_do_after_a_failure_is_told_once_and_in_sentences(hint: str, tol
     assert failure_text(EngineError("it failed", hint=hint)) == ("it failed", told)
 
 
+def test_a_hint_behind_a_long_reason_begins_as_a_sentence() -> None:
+    error = EngineError("server:8000 refuses it (400): " + 9 * "too long ", hint="start a new chat")
+    assert failure_text(error)[1].endswith(" Start a new chat. Ctrl+R asks again.")
+
+
 @pytest.mark.parametrize(
     ("said", "head", "text"),
     [

@@ -31,8 +31,10 @@ def refusal(endpoint: Endpoint, status: int, body: bytes, location: str = "") ->
         where = endpoint.key_source and (
             f"${endpoint.variable}" if endpoint.variable else f"the keyring (keyring set workbench {host})"
         )
-        hint = f"check the key in {where}" if where else "it wants a key: add the model again with --key-env VAR"
-        return EngineError(f"{host} refuses the key ({status}){tail}", hint=hint)
+        if not where:
+            hint = "add the model again with --key-env VAR or --keyring"
+            return EngineError(f"{host} wants a key ({status}){tail}", hint=hint)
+        return EngineError(f"{host} refuses the key ({status}){tail}", hint=f"check the key in {where}")
     if status == 404:
         hint = f"is the model's name there {endpoint.model!r}, and does its API begin at {endpoint.url}?"
         return EngineError(f"{host} does not find it (404){tail}", hint=hint)

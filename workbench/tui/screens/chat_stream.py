@@ -165,6 +165,8 @@ def failure_text(error: WorkbenchError) -> tuple[str, str]:
         if not rest or len(head) > _HEAD_CHARACTERS:
             head, rest = "no whole answer", error.message
     hint = "" if error.hint in {"", "ask again"} else error.hint
+    if rest and hint:
+        hint = hint[0].upper() + hint[1:]
     return head, " ".join([*(_ended(one) for one in (rest, hint) if one), "Ctrl+R asks again."])
 
 
