@@ -326,6 +326,8 @@ def test_figures_stand_with_what_they_rest_on(voted: Bench) -> None:
     told = results_text(results.report(voted, resamples=20), (), 100).plain
     ranks = [line.split() for line in told.splitlines() if "measured from" in line]
     assert [line[0] for line in ranks] == ["pip"] and "[    0,     0]" not in told
+    ranked = told[told.index("100 more win") :].splitlines()[1:4]
+    assert len({line.index("  n ") for line in ranked}) == 1, "counts in one column"
     assert " s (n " in told and "±?    n 1" in told and "100 more win 64 of 100" in told
     assert pytest.approx(0.64, abs=0.001) == 1 / (1 + 10 ** (-100 / 400))
 

@@ -78,7 +78,8 @@ def _ranking(ranks: Sequence[Rank], width: int, ascii_only: bool) -> Iterator[st
         group = f"  group {rank.group + 1}" if rank.group else ""
         few = "  few votes" if rank.votes < FEW else ""
         is_yardstick = rank.low == rank.high == 0
-        low_to_high = "measured from" if is_yardstick else f"[{_end(rank.low):>5}, {_end(rank.high):>5}]"
+        low_to_high = f"[{_end(rank.low):>5}, {_end(rank.high):>5}]"
+        low_to_high = f"{'measured from':<{len(low_to_high)}}" if is_yardstick else low_to_high
         about = f"n {rank.votes:,}{few}{group}"
         yield f"  {cell(rank.model, 20):<20} {_points(rank.rating):>6}  {low_to_high} {bar}  {about}"
 
