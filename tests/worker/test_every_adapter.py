@@ -28,7 +28,6 @@ QUICK = [
     ("sft", "ia3", "none"),
     ("sft", "prompt", "none"),
     ("sft", "last-layers", "none"),
-    ("sft", "qlora", "8bit"),
     ("dpo", "rslora", "none"),
     ("kto", "prefix", "none"),
     ("cpt", "lora", "none"),
