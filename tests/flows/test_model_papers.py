@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +184,77 @@ def test_a_push_without_network_is_a_plain_error_and_asks_nothing_of_it(
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", unreachable)
     with pytest.raises(WorkbenchError, match="cannot be reached"):
         publishing.push(bench, adapter, "me/mine")
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as a push asks for: refuses with ``code``, or breaks the line while weights come."""
+
+    code = 200
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "{}")
+        if self.code != 200:
+            return self.answer({"error": "You may not write here."}, self.code)
+        if self.path.endswith("/batch"):
+            upload = {"upload": {"href": f"http://{self.headers['Host']}/weights"}}
+            objects = [{"oid": one["oid"], "size": one["size"], "actions": upload} for one in asked["objects"]]
+            return self.answer({"transfer": "basic", "objects": objects})
+        files = [{"path": one["path"], "uploadMode": "lfs", "shouldIgnore": False} for one in asked.get("files", [])]
+        return self.answer({"url": f"http://{self.headers['Host']}/me/mine", "files": files})
+
+    def do_GET(self) -> None:
+        self.answer({}, 200 if self.code == 200 else 404)
+
+    def do_PUT(self) -> None:
+        self.connection.close()
+
+    def answer(self, document: object, code: int = 200) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *said: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "hint"),
+    [
+        (401, r"refused \(401\): .*You may not write here", "HF_TOKEN"),
+        (403, r"refused \(403\): .*You may not write here", "right to write for me"),
+        (200, "the line to the hub broke", "push again"),
+    ],
+)
+def test_what_the_hub_says_no_to_is_told_and_no_token_is(
+    adapter: str,
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    code: int,
+    said: str,
+    hint: str,
+) -> None:
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _http
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setattr(Hub, "code", code)
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(_http.time, "sleep", lambda seconds: None)
+        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        with pytest.raises(WorkbenchError, match=said) as refused:
+            publishing.push(bench, adapter, "me/mine")
+        server.shutdown()
+    assert hint in refused.value.hint
+    told = capfd.readouterr()
+    assert "hf_secret" not in f"{refused.value} {told.out} {told.err}"
+    assert "%|" not in told.err  # progress is for a terminal
 
 
 def test_a_push_offers_the_models_own_files_and_nothing_else(

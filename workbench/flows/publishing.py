@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from workbench.errors import DataError, NotFoundError, RefusedError, WorkbenchEr
 from workbench.flows.registry import is_hub_id
 
 if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
+
     from workbench.flows.bench import Bench
 
 _PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt", "README.md")
@@ -51,7 +54,10 @@ def push(bench: Bench, name: str, repo: str, *, private: bool = True) -> Publish
     import httpx2  # what the library asks with, and by whose errors it says that there is no network
     from huggingface_hub import HfApi  # 0.3 s
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     folder = Path(bench.store.models.get(name).path)
     try:
         api = HfApi(library_name="workbench")
@@ -67,9 +73,22 @@ def push(bench: Bench, name: str, repo: str, *, private: bool = True) -> Publish
     except HFValidationError as error:
         raise DataError(f"{repo!r} is no repository of the hub: {error}") from None
     except HfHubHTTPError as error:
-        code = error.response.status_code
-        hint = "set HF_TOKEN, or: hf auth login" if code in {401, 403} else "try again later"
-        raise WorkbenchError(f"the hub refused ({code})", hint=hint, where=repo) from None
+        raise _refused(error, repo) from None
+    except RuntimeError as error:  # the library's own, around what ended an upload
+        if isinstance(error.__cause__, HfHubHTTPError):
+            raise _refused(error.__cause__, repo) from None
+        if not isinstance(error.__cause__, (httpx2.TransportError, OSError)):
+            raise
+        said = f"the line to the hub broke: {error.__cause__}"
+        raise WorkbenchError(said, hint="the hub shows nothing of it until all is there: push again", where=repo) from None
     except (httpx2.TransportError, OSError) as error:
         raise WorkbenchError(f"the hub cannot be reached: {error}", hint="is there a network?", where=repo) from None
     return Published(str(url), len(files))
+
+
+def _refused(error: HfHubHTTPError, repo: str) -> WorkbenchError:
+    code, why = error.response.status_code, (error.server_message or "").strip()
+    owner = repo.partition("/")[0]
+    hints = {401: "set HF_TOKEN, or: hf auth login", 403: f"a token with the right to write for {owner}, in HF_TOKEN"}
+    said = f"the hub refused ({code}){': ' + why if why else ''}"
+    return WorkbenchError(said, hint=hints.get(code, "try again later"), where=repo)
