@@ -80,7 +80,7 @@ def push(bench: Bench, name: str, repo: str, *, private: bool = True) -> Publish
         if not isinstance(error.__cause__, (httpx2.TransportError, OSError)):
             raise
         said = f"the line to the hub broke: {error.__cause__}"
-        raise WorkbenchError(said, hint="the hub shows nothing of it until all is there: push again", where=repo) from None
+        raise WorkbenchError(said, hint="it shows nothing until all is there: push again", where=repo) from None
     except (httpx2.TransportError, OSError) as error:
         raise WorkbenchError(f"the hub cannot be reached: {error}", hint="is there a network?", where=repo) from None
     return Published(str(url), len(files))
