@@ -184,6 +184,22 @@ def test_each_row_of_an_import_is_known_by_its_content_in_the_order_of_the_table
     assert store.examples.find("d", demo(20)) is None
 
 
+@pytest.mark.parametrize("in_memory", [1, 7, 1000])
+def test_what_comes_twice_is_known_wherever_its_hash_is_kept(
+    store: Store, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    monkeypatch.setattr(hashes, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(imports, "FIRST_ROWS", 4)
+    monkeypatch.setattr(imports, "MOST_ROWS", 4)
+    with store.imports.stage("d", status=Status.PENDING, rater="ann") as staging:
+        for number in [*range(20), *range(12), 3, 25]:
+            staging.put(NewExample(demo(number), IMPORTED))
+        done = staging.publish(file="rows.jsonl", format="trl")
+    assert (done.imported, done.duplicates) == (21, 13)
+    assert all(store.examples.find("d", demo(number)) for number in [*range(20), 25])
+    assert hashes.astray(store.read()) == (0, 0)
+
+
 def assert_untouched(store: Store) -> None:
     assert count(store) == 0 and store.datasets.list() == [] and store.imports.list() == []
     rows = store.read().execute("SELECT count(*) FROM examples").fetchone()[0]

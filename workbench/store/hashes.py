@@ -2,8 +2,7 @@
 
 A row that comes by itself is put in with it, and triggers keep it for rows that change or go. An import's rows are put
 in by the import, in the order of the table and not in that of the file: each page is then written once, and not again
-for every few rows, which took as long as writing the rows themselves. Until then their hashes are in a file of the
-import's own.
+for every few rows, which took as long as writing the rows themselves. Until then the import has them to itself.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 THERE = "SELECT example_id FROM example_hashes WHERE dataset_id = ? AND hash = ?"
 """The examples of a dataset with this hash, also those that were deleted."""
 _ASKED_AT_ONCE = 1000
-_CACHE_KIB = 8000
+_IN_MEMORY = 100_000  # about 15 MB
+_CACHE_KIB = 4000
 
 
 def present(connection: sqlite3.Connection, dataset_id: int, digests: Sequence[bytes]) -> set[bytes]:
@@ -79,9 +79,14 @@ def mend(connection: sqlite3.Connection) -> None:
 
 
 class OnTheWay:
-    """The hashes of an import that is on its way, in a file of SQLite's own that goes with this process."""
+    """The hashes of an import that is on its way: the newest in memory, the others in a file of SQLite's own.
+
+    The file goes with this process. Hashes come at any place in their order; many are put into it at once, in order.
+    """
 
     def __init__(self) -> None:
+        self._newest: dict[bytes, int] = {}
+        self._has_file = False
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = OFF")
         self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -90,24 +95,37 @@ class OnTheWay:
 
     def present(self, digests: Sequence[bytes]) -> set[bytes]:
         """Those of ``digests`` that have come already."""
-        found: set[bytes] = set()
-        for part in chunks(digests, _ASKED_AT_ONCE):
+        found = set(filter(self._newest.__contains__, digests))
+        for part in chunks(digests, _ASKED_AT_ONCE) if self._has_file else ():
             sql = f"SELECT hash FROM seen WHERE hash IN ({placeholders(len(part))})"
             found.update(row[0] for row in self._connection.execute(sql, part))
         return found
 
     def add(self, rows: Iterable[tuple[bytes, int]]) -> None:
-        """More of them, each with the id of its example."""
-        self._connection.execute("BEGIN")
-        self._connection.executemany("INSERT INTO seen (hash, id) VALUES (?, ?)", rows)
-        self._connection.execute("COMMIT")
+        """More of them, each with the id of its example; ``settle`` is to be called some time after."""
+        self._newest.update(rows)
+
+    def settle(self) -> None:
+        """Take no more memory than is allowed: to be called while no lock is held, for it may take a while."""
+        if len(self._newest) >= _IN_MEMORY:
+            self._put_away()
 
     def in_order(self, count: int) -> Iterator[list[tuple[bytes, int]]]:
         """All of them by hash, ``count`` at a time."""
-        rows = self._connection.execute("SELECT hash, id FROM seen ORDER BY hash")
+        rows: Iterator[tuple[bytes, int]] = iter(sorted(self._newest.items()))
+        if self._has_file:
+            self._put_away()
+            rows = self._connection.execute("SELECT hash, id FROM seen ORDER BY hash")
         while part := list(itertools.islice(rows, count)):
             yield part
 
     def close(self) -> None:
         """Forget them."""
+        self._newest = {}
         self._connection.close()
+
+    def _put_away(self) -> None:
+        self._connection.execute("BEGIN")
+        self._connection.executemany("INSERT INTO seen (hash, id) VALUES (?, ?)", sorted(self._newest.items()))
+        self._connection.execute("COMMIT")
+        self._newest, self._has_file = {}, True

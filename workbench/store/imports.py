@@ -364,6 +364,7 @@ class _Writing:
 
     def _let_others(self) -> None:
         """Between two transactions."""
+        self._hashes.settle()
         self._store.give_way()
         self._transactions += 1
         if self._transactions % _TRANSACTIONS_PER_CHECKPOINT == 0:
