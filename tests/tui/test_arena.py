@@ -424,7 +424,7 @@ async def test_three_models_take_turns_and_none_is_named(models: Bench, engine: 
     async with app.run_test(size=(80, 24)) as pilot:
         await until_shown(pilot, "No pair waits")
         await ask(pilot, 6, a="pip", b="tuned", c="third")
-        await until_shown(pilot, "6 pairs of answers are ready")
+        await until_shown(pilot, "the models said the same to all 6 prompts: ties, and nothing to vote on")
         met = [frozenset((c.a.model, c.b.model)) for c in models.store.comparisons.list()]
         assert sorted(met.count(two) for two in set(met)) == [2, 2, 2]
         assert len({c.prompt for c in models.store.comparisons.list()}) == 6

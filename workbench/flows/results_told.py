@@ -13,6 +13,8 @@ from workbench.domain.statistics import e_value, verdict, votes_to_decide
 from workbench.flows.judging import Standing
 from workbench.flows.results import Report
 
+_UNTOLD = {True: "keep voting", False: "no vote has decided for one of them yet"}
+
 CHANCE = 0.05
 """A bias that chance alone shows less often than this is told."""
 
@@ -25,7 +27,7 @@ def verdict_line(score: Score) -> str:
         better = cell(score.a if found == "a" else score.b)
         return f"DECIDED: {better} is better ({evidence})"
     missing = votes_to_decide(score)
-    more = f"about {missing:,} more decided votes if the share holds" if missing else "keep voting"
+    more = f"about {missing:,} more decided votes if the share holds" if missing else _UNTOLD[bool(score.decided)]
     return f"NOT DECIDED ({evidence}): {more}"
 
 

@@ -221,7 +221,7 @@ class ArenaPane(RoundPane):
 
     def _nothing(self) -> str:
         if self.making is not None:
-            return "The first pair is being made …"
+            return "No pair to vote on yet: the models are answering …"
         return "No pair waits for a vote.\nn asks two or more models the same prompts.\nv shows the results."
 
     def _vote_line(self) -> Text:

@@ -199,7 +199,10 @@ class RoundPane(Pane):
         self._end()
         made, equal = counts
         ready = f"{made} pair{'' if made == 1 else 's'} of answers {'is' if made == 1 else 'are'} ready"
-        self.notice(ready + (f"; {equal} with equal answers: ties without a vote" if equal else ""))
+        if made and equal == made:
+            self.notice(f"the models said the same to {_all(made)}: ties, and nothing to vote on", severity="warning")
+        else:
+            self.notice(ready + (f"; {equal} with equal answers: ties without a vote" if equal else ""))
         self.tell(ComparisonsChanged())
         self.round_changed()
 
@@ -212,3 +215,7 @@ class RoundPane(Pane):
 
     def _end(self) -> None:
         self.making, self.watching, self._round, self.progress = None, None, None, ""
+
+
+def _all(prompts: int) -> str:
+    return "the prompt" if prompts == 1 else f"all {prompts} prompts"
