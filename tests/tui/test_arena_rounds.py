@@ -32,7 +32,7 @@ async def test_a_round_that_a_killed_terminal_left_behind_goes_on_by_itself(mode
     app = app_at(models, "arena")
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(models.store.comparisons.list()) == 3)
-        await until_shown(pilot, "2 pairs of answers are ready")
+        await until_shown(pilot, "the models said the same to all 2 prompts")
         assert models.store.rounds.adopt() is None
 
 
