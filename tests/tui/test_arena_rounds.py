@@ -56,5 +56,5 @@ async def test_a_round_whose_models_went_away_goes_on_when_they_are_back(
             await until_shown(pilot, "server:8000 cannot be reached; 0 of 4", "R asks the rest")
         await pilot.press("R")
         await until(pilot, lambda: len(models.store.comparisons.list()) == 4)
-        await until_shown(pilot, "4 pairs of answers are ready")
+        await until_shown(pilot, "the models said the same to all 4 prompts")
         assert "R asks" not in screen_text(app)
