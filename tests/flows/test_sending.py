@@ -204,6 +204,8 @@ def test_a_job_that_waits_for_slurm_is_taken_back_by_stop_and_by_nothing_else(
     (directory.root / "slurm").mkdir()
     sent = sending.to_slurm(bench, held, machines=1, per_machine=2, minutes=5)
     assert sent.job == "77" and "runs stop 1-run" in sent.said
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 'PENDING (PartitionConfig)'\n")
+    assert sending.waiting(bench, held)[1] == "job 77: PENDING (PartitionConfig)"
     with pytest.raises(RunError, match="waits as Slurm's job 77"):
         train.resume(bench, held, start_runner=lambda runs: None)
     with pytest.raises(RunError, match="waits as Slurm's job 77"):
@@ -217,6 +219,7 @@ def test_a_job_that_waits_for_slurm_is_taken_back_by_stop_and_by_nothing_else(
     assert "taken back" in stopped.hint
     assert train.stop_said(stopped) == "1-run is taken back from Slurm: resume queues it here"
     assert (tmp_path / "cancelled").read_text() == "77\n"
+    assert sending.waiting(bench, held)[1] == ""
     assert train.resume(bench, held, start_runner=lambda runs: None).state is RunState.QUEUED
 
 

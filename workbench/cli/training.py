@@ -261,10 +261,13 @@ def runs_list(session: Session, args: argparse.Namespace) -> None:
 
 def runs_show(session: Session, args: argparse.Namespace) -> None:
     """One run with its result and, when it went wrong, why and what to do."""
+    from workbench.flows import sending
     from workbench.flows import train as flow
 
-    run = run_called(session, args.run_name)
+    run, waits = sending.waiting(session.bench, run_called(session, args.run_name))
     row, said = _told(session, run)
+    if waits:
+        row["slurm"] = waits
     with suppress(RunError):
         row["went_on_from"] = flow.spec(run).adapter or None
     shown = {key: value for key, value in row.items() if key not in {"held_out", "findings"}}

@@ -16,6 +16,7 @@ from workbench.domain.placement import Host, shared
 from workbench.domain.runs import Run, RunState, RunStatus
 from workbench.errors import RunError, UsageError
 from workbench.flows import train
+from workbench.flows.run_news import take_over
 from workbench.jobs import hosts as machines_list
 from workbench.jobs import ranks, skypilot, slurm
 from workbench.jobs.ranks import PORT
@@ -92,6 +93,13 @@ def to_skypilot(
         )
     name = skypilot.cluster(directory)
     return Sent((file,), f"sky launch -c {name} {file}\nthen: rsync -a {name}:run/ {directory.root}/")
+
+
+def waiting(bench: Bench, run: Run) -> tuple[Run, str]:
+    """The run as it is now and, where it waits in Slurm's queue, its job and why, in Slurm's words; else ""."""
+    job = slurm.waiting_job(RunDirectory(Path(run.directory)))
+    said = f"job {job}: {slurm.said_of(job) or 'Slurm does not answer'}" if job else ""
+    return take_over(bench, run), said
 
 
 def per_machine(run: Run, machines: int) -> int:

@@ -174,14 +174,14 @@ def waiting_job(directory: RunDirectory) -> str:
         job = (directory.root / FOLDER / JOB).read_text(encoding="utf-8")
     except OSError:
         return ""
-    known = _known(job)
-    if known is None:
+    said = said_of(job)
+    if said is None:
         return job if status.state is RunState.CANCELLED else ""
-    if not known:
+    if not said:
         (directory.root / FOLDER / JOB).unlink(missing_ok=True)
         if status.state is RunState.CANCELLED:
             directory.write_status(replace(status, hint=f"Slurm has no job {job} any more: resume queues the run here"))
-    return job if known else ""
+    return job if said else ""
 
 
 def take_back(directory: RunDirectory, job: str) -> None:
@@ -227,15 +227,17 @@ def _say_queued_again(directory: RunDirectory, job: str) -> None:
     directory.write_status(replace(status, state=RunState.CANCELLED, hint=hint))
 
 
-def _known(job: str) -> bool | None:
-    """Whether Slurm still has the job, to begin or at work; None where it cannot be asked."""
+def said_of(job: str) -> str | None:
+    """What Slurm says of a job that it still has: its state, and why it waits. "" when it has it no more, None where it
+    cannot be asked.
+    """
     try:
-        done = _ask("squeue", "--noheader", "--format=%T", "--jobs", job)
+        done = _ask("squeue", "--noheader", "--format=%T (%r)", "--jobs", job)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if done.returncode:
-        return False if "nvalid job id" in done.stderr else None
-    return bool(done.stdout.strip())
+        return "" if "nvalid job id" in done.stderr else None
+    return done.stdout.strip()
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess[str]:
