@@ -48,6 +48,8 @@ async def test_up_and_down_go_from_field_to_field_of_the_form(bench: Bench) -> N
         await until_shown(pilot, "No pair waits")
         await pilot.press("n")
         await until_shown(pilot, "Ask models the same", "↑ ↓ move")
+        fields = [one for one in pilot.app.screen.query("Picker, Input") if one.region]
+        assert len({one.region.x for one in fields}) == 1, "the values stand below one another"
         await pilot.press("down", "down", "right")
         form = pilot.app.screen
         assert form.query_one("#round-source", Picker).value == "questions of chats"

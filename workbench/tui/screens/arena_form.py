@@ -118,7 +118,8 @@ class ArenaForm(Dialog[Plan]):
     BINDINGS = [Binding("ctrl+s", "accept", "Start", id="form.start", priority=True), *MOVES]
     DEFAULT_CSS = """
     ArenaForm .arena-form--row { height: 1; }
-    ArenaForm .arena-form--row > Label { width: 14; color: $text-muted; }
+    ArenaForm .arena-form--row > Static { width: 1fr; color: $text-muted; padding: 0 0 0 1; }
+    ArenaForm .arena-form--row > Label { width: 14; padding: 0; color: $text-muted; }
     ArenaForm .arena-form--row > Picker { width: 40; }
     ArenaForm #round-show { width: 27; }
     ArenaForm #round-which { width: 31; }
@@ -126,7 +127,6 @@ class ArenaForm(Dialog[Plan]):
     ArenaForm .arena-form--row > Input:focus {
         border: none; background: $block-cursor-background; color: $block-cursor-foreground;
     }
-    ArenaForm .arena-form--row > Static { width: 1fr; color: $text-muted; padding: 0 0 0 1; }
     ArenaForm Editor { height: 6; margin: 1 0 0 0; display: none; }
     ArenaForm.-typed Editor { display: block; }
     ArenaForm .arena-form--split { display: none; }
@@ -162,7 +162,7 @@ class ArenaForm(Dialog[Plan]):
         with Horizontal(classes="arena-form--row"):
             yield Label(safe_cell("show"))
             yield Picker([TOGETHER, LIVE], LIVE if given.live else TOGETHER, title="Show answers", id="round-show")
-            yield Static("who is faster is seen", markup=False)
+            yield Static("live: one sees who is faster", markup=False)
         yield Editor(given.typed)
 
     def _choosing_row(self) -> ComposeResult:
