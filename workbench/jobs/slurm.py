@@ -62,7 +62,7 @@ class Training:
         # Jobs that share a machine must not meet at one port.
         port = PORTS.start + int(number) % len(PORTS) if number.isdigit() else ranks.PORT
         code = self.train(rank=place.node, address=place.hostnames[0], port=port)
-        if self.terminated and place.node == 0:
+        if self.terminated and place.node == 0 and place.cluster == SLURM:
             go_on_later(RunDirectory(Path(self.root)), number)
         elif code and not self.stopping:
             directory = RunDirectory(Path(self.root))
@@ -110,7 +110,9 @@ class Training:
         if is_wanted or (status is not None and status.state is RunState.FINISHED):
             return None  # a person had it stopped, or it came to its end: the job is over
         directory.clear_stop()
-        _say_queued_again(directory, str(submitit.JobEnvironment().job_id))
+        place = submitit.JobEnvironment()
+        if place.cluster == SLURM:  # a job of this machine goes on at once
+            _say_queued_again(directory, str(place.job_id))
         return DelayedSubmission(Training(self.root, self.machines, self.processes))
 
     def _command(self, directory: RunDirectory, *, rank: int, address: str, port: int) -> list[str]:
