@@ -286,6 +286,7 @@ def test_the_verdict_names_the_better_model() -> None:
     assert verdict_line(Score("a", "b", 30, 2, 0, 0)).startswith("DECIDED: a is better")
     assert verdict_line(Score("a", "b", 2, 30, 0, 0)).startswith("DECIDED: b is better")
     assert verdict_line(Score("a", "b", 5, 5, 0, 0)).endswith("keep voting")
+    assert len(verdict_line(Score("a", "b", 51, 49, 0, 0))) <= 74, "stands on one line at 80 columns"
     assert verdict_line(Score("a", "b", 0, 0, 20, 0)).endswith("no vote has decided for one of them yet")
 
 

@@ -236,7 +236,7 @@ class Written:
         said += [unseen.left_out(self.waiting)] if self.waiting else []
         said += [f"{counted_of(self.differing, 'votes')} where models differ most left out"] if self.differing else []
         said += [f"tokens counted by {self.tokenizer}'s tokenizer" if self.tokenizer else _NO_TOKENS]
-        said += [_ALIKE.format(" and ".join(self.alike))] if self.alike and self.tokenizer else []
+        said += [_ALIKE.format(", ".join(self.alike))] if self.alike and self.tokenizer else []
         said += [_NO_LONG] if self.tokenizer and not self.long else []
         return "; ".join(said)
 

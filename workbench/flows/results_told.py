@@ -27,7 +27,7 @@ def verdict_line(score: Score) -> str:
         better = cell(score.a if found == "a" else score.b)
         return f"DECIDED: {better} is better ({evidence})"
     missing = votes_to_decide(score)
-    more = f"about {missing:,} more decided votes if the share holds" if missing else _UNTOLD[bool(score.decided)]
+    more = f"about {missing:,} more decided votes at this share" if missing else _UNTOLD[bool(score.decided)]
     return f"NOT DECIDED ({evidence}): {more}"
 
 
