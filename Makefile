@@ -33,8 +33,9 @@ types: $(INSTALLED_TEST)
 contracts: $(INSTALLED_TEST)
 	$(BIN)/lint-imports
 
+# Hundreds of processes are started: each would compile all modules anew where Python was told not to keep them.
 unit: $(INSTALLED_TEST)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not slow"
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist loadgroup -m "not slow"
 
 pictures: $(INSTALLED_TEST)
 	$(BIN)/python -m tests.pictures
@@ -48,6 +49,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (some minutes the first time)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m compileall -q workbench
 	@touch $@
 
 $(INSTALLED_TEST): $(INSTALLED)
