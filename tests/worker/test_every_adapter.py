@@ -127,7 +127,9 @@ def bare(directory: RunDirectory, bits: str) -> Any:
         return kind.from_pretrained(directory.model)
     options["dtype"] = "float32"
     if bits != "none":
-        four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+        four: dict[str, Any] = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+        # Of these layers bitsandbytes misreads the scales on a CPU: their width is no multiple of 64.
+        four |= {"llm_int8_skip_modules": ["lm_head", "score", "down_proj"]}
         config = BitsAndBytesConfig(**(four if bits == "4bit" else {"load_in_8bit": True}))
         options |= {"quantization_config": config, "device_map": {"": "cpu"}}
     base = kind.from_pretrained(BASE, **options)

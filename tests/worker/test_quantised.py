@@ -92,7 +92,8 @@ from transformers import AutoModelForCausalLM
 from trl import SFTTrainer
 plain = get_peft_model(AutoModelForCausalLM.from_pretrained(sys.argv[1]), LoraConfig(target_modules="all-linear"))
 assert sys.modules["bitsandbytes"] is None
-base = AutoModelForCausalLM.from_pretrained(sys.argv[1], **quantised("4bit", torch.float32))
+options = quantised("4bit", torch.float32, AutoModelForCausalLM, sys.argv[1], on_cpu=True)
+base = AutoModelForCausalLM.from_pretrained(sys.argv[1], **options)
 import bitsandbytes
 small = get_peft_model(base, LoraConfig(target_modules="all-linear"))
 layer = small.base_model.model.model.layers[0].mlp.up_proj
@@ -108,3 +109,28 @@ def test_bitsandbytes_comes_back_when_weights_in_4_bits_are_asked_for(tiny_llama
 
     assert done.returncode == 0, done.stderr
     assert 0 < float(done.stdout) < 1
+
+
+def test_every_layer_in_4_bits_has_the_error_of_4_bits_whatever_its_width(tmp_path: Path) -> None:
+    """nf4 moves normally distributed weights by 9 % (root mean square); a misread scale by much more."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+    from workbench.worker.engine.desk import Place
+    from workbench.worker.engine.loading import load
+
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1, "vocab_size": 16}
+    LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=4)).save_pretrained(tmp_path)
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+
+    held, _ = load(Place("base", str(tmp_path)), torch.device("cpu"), "4bit")
+
+    with torch.no_grad():
+        for name, layer in whole.named_modules():
+            if isinstance(layer, torch.nn.Linear):
+                asked = torch.eye(layer.in_features)
+                wanted, told = layer(asked), held.get_submodule(name)(asked)
+                assert (told - wanted).norm() < 0.12 * wanted.norm(), name
+    kinds = {name: type(held.get_submodule(name)).__name__ for name in ("model.layers.0.mlp.up_proj", "lm_head")}
+    assert kinds == {"model.layers.0.mlp.up_proj": "Linear4bit", "lm_head": "Linear"}

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import torch
 
 
+_BLOCK = 64
+
+
 def leave_out_bitsandbytes() -> None:
     """Have PEFT, TRL and accelerate find no bitsandbytes in this process, until it is brought back.
 
@@ -42,8 +45,12 @@ def is_quantised(path: str) -> bool:
     return config.is_file() and "quantization_config" in json.loads(config.read_text(encoding="utf-8"))
 
 
-def quantised(bits: str, compute: torch.dtype) -> dict[str, Any]:
-    """What ``from_pretrained`` is to be given for ``4bit`` (double-quantised nf4) or ``8bit`` weights."""
+def quantised(bits: str, compute: torch.dtype, kind: Any, path: str, *, on_cpu: bool) -> dict[str, Any]:
+    """What ``kind.from_pretrained(path)`` is to be given for ``4bit`` (double-quantised nf4) or ``8bit`` weights.
+
+    On a CPU a layer whose width is no multiple of 64 stays whole in 4 bits: bitsandbytes takes the scales of its blocks
+    row by row there when it reads them, though they were made over all rows, and the weights come out wrong.
+    """
     bring_back_bitsandbytes()
     from transformers import BitsAndBytesConfig
 
@@ -52,8 +59,22 @@ def quantised(bits: str, compute: torch.dtype) -> dict[str, Any]:
         "bnb_4bit_quant_type": "nf4",
         "bnb_4bit_use_double_quant": True,
         "bnb_4bit_compute_dtype": compute,
+        "llm_int8_skip_modules": _left_whole(kind, path) if on_cpu and bits == "4bit" else None,
     }
     return {"quantization_config": BitsAndBytesConfig(**(four if bits == "4bit" else {"load_in_8bit": True}))}
+
+
+def _left_whole(kind: Any, path: str) -> list[str] | None:
+    """The layers that bitsandbytes misreads, and those that transformers leaves out by itself; None for those alone."""
+    import torch
+    from transformers import AutoConfig
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    with torch.device("meta"):
+        model = kind.from_config(AutoConfig.from_pretrained(path, trust_remote_code=False), trust_remote_code=False)
+    linear = [(name, each) for name, each in model.named_modules() if isinstance(each, torch.nn.Linear)]
+    odd = [name for name, each in linear if each.in_features % _BLOCK]
+    return [*get_keys_to_not_convert(model), *odd] if odd else None
 
 
 def keep_four_bit_layers_as_they_are(model: Any) -> None:

@@ -101,8 +101,8 @@ def _save_llama(folder: Path, tokenizer: Any, *, seed: int) -> None:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=48,
-        intermediate_size=96,
+        hidden_size=64,  # widths that hold whole blocks of 4 bits
+        intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,

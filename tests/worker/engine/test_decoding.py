@@ -191,7 +191,7 @@ def test_an_end_token_of_the_generation_config_ends_the_answer(in_process: Any, 
         whole = bare.answer("base", SHORT)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         letter = next(c for c in whole[1:] if c.isascii())
-        number = tokenizer.convert_tokens_to_ids(letter if letter != " " else "Ġ")
+        (number,) = tokenizer.encode(letter, add_special_tokens=False)
         config = json.loads((folder / "generation_config.json").read_text())
         (folder / "generation_config.json").write_text(json.dumps({**config, "eos_token_id": [2, number]}))
         in_process.desk.register("ending", str(folder), None)

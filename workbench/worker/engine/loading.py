@@ -67,7 +67,9 @@ def load(place: Place, device: torch.device, wanted: str) -> tuple[Any, Choice]:
     options: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True, "device_map": choice.device_map}
     if choice.precision in ("8bit", "4bit"):
         compute = getattr(torch, natural(device))
-        options |= quantised(choice.precision, compute) | {"dtype": compute}
+        on_cpu = device.type == "cpu"
+        options |= quantised(choice.precision, compute, AutoModelForCausalLM, place.path, on_cpu=on_cpu)
+        options["dtype"] = compute
     else:
         options["dtype"] = getattr(torch, choice.precision)
     model = AutoModelForCausalLM.from_pretrained(place.path, **options)

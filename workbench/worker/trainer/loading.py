@@ -121,7 +121,9 @@ def _load_base(spec: RunSpec) -> PreTrainedModel:
     set_seed(spec.seed)  # the head that gives a score is new, and drawn
     if (bits := settings(spec)["quantization"]) != "none":
         device = {"": ranks.local_rank()} if device_name() == "cuda" else {"": "cpu"}
-        options |= quantised(str(bits), chosen.weights) | {"device_map": device}
+        options |= quantised(str(bits), chosen.weights, kind, spec.base_path, on_cpu=device_name() == "cpu") | {
+            "device_map": device
+        }
     model = kind.from_pretrained(spec.base_path, **options)
     keep_four_bit_layers_as_they_are(model)
     return model
