@@ -78,7 +78,7 @@ def test_pairs_are_judged_by_the_loss_of_the_pairs_and_fading_answers_are_told_b
     told = {one.name: one for one in findings(run)}
     assert list(told) == ["fading", "better", "preference"]
     assert "held-out loss of the pairs 0.693 → 0.5 (-28 %)" in told["better"].said
-    assert "97% of the held-out rows (50% before); margin 0 → 0.448" in told["preference"].said
+    assert "97% of the held-out rows (50% before); reward margin 0 → 0.448" in told["preference"].said
     assert told["preference"].level is Level.GOOD and told["fading"].level is Level.WARNING
     assert "their held-out loss 0.28 → 0.35 (+25 %)" in told["fading"].said
     within = RunNumbers(measure="pair_loss", gains=gains | {"loss": (0.28, 0.28 * (1 + LIMITS["fading"].value))})

@@ -90,6 +90,8 @@ def test_the_table_of_pairs_is_ranked_by_their_loss_or_by_what_is_asked_for_and_
     train.sync(data, start_runner=nobody)
     made = sweeps.table(data, "s")
     assert (made.measure, made.others) == ("accuracy", ("pair_loss", "margin", "loss"))
+    # Curate's margin of a row is another figure, so it has another name.
+    assert sweeps.table(data, "s", rank_by="margin").heading == "held-out reward margin"
     orders = {
         by: [one.name for one in sweeps.table(data, "s", rank_by=by).outcomes] for by in ("", "pair_loss", "loss")
     }

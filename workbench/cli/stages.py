@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.cli.parsing import add, add_group, positive
 from workbench.cli.session import Session, existing_file
 from workbench.domain.counting import counted
+from workbench.domain.runs import figure_name
 from workbench.domain.sweeps import GRID, SEARCHES
 from workbench.errors import UsageError
 
@@ -209,7 +210,8 @@ def sweep_show(session: Session, args: argparse.Namespace) -> None:
 def _say_table(session: Session, table: SweepTable) -> None:
     best = table.best
     names = (table.measure, *table.others)
-    columns = {name: f"held-out_{name}" for name in names}
+    shown = {name: name if session.out.as_json else figure_name(name).replace(" ", "_") for name in names}
+    columns = {name: f"held-out_{shown[name]}" for name in names}
     rows: list[dict[str, object]] = [
         {
             "run": one.name,

@@ -13,6 +13,7 @@ from workbench.cli import queueing, run_papers, sending, stages
 from workbench.cli.parsing import add, add_group, positive
 from workbench.cli.session import Session, run_called
 from workbench.domain.methods import knob_text
+from workbench.domain.runs import figure_name
 from workbench.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _told(session: Session, run: Run) -> tuple[dict[str, object], str]:
 
     measured = flow.measured(session.bench, run)
     told = {name: {"base": before, "tuned": after} for name, (before, after) in measured.items()}
-    said = "".join(f", {name} {a:.3g} → {b:.3g}" for name, (a, b) in measured.items() if name != "loss")
+    said = "".join(f", {figure_name(name)} {a:.3g} → {b:.3g}" for name, (a, b) in measured.items() if name != "loss")
     findings = _findings(run)
     lines = [_sentence(run) + said, *(f"{'! ' if f['level'] == 'warning' else ''}{f['said']}" for f in findings)]
     return run_row(run) | {"held_out": told, "findings": findings}, "\n".join(lines)
@@ -273,7 +274,7 @@ def runs_show(session: Session, args: argparse.Namespace) -> None:
     shown = {key: value for key, value in row.items() if key not in {"held_out", "findings"}}
     figures = flow.measured(session.bench, run).items()
     lines = [f"{key}: {'-' if value is None else value}" for key, value in shown.items()]
-    lines += [f"held-out {name}: {before:.6g} → {after:.6g}" for name, (before, after) in figures]
+    lines += [f"held-out {figure_name(name)}: {before:.6g} → {after:.6g}" for name, (before, after) in figures]
     session.out.data(row, "\n".join([*lines, *said.splitlines()[1:]]))
 
 

@@ -194,7 +194,7 @@ def preferring(gains: Mapping[str, tuple[float, float]]) -> Iterator[RunFinding]
     if "accuracy" not in gains:
         return
     before, after = gains["accuracy"]
-    margin = "; margin {:.3g} → {:.3g}".format(*gains["margin"]) if "margin" in gains else ""
+    margin = "; reward margin {:.3g} → {:.3g}".format(*gains["margin"]) if "margin" in gains else ""
     level = Level.GOOD if after > before else Level.WARNING if after < before else Level.NOTE
     said = f"It tells better from worse in {after:.0%} of the held-out rows ({before:.0%} before){margin}."
     yield RunFinding("preference", level, said)

@@ -20,6 +20,7 @@ MEMORY, DISK, ROWS, DEEPSPEED = "memory", "disk", "rows", "deepspeed"
 REFUSALS = (MEMORY, DISK, ROWS, DEEPSPEED)
 GAINS = ("accuracy", "margin", "pair_loss", "reward", "divergence", "agreement")
 """What is measured on held-out rows beside the loss."""
+_SHOWN = {"margin": "reward margin"}
 MORE_IS_BETTER = frozenset({"accuracy", "margin", "reward", "agreement"})
 """The figures of which the highest is the best; of all others it is the lowest."""
 _JUDGED = ("pair_loss", "divergence", "reward", "loss")
@@ -56,6 +57,13 @@ class RunState(StrEnum):
     def can_resume(self) -> bool:
         """True when a person may queue the run again from its last complete checkpoint."""
         return self in {RunState.STOPPED, RunState.FAILED, RunState.LOST, RunState.CANCELLED}
+
+
+def figure_name(name: str) -> str:
+    """A run's figure as a person reads it. Its margin is one of rewards (TRL's ``rewards/margins``: times beta, and
+    against the start), where that of a single row in Curate is the plain difference of the answers' log-likelihoods.
+    """
+    return _SHOWN.get(name, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from itertools import product
 
 from workbench.domain.examples import Kind
 from workbench.domain.methods import Knob, Measure, Method, nearest
-from workbench.domain.runs import MORE_IS_BETTER
+from workbench.domain.runs import MORE_IS_BETTER, figure_name
 from workbench.errors import UsageError
 
 GRID, RANDOM, OPTUNA = "grid", "random", "optuna"
@@ -169,7 +169,7 @@ class SweepTable:
     @property
     def heading(self) -> str:
         """The measure as a column's name."""
-        return f"held-out {self.measure}"
+        return f"held-out {figure_name(self.measure)}"
 
     @property
     def others(self) -> tuple[str, ...]:

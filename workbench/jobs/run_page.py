@@ -15,6 +15,7 @@ from typing import Any
 from workbench.domain.page_html import as_html
 from workbench.domain.pages import Block, Chart, Line, Page, Sample, Section, Table, Text, as_markdown
 from workbench.domain.run_findings import MEASURES, Level
+from workbench.domain.runs import figure_name
 from workbench.jobs.run_directory import RunDirectory
 from workbench.jobs.run_facts import RunFacts, file_hash, read_facts, row_text
 
@@ -22,7 +23,7 @@ MARKDOWN, HTML = "report.md", "report.html"
 _WORST_ROWS = 5
 _NOTES = 40
 _CHARTS = (
-    ("reward and margin", ("rewards/margins", "rewards/accuracies", "reward")),
+    ("reward and reward margin", ("rewards/margins", "rewards/accuracies", "reward")),
     ("learning rate", ("learning_rate",)),
     ("gradient norm", ("grad_norm",)),
     ("tokens per second", ("tokens_per_second",)),
@@ -70,7 +71,7 @@ def _state(facts: RunFacts) -> str:
 
 def _numbers(facts: RunFacts) -> Iterator[Block]:
     rows: list[tuple[str, ...]] = [
-        (f"held-out {name}", _shown(before), _shown(after), _change(before, after))
+        (f"held-out {figure_name(name)}", _shown(before), _shown(after), _change(before, after))
         for name, (before, after) in facts.figures.items()
     ]
     kept = facts.retention

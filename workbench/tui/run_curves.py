@@ -16,7 +16,7 @@ LOSS, HELD_OUT = "loss", "held-out loss"
 FIGURES = (
     (LOSS, "loss"),
     (HELD_OUT, "eval_loss"),
-    ("margin", "rewards/margins"),
+    ("reward margin", "rewards/margins"),
     ("accuracy", "rewards/accuracies"),
     ("reward", "reward"),
     ("learning rate", "learning_rate"),

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from workbench.domain.counting import counted
-from workbench.domain.runs import RECIPE, SWEEP, Run
+from workbench.domain.runs import RECIPE, SWEEP, Run, figure_name
 from workbench.errors import RunError
 from workbench.flows import queueing, recipes, sweeps
 from workbench.flows import train as flow
@@ -138,7 +138,7 @@ PAGES: dict[str, Callable[[Bench, Run, int], Lines]] = {
 def _sweep(bench: Bench, run: Run, width: int) -> Lines:
     table = sweeps.table(bench, run.group)
     best = table.best
-    heads = ["run", *table.varied, table.heading, *table.others, "state"]
+    heads = ["run", *table.varied, table.heading, *map(figure_name, table.others), "state"]
     rows = [
         [
             o.name,

@@ -37,7 +37,7 @@ STRIPS = (
     ("learning_rate", "lr"),
     ("grad_norm", "grad"),
     ("tokens_per_second", "tok/s"),
-    ("rewards/margins", "margin"),
+    ("rewards/margins", "reward margin"),
     ("rewards/accuracies", "acc"),
     ("reward", "reward"),
     ("eval_accuracy", "held-out acc"),

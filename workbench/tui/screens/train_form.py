@@ -49,6 +49,12 @@ if TYPE_CHECKING:
 PAUSE_S = 0.3
 """How long the form waits after a key before it plans again."""
 SHARE = "a share of it"
+ASIDE = {
+    "form-general": "general: held-out text, a file or a dataset, whose loss tells before and after what is forgotten; "
+    "none measures nothing, and left empty it is training.general in the settings",
+    "form-canaries": "canaries: prompts that have nothing to do with the task, in a file or a dataset, answered before "
+    "and after; none asks nothing, and left empty it is training.canaries in the settings",
+}
 USUAL = ("sft", "dpo", "kto")
 """The methods that a form opens with, of several that take the same rows."""
 
@@ -66,6 +72,8 @@ class FormValues:
     overrides: Mapping[str, str] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
     """What the run may be refused for and is to be started all the same."""
+    general: str = ""
+    canaries: str = ""
 
     def is_of_the_rows_of(self, other: FormValues | None) -> bool:
         """True when both are trained on rows of the same datasets by the same method."""
@@ -197,6 +205,11 @@ class TrainForm(ModalScreen["RunPlan | None"]):
                 yield Picker(names, given.dataset, title="Dataset", id="form-dataset")
                 yield Label("held-out")
                 yield Picker([SHARE, *names], given.eval_dataset or SHARE, title="Held-out rows", id="form-eval")
+            with Horizontal(classes="form--row"):
+                yield Label("general")
+                yield Input(given.general, placeholder="as set; FILE, DATASET, none", compact=True, id="form-general")
+                yield Label("canaries")
+                yield Input(given.canaries, placeholder="as set; FILE, DATASET, none", compact=True, id="form-canaries")
             yield Static(id="form-summary", markup=False)
             yield VerticalScroll(id="form-knobs", can_focus=False)
             yield Static(id="form-plan", markup=False)
@@ -224,6 +237,9 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     def _picked(self, name: str) -> str:
         return self.query_one(f"#form-{name}", Picker).value
 
+    def _typed(self, name: str) -> str:
+        return self.query_one(f"#form-{name}", Input).value.strip()
+
     def _lines(self) -> Iterator[KnobLine]:
         yield from self.query(KnobLine)
 
@@ -248,15 +264,18 @@ class TrainForm(ModalScreen["RunPlan | None"]):
     def values(self) -> FormValues:
         """The form as it stands."""
         held_out = self._picked("eval")
+        name, general, canaries = (self._typed(field) for field in ("name", "general", "canaries"))
         return FormValues(
             self._picked("method"),
             self._picked("model"),
             self._picked("dataset"),
             self._picked("preset"),
-            self.query_one("#form-name", Input).value.strip(),
+            name,
             "" if held_out == SHARE else held_out,
             {line.knob.name: line.text for line in self._lines() if line.is_edited and line.display},
             self._allow,
+            general,
+            canaries,
         )
 
     @on(Picker.Changed, "#form-method")
@@ -312,7 +331,8 @@ class TrainForm(ModalScreen["RunPlan | None"]):
         """The whole help of the knob that has the focus; in its own line it may be cut."""
         line = next((a for a in event.widget.ancestors if isinstance(a, KnobLine)), None)
         method = self._method
-        text = f"{line.knob.name}: {self._help(line)}" if line else f"{method.title}: {method.summary}"
+        text = f"{line.knob.name}: {self._help(line)}" if line else ASIDE.get(str(event.widget.id))
+        text = text or f"{method.title}: {method.summary}"
         self.query_one("#form-summary", Static).update(text)
 
     def _help(self, line: KnobLine) -> str:
@@ -523,6 +543,8 @@ def make_plan(bench: Bench, values: FormValues, gathered: Gathered, checking: Ch
         name=values.name,
         eval_dataset=values.eval_dataset,
         allow=values.allow,
+        general=values.general,
+        canaries=values.canaries,
         gathered=gathered,
         on_progress=checking.hear,
         cancelled=checking.cancelled,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import methods
 from workbench.domain.placement import BATCH, PASSES, STRATEGY, shared
-from workbench.domain.runs import RunSpec, RunState
+from workbench.domain.runs import RunSpec, RunState, figure_name
 from workbench.errors import BusyError, RefusedError, RunError, WorkbenchError
 from workbench.jobs import ranks as launching
 from workbench.jobs.run_directory import RunDirectory, step_of
@@ -325,7 +325,7 @@ def _measure(reporter: Reporter, held_out: HeldOut, samples: Samples, which: str
 def _tell(reporter: Reporter, samples: Samples, which: str, step: int, scores: Mapping[str, float]) -> None:
     if scores:
         reporter.event("eval", step=step, which=which, **scores)
-        said = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        said = ", ".join(f"{figure_name(name)} {value:.4g}" for name, value in scores.items())
         say(f"held out, {which}: {said}")
     samples.tell(reporter, which, step)
 
