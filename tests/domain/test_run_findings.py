@@ -55,10 +55,17 @@ def test_no_overfitting_is_told_of_other_curves(held_out: list[tuple[int, float]
     assert list(overfitting(held_out)) == []
 
 
+def test_a_loss_that_is_the_same_to_the_last_digit_is_a_warning_that_nothing_was_learnt() -> None:
+    (found,) = held_out_result([(0, 2.0), (10, 2.0)])
+    assert (found.name, found.level) == ("unchanged", Level.WARNING) and "learning_rate" in found.said
+    assert names(held_out_result([(0, 2.0), (10, 2.5)], kept_step=0)) == ["same"], "the start itself was kept"
+    assert names(held_out_result([(0, 0.5), (10, 0.5)], measure="reward")) == ["same"], "a mean of few numbers"
+
+
 def test_better_and_worse_are_told_by_the_held_out_loss_before_and_after() -> None:
     assert names(held_out_result([(0, 2.0), (10, 1.5)])) == ["better"]
     assert names(held_out_result([(0, 2.0), (10, 2.1)])) == ["worse"]
-    assert names(held_out_result([(0, 2.0), (10, 2.0)])) == ["same"]
+    assert names(held_out_result([(0, 2.0), (10, 2.0 + 1e-9)])) == ["same"]
     # What rounds to no change is neither: a learning rate that is far too low looks so.
     assert names(held_out_result([(0, 1.1713), (10, 1.17118)])) == ["same"]
     assert names(held_out_result([(0, 1.17), (10, 1.17 * 1.006)])) == ["worse"]

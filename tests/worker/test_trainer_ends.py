@@ -496,3 +496,21 @@ def test_a_checkpoint_counts_only_once_its_marker_is_written(tmp_path: Path, tin
     assert directory.complete_checkpoints() == []
     mark_complete(folder)
     assert directory.complete_checkpoints() == [folder]
+
+
+def test_a_result_without_one_weight_in_it_is_none(
+    tmp_path: Path, tiny_llama: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import save_file
+
+    from workbench.worker.trainer import adapters
+
+    def save_nothing(model: Any, target: Path, **rest: Any) -> None:
+        target.mkdir()
+        save_file({}, target / "adapter_model.safetensors")
+
+    monkeypatch.setattr(adapters, "save_adapter", save_nothing)
+    run = make_run(tmp_path / "run", tiny_llama, max_steps=1)
+
+    assert train(run) == 1
+    assert "no weights" in run.status().error and not run.adapter.exists()

@@ -155,7 +155,11 @@ def held_out_result(
     before, after = points[0][1], _at(points, kept_step)
     rise = before - after if measure in MORE_IS_BETTER else after - before
     figures = f"{MEASURES[measure]} {before:.3g} → {after:.3g} ({_percent(before, after)})"
-    if abs(rise) <= LIMITS["same"].value * abs(before):
+    if rise == 0 and measure != "reward" and kept_step != 0:
+        said = f"Nothing changed: the {MEASURES[measure]} is {before:.3g} as before, to the last digit."
+        hint = "Did anything learn? Look at learning_rate, and at what is trained (adapter, target_modules, unfreeze)."
+        yield RunFinding("unchanged", Level.WARNING, f"{said} {hint}")
+    elif abs(rise) <= LIMITS["same"].value * abs(before):
         yield RunFinding("same", Level.NOTE, f"It is as good as before on rows it was not trained on: {figures}.")
     elif rise > 0:
         said = f"It got worse on rows it was not trained on: {figures}."

@@ -23,7 +23,7 @@ from workbench.jobs import ranks as launching
 from workbench.jobs.run_directory import RunDirectory, step_of
 from workbench.jobs.run_facts import note_start
 from workbench.worker.trainer import environment, ranks, schedules
-from workbench.worker.trainer.failures import FolderGone, Stopped, explain, is_out_of_memory
+from workbench.worker.trainer.failures import FolderGone, Stopped, TrainingFailed, explain, is_out_of_memory
 from workbench.worker.trainer.ranks import Word
 from workbench.worker.trainer.reporting import Reporter, say
 from workbench.worker.trainer.room import (
@@ -394,8 +394,21 @@ def _save(built: Built, spec: RunSpec, directory: RunDirectory, weights: dict[st
         model.save_pretrained(aside, state_dict=weights)
     else:
         save_adapter(model, aside, start=directory.start_adapter, weights=weights)
+    _refuse_nothing(aside)
     built.tokenizer.save_pretrained(aside)
     aside.rename(target)
+
+
+def _refuse_nothing(folder: Path) -> None:
+    """Raise ``TrainingFailed`` for a result without one tensor in it, as an adapter is that no process held whole."""
+    from safetensors import safe_open
+
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as opened:
+            if opened.keys():
+                return
+    hint = "the checkpoints are kept; a run of one process saves what it holds itself"
+    raise TrainingFailed("training ended, but there were no weights in what was to be saved", hint=hint)
 
 
 def _aside(folder: Path) -> Path:
