@@ -35,7 +35,7 @@ contracts: $(INSTALLED_TEST)
 
 # Hundreds of processes are started: each would compile all modules anew where Python was told not to keep them.
 unit: $(INSTALLED_TEST)
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist loadgroup -m "not slow"
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist loadgroup -m "not slow" --durations 20
 
 pictures: $(INSTALLED_TEST)
 	$(BIN)/python -m tests.pictures

@@ -41,6 +41,16 @@ class NetworkRefused(OSError):
     """A test tried to leave this machine."""
 
 
+# Minutes in all, and most of it waiting: begun first, so that others use the processors meanwhile and no worker is
+# still at one of them when the others have ended.
+LONGEST = ("test_walk.py", "test_trainer_ranks.py", "test_wheel.py", "test_hostile.py", "test_bare_trl.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first; the order is else as it was."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(autouse=True)
 def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Home, XDG folders, workspace and config file of this test alone; child processes inherit them."""
